@@ -1,0 +1,1 @@
+"""Parametric RAG in one process: documents become adapters, adapters answer questions. Never imports Ray."""
