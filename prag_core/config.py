@@ -1,0 +1,269 @@
+"""Every setting, typed, with its default; how files, recipes and `key=value` overrides become one configuration.
+
+Order, later wins: the defaults below, the recipe's file (`conf/recipe/<name>.yaml`), a file given with --config, then
+overrides. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from prag_core.errors import ConfigError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+class CorpusFormat(Enum):
+    auto = "auto"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    tsv = "tsv"
+
+
+class LongDocuments(Enum):
+    quarantine = "quarantine"
+    chunk = "chunk"
+
+
+class Tier(Enum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+    int4 = "int4"
+
+
+class EngineKind(Enum):
+    vllm = "vllm"
+    transformers = "transformers"
+
+
+class Dtype(Enum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float64 = "float64"
+
+
+@dataclass
+class CorpusConfig:
+    uri: str = "examples/mini/corpus.jsonl"  # file, folder or glob; any fsspec URI
+    format: CorpusFormat = CorpusFormat.auto
+    limit: int | None = None  # read only the first so many documents
+    long_documents: LongDocuments = LongDocuments.quarantine  # what to do with text longer than the model's context
+    chunk_overlap: int = 32  # tokens shared by neighbouring chunks
+
+
+@dataclass
+class BankConfig:
+    uri: str = "out/bank"
+    tier: Tier = Tier.fp32
+    shard_documents: int = 512
+    shard_megabytes: int = 512
+
+
+@dataclass
+class ModelConfig:
+    path: str = "examples/mini/model"
+    revision: str | None = None
+    max_length: int | None = None  # context in tokens; null: the model's own
+
+
+@dataclass
+class PromptConfig:
+    with_title: bool = False  # put a document's title before its text
+    cot: bool = False  # worked reasoning instead of direct answers
+    fewshot: str | None = None  # JSONL of {question, answer}, for cot
+
+
+@dataclass
+class AugmentationConfig:
+    engine: EngineKind = EngineKind.vllm
+    model: str | None = None  # another model that writes; null: model.path
+    num_rewrites: int = 1
+    num_qa_pairs: int = 3
+    max_new_tokens: int = 512
+    temperature: float = 0.7
+    top_k: int = 50
+    max_attempts: int = 4  # a document that still fails is quarantined
+    seed: int = 0
+    uri: str | None = None  # take augmentations from another bank where it has them
+
+
+@dataclass
+class TrainingConfig:
+    objective: str = "next_token"
+    rank: int = 2
+    alpha: float = 32.0
+    targets: list[str] = field(default_factory=lambda: ["gate_proj", "up_proj", "down_proj"])
+    epochs: int = 1
+    learning_rate: float = 3e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    dtype: Dtype = Dtype.float32
+    seed: int = 0
+    replay_uri: str | None = None  # JSONL of {question, answer, passages}: samples about other subjects
+    replay_samples: int = 0  # how many of them each document trains on beside its own
+    cohort_documents: int | None = None  # documents trained at once; null: from free memory
+    threads: int | None = None  # of one training process on CPU; null: torch's choice
+
+
+@dataclass
+class RetrievalConfig:
+    top_k: int = 3
+    k1: float = 1.5
+    b: float = 0.75
+    stemmer: str | None = "english"
+    stopwords: str | None = "english"
+
+
+@dataclass
+class EngineConfig:
+    kind: EngineKind = EngineKind.vllm
+    dtype: Dtype = Dtype.bfloat16
+    max_sequences: int = 32  # requests in one batch; each may carry its own adapter
+    gpu_memory_utilization: float = 0.9
+    kv_cache_gigabytes: int = 1  # of the CPU backend
+    max_new_tokens: int | None = None  # null: 20, or 128 with prompt.cot
+
+
+@dataclass
+class EvaluateConfig:
+    questions: str = "examples/mini/questions.test.jsonl"
+    methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
+    baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
+    out: str = "out/evaluate"
+    limit: int | None = None
+    num_resamples: int = 2000
+    seed: int = 0
+
+
+@dataclass
+class RayConfig:
+    address: str | None = None  # null: a Ray of this process; "auto" or ray://… : a running cluster
+    augment_actors: int = 1
+    augment_cpus: float = 1
+    augment_gpus: float = 0
+    train_actors: int = 1
+    train_cpus: float = 1
+    train_gpus: float = 0
+    max_attempts: int = 3  # of a shard whose actor died
+    retry_failed: bool = False
+
+
+@dataclass
+class Config:
+    recipe: str = "reference"  # a name in conf/recipe, or a YAML file
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    bank: BankConfig = field(default_factory=BankConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
+
+
+def load_config(overrides: Sequence[str] = (), file: str | None = None) -> Config:
+    """Defaults, recipe, file, overrides → one checked Config. Raises ConfigError on anything unknown or ill-typed."""
+    base = OmegaConf.structured(Config)
+    from_file = _load_yaml(Path(file)) if file else OmegaConf.create()
+    from_user = _parse_overrides(overrides)
+    recipe = from_user.get("recipe") or from_file.get("recipe") or base.recipe
+    config = base
+    for source in (_load_recipe(str(recipe)), from_file, from_user):
+        config = _merge(config, source)
+    return cast(Config, OmegaConf.to_object(config))
+
+
+def as_yaml(config: Config) -> str:
+    """The resolved configuration as YAML, for --print-config and for the record of a run."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A configuration (or one section) as plain JSON values; enums by name."""
+    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    return cast(dict[str, Any], container)
+
+
+def _load_recipe(name: str) -> DictConfig:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / "recipe" / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
+        raise ConfigError(f"recipe={name}: no such recipe; known: {known}, or the path of a YAML file")
+    return _merge_recipe_name(_load_yaml(path), name)
+
+
+def _merge_recipe_name(recipe: DictConfig, name: str) -> DictConfig:
+    return cast(DictConfig, OmegaConf.merge(recipe, {"recipe": name}))
+
+
+def _load_yaml(path: Path) -> DictConfig:
+    try:
+        loaded = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"--config {path}: no such file") from None
+    except Exception as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: expected a mapping of settings")
+    return loaded
+
+
+def _parse_overrides(overrides: Sequence[str]) -> DictConfig:
+    for item in overrides:
+        if "=" not in item or item.startswith("="):
+            raise ConfigError(f"{item!r}: settings are given as key=value, e.g. corpus.uri=corpus.jsonl")
+    try:
+        return OmegaConf.from_dotlist(list(overrides))
+    except Exception as error:
+        raise ConfigError(f"cannot read the overrides {' '.join(overrides)}: {error}") from None
+
+
+def _merge(config: DictConfig, source: DictConfig) -> DictConfig:
+    _refuse_unknown(config, source, prefix="")
+    try:
+        return cast(DictConfig, OmegaConf.merge(config, source))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "configuration"
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from None
+
+
+def _refuse_unknown(config: DictConfig, source: DictConfig, prefix: str) -> None:
+    known = known_keys()
+    for name in source:
+        key = f"{prefix}{name}"
+        if name not in config:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            near = near or [k for k in known if k.endswith(f".{name}")]
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"unknown setting {key}{hint} (prag <verb> --print-config lists all)")
+        value, expected = source._get_node(name), config._get_node(name)
+        if isinstance(expected, DictConfig):
+            if not isinstance(value, DictConfig):
+                raise ConfigError(f"{key} is a section; set one of its keys, e.g. {key}.{next(iter(expected))}=…")
+            _refuse_unknown(expected, value, prefix=f"{key}.")
+
+
+def known_keys() -> list[str]:
+    """Every setting's full name, sections spelled out: `training.epochs`."""
+
+    def walk(config: DictConfig, prefix: str) -> list[str]:
+        keys = []
+        for name in config:
+            node = config._get_node(name)
+            keys += walk(node, f"{prefix}{name}.") if isinstance(node, DictConfig) else [f"{prefix}{name}"]
+        return keys
+
+    return walk(OmegaConf.structured(Config), "")

@@ -1,0 +1,149 @@
+"""What flows through the system, one frozen record a stage.
+
+    corpus → Document → Augmentation → Sample → Adapter → bank → snapshot
+                                                    ↓
+                question → Passage → Adapter → merged → Answer → scores
+
+A document is `(doc_id, chunk)`; most have the one chunk 0. `content_hash` (see `identity`) says which wording of it an
+augmentation or adapter was made from. Records carry no behaviour beyond their own key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Key = tuple[str, int]  # (doc_id, chunk)
+
+
+class Factors(NamedTuple):
+    """One module's LoRA factors, float32: `a` is [rank, in_features], `b` is [out_features, rank]."""
+
+    a: np.ndarray
+    b: np.ndarray
+
+
+AdapterFactors = Mapping[str, Factors]  # module name, as the base model spells it → its factors
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A passage of the corpus: the unit that becomes one adapter."""
+
+    doc_id: str
+    text: str
+    title: str = ""
+    chunk: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return (self.doc_id, self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class QAPair:
+    """A question that a passage answers, its short answer, and the answer as a sentence."""
+
+    question: str
+    answer: str
+    full_answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What a language model wrote about one document. `generator` names the model and settings that wrote it."""
+
+    doc_id: str
+    chunk: int
+    content_hash: str
+    rewrites: tuple[str, ...]
+    qa_pairs: tuple[QAPair, ...]
+    generator: str
+
+    @property
+    def key(self) -> Key:
+        return (self.doc_id, self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training sequence: `labels[t]` is the target at position t, or -100 where no loss is taken (not shifted)."""
+
+    token_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One document as LoRA factors, with the figures of its training. Loss is in nats a token."""
+
+    doc_id: str
+    chunk: int
+    content_hash: str
+    factors: AdapterFactors
+    steps: int
+    tokens: int
+    loss_first: float
+    loss_last: float
+    accepted: bool | None = None  # verdict of an acceptance test; None where none was run
+
+    @property
+    def key(self) -> Key:
+        return (self.doc_id, self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A document that was set aside: at which stage, why, and after how many attempts."""
+
+    doc_id: str
+    chunk: int
+    content_hash: str
+    stage: str
+    reason: str
+    attempts: int
+
+    @property
+    def key(self) -> Key:
+        return (self.doc_id, self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A retrieved document with its retrieval score (higher is better)."""
+
+    doc_id: str
+    chunk: int
+    title: str
+    text: str
+    score: float
+
+    @property
+    def key(self) -> Key:
+        return (self.doc_id, self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its accepted answers and, where known, the documents that answer it."""
+
+    question_id: str
+    question: str
+    answers: tuple[str, ...]
+    gold_doc_ids: tuple[str, ...] = ()
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a method said: its text, the passages it retrieved, the documents whose adapters were merged, and
+    milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`)."""
+
+    text: str
+    passages: tuple[Passage, ...] = ()
+    adapters: tuple[Key, ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
