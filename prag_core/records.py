@@ -140,10 +140,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a method said: its text, the passages it retrieved, the documents whose adapters were merged, and
-    milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`)."""
+    """What a method said: its text, the passages it used, the documents whose adapters were merged, those shown as text
+    for want of an adapter (with the reason), and milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`)."""
 
     text: str
     passages: tuple[Passage, ...] = ()
     adapters: tuple[Key, ...] = ()
+    degraded: tuple[tuple[Key, str], ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,32 @@
+"""The options that every verb with settings shares: --config, --print-config and key=value overrides."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from prag_core.config import Config, as_yaml, load_config
+
+
+def settings_parser(verb: str, description: str, example: str) -> argparse.ArgumentParser:
+    """A parser with the shared options; verbs add their own."""
+    parser = argparse.ArgumentParser(
+        prog=f"prag {verb}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", help="a YAML file of settings, applied after the recipe")
+    parser.add_argument("--print-config", action="store_true", help="print every setting as this command resolves it, and stop")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, e.g. bank.uri=s3://bucket/bank")
+    return parser
+
+
+def parse_settings(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[Config, argparse.Namespace]:
+    """The resolved configuration and the verb's own options. With --print-config prints the former and exits 0."""
+    options = parser.parse_intermixed_args(list(argv))
+    config = load_config(options.settings, options.config)
+    if options.print_config:
+        print(as_yaml(config), end="")
+        raise SystemExit(0)
+    return config, options

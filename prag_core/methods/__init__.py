@@ -1,0 +1,33 @@
+"""Ways of answering a question, by name."""
+
+from __future__ import annotations
+
+import difflib
+
+from prag_core.errors import ConfigError
+from prag_core.methods.closed_book import ClosedBook
+from prag_core.methods.protocol import Method, Tools
+from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
+
+__all__ = ["METHODS", "Method", "Tools", "find_method"]
+
+_ALL: tuple[Method, ...] = (
+    ClosedBook(),
+    RetrieveOnce("rag", text=True, adapters=False),
+    RetrieveOnce("prag", text=False, adapters=True),
+    RetrieveOnce("combine", text=True, adapters=True),
+    IrrelevantAdapters(),
+    RetrieveOnce("rag_gold", text=True, adapters=False, gold=True),
+    RetrieveOnce("prag_gold", text=False, adapters=True, gold=True),
+    RetrieveOnce("combine_gold", text=True, adapters=True, gold=True),
+)
+METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+
+
+def find_method(name: str) -> Method:
+    """The method of that name. Raises ConfigError naming the nearest known one."""
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"no method {name!r}{hint} (known: {', '.join(METHODS)})")
+    return METHODS[name]

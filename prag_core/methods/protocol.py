@@ -1,0 +1,137 @@
+"""What a method is, and what it may use.
+
+A method answers a batch of questions with `Tools`: retrieval, the bank's adapters, the engine, the prompt's wording.
+Batches matter: one call to the engine carries every question of a round, each with its own merged adapter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prag_core.config import PromptConfig
+from prag_core.engines.protocol import Engine, Request, Sampling
+from prag_core.lora import AdapterLayout
+from prag_core.merge import MergedAdapter, merge_cat
+from prag_core.prompts import answer_messages, answer_prefill, encode, show_passage
+from prag_core.records import AdapterFactors, Answer, Key, Passage, Question
+
+Fetch = Callable[[Sequence[Key]], tuple[dict[Key, tuple[str, AdapterFactors]], dict[Key, str]]]
+Search = Callable[[Sequence[str], int], list[list[Passage]]]
+Irrelevant = Callable[[Question, Sequence[Passage], int], list[Passage]]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """`fetch` maps keys to (adapter version, factors), and those without a usable adapter to the reason.
+    `irrelevant` picks documents of the retrieved ones' kind that were not retrieved. `gold` are a question's own."""
+
+    engine: Engine
+    layout: AdapterLayout
+    prompt: PromptConfig
+    search: Search
+    fetch: Fetch
+    irrelevant: Irrelevant
+    gold: Callable[[Question], list[Passage]]
+    top_k: int
+    max_new_tokens: int
+    fewshot: tuple[tuple[str, str], ...] = ()
+
+
+class Method(Protocol):
+    """Answers questions in order. `name` is what users call it; `uses_adapters` says whether it needs a bank's."""
+
+    name: str
+    uses_adapters: bool
+
+    def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]: ...
+
+
+@dataclass
+class Stopwatch:
+    """Milliseconds by stage, of a whole batch; `per(n)` shares them out evenly."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.milliseconds[name] = self.milliseconds.get(name, 0.0) + (time.perf_counter() - start) * 1000
+
+    def per(self, count: int) -> Mapping[str, float]:
+        return {name: total / max(count, 1) for name, total in self.milliseconds.items()}
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A question's merged adapter, the documents in it, and those it should hold but cannot, with the reason."""
+
+    adapter: MergedAdapter | None
+    keys: tuple[Key, ...]
+    degraded: tuple[tuple[Key, str], ...]
+
+
+NO_MERGE = Merge(None, (), ())
+
+
+def answer_once(
+    questions: Sequence[Question],
+    passages: Sequence[Sequence[Passage]],
+    tools: Tools,
+    clock: Stopwatch,
+    *,
+    text: bool,
+    adapters: bool,
+) -> list[Answer]:
+    """One round: each question over its passages, shown as `text`, merged as `adapters`, or both (neither: closed book).
+
+    A passage whose adapter is missing or corrupt is shown as text instead, and the answer says so in `degraded`.
+    """
+    merges = merge_passages(passages, tools, clock) if adapters else [NO_MERGE] * len(questions)
+    requests = [
+        Request(encode_question(question.question, shown(found, merge, text), tools), merge.adapter)
+        for question, found, merge in zip(questions, passages, merges, strict=True)
+    ]
+    with clock.stage("generate"):
+        generations = tools.engine.generate(requests, Sampling(tools.max_new_tokens))
+    timings = clock.per(len(questions))
+    return [
+        Answer(generation.text, tuple(found), merge.keys, merge.degraded, timings)
+        for generation, found, merge in zip(generations, passages, merges, strict=True)
+    ]
+
+
+def shown(passages: Sequence[Passage], merge: Merge, text: bool) -> list[Passage]:
+    """The passages that go into the prompt: all with `text`, else those without a usable adapter."""
+    missing = {key for key, _ in merge.degraded}
+    return [passage for passage in passages if text or passage.key in missing]
+
+
+def encode_question(question: str, passages: Sequence[Passage], tools: Tools) -> tuple[int, ...]:
+    """Token ids of a question over passages, up to where the model goes on."""
+    with_title, cot = tools.prompt.with_title, tools.prompt.cot
+    texts = [show_passage(passage.title, passage.text, with_title=with_title) for passage in passages]
+    messages = answer_messages(question, texts, cot=cot, fewshot=tools.fewshot)
+    return tuple(encode(tools.engine.tokenizer, messages, answer_prefill(cot=cot)))
+
+
+def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: Stopwatch) -> list[Merge]:
+    """Each question's passages as one merged adapter. All that are needed are fetched at once."""
+    with clock.stage("fetch"):
+        adapters, unusable = tools.fetch(sorted({passage.key for found in passages for passage in found}))
+    with clock.stage("merge"):
+        return [_merge([passage.key for passage in found], adapters, unusable, tools.layout) for found in passages]
+
+
+def _merge(
+    keys: Sequence[Key], adapters: Mapping[Key, tuple[str, AdapterFactors]], unusable: Mapping[Key, str], layout: AdapterLayout
+) -> Merge:
+    usable = tuple(key for key in keys if key in adapters)
+    merged = merge_cat([adapters[key] for key in usable], layout) if usable else None
+    return Merge(merged, usable, tuple((key, unusable[key]) for key in keys if key in unusable))
