@@ -119,10 +119,10 @@ class TrainingConfig:
 @dataclass
 class RetrievalConfig:
     top_k: int = 3
-    k1: float = 1.5
-    b: float = 0.75
-    stemmer: str | None = "english"
-    stopwords: str | None = "english"
+    k1: float = 1.2  # BM25: how soon a repeated word stops counting
+    b: float = 0.75  # BM25: how much long documents are discounted, 0 to 1
+    stemmer: str | None = "english"  # a Snowball language
+    stopwords: str | None = "english_plus"  # a list of bm25s; english is a short one
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Questions → passages: retrieval over the documents of one snapshot of a bank."""
