@@ -1,0 +1,98 @@
+"""The offline stages as one Ray Data pipeline whose rows are shards.
+
+Ray Data gives streaming, back-pressure, actor pools and the restart of killed actors; adapters never pass through its
+object store. A shard that raises does not stop the others: its row carries the error on, for the summary to name.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+from prag_core.config import Config, RayConfig
+from prag_core.errors import EngineDeadError, PragError
+from prag_core.plan import Shard
+from prag_core.stages import AugmentStage, ShardStage, TrainStage
+
+Row = dict[str, Any]
+
+
+class StageActor:
+    """One Ray actor: a stage with its loaded model, and the shards it is handed."""
+
+    kind: type[ShardStage]
+
+    def __init__(self, bank_uri: str, config: Config) -> None:
+        self.arguments = (bank_uri, config)
+        self.stage: ShardStage | None = None
+
+    def __call__(self, row: Row) -> Row:
+        if row["error"]:
+            return row
+        name = self.kind.stage.value
+        try:
+            self.stage = self.stage or self.kind(*self.arguments)
+            result = self.stage.run(row["shard_id"], row["documents_object"])
+        except EngineDeadError:
+            traceback.print_exc()
+            os._exit(1)  # an actor that dies is restarted and its shard redone; an exception would only fail the shard
+        except Exception as error:
+            return row | {"error": describe(error), "error_stage": name}
+        return row | {f"{name}_{field}": value for field, value in asdict(result).items()}
+
+
+class AugmentActor(StageActor):
+    kind = AugmentStage
+
+
+class TrainActor(StageActor):
+    kind = TrainStage
+
+
+def describe(error: Exception) -> str:
+    """What a user reads: the message of their own mistakes, the traceback of ours."""
+    return str(error) if isinstance(error, PragError) else "".join(traceback.format_exception(error)).strip()
+
+
+def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iterator[Row]:
+    """Augment and train every shard; yields each shard's row as it finishes, in no fixed order.
+
+    A row has shard_id, documents_object, num_documents, `error` (empty where all went well), and by stage
+    `<stage>_num_documents`, `<stage>_num_failed`, `<stage>_seconds`, `<stage>_reused`.
+    """
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
+    rows = [asdict(shard) | {"error": "", "error_stage": ""} for shard in shards]
+    pending = ray.data.from_items(rows, override_num_blocks=len(rows))
+    augmented = _map(pending, AugmentActor, (bank_uri, config), config.ray)
+    if not stages_fit_together(config.ray):
+        augmented = augmented.materialize()
+    yield from _map(augmented, TrainActor, (bank_uri, config), config.ray).iter_rows()
+
+
+def stages_fit_together(settings: RayConfig) -> bool:
+    """Whether the cluster holds the first actor of both stages at once; else they run one after the other."""
+    have = ray.cluster_resources()
+    cpus = settings.augment_cpus + settings.train_cpus
+    gpus = settings.augment_gpus + settings.train_gpus
+    return have.get("CPU", 0) >= cpus and have.get("GPU", 0) >= gpus
+
+
+def _map(shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config], settings: RayConfig) -> Dataset:
+    augment = actor is AugmentActor
+    return shards.map(
+        actor,
+        fn_constructor_args=arguments,
+        compute=ActorPoolStrategy(min_size=1, max_size=settings.augment_actors if augment else settings.train_actors),
+        num_cpus=settings.augment_cpus if augment else settings.train_cpus,
+        num_gpus=settings.augment_gpus if augment else settings.train_gpus,
+        max_restarts=settings.max_attempts - 1,
+        max_task_retries=settings.max_attempts - 1,
+    )
