@@ -19,7 +19,9 @@ from prag_core.errors import ConfigError
 from prag_core.records import Document, Passage
 from prag_core.retrieve.words import make_analyzer
 
-SCHEMA = pa.schema([("doc_id", pa.large_string()), ("chunk", pa.int64()), ("title", pa.large_string()), ("text", pa.large_string())])
+SCHEMA = pa.schema(
+    [("doc_id", pa.large_string()), ("chunk", pa.int64()), ("title", pa.large_string()), ("text", pa.large_string())]
+)
 BATCH = 4096  # documents turned into Arrow at once
 
 

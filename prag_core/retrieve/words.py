@@ -18,6 +18,7 @@ from prag_core.errors import ConfigError
 
 WORD = re.compile(r"\w+")
 Analyzer = Callable[[str], list[str]]
+Stem = Callable[[list[str]], list[str]]
 
 
 def make_analyzer(stemmer: str | None, stopwords: str | None) -> Analyzer:
@@ -40,7 +41,7 @@ def fold(text: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
 
 
-def _stemmer(name: str | None) -> Analyzer | Callable[[list[str]], list[str]]:
+def _stemmer(name: str | None) -> Stem:
     if name is None:
         return list
     try:
