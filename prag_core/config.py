@@ -18,7 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from prag_core.errors import ConfigError
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+OmegaConf.register_resolver("root", lambda path: str(ROOT / path), replace=True)  # ${root:path}: within the checkout
 
 
 class CorpusFormat(Enum):
@@ -53,7 +55,7 @@ class Dtype(Enum):
 
 @dataclass
 class CorpusConfig:
-    uri: str = "examples/mini/corpus.jsonl"  # file, folder or glob; any fsspec URI
+    uri: str = "${root:examples/mini/corpus.jsonl}"  # file, folder or glob; any fsspec URI
     format: CorpusFormat = CorpusFormat.auto
     limit: int | None = None  # read only the first so many documents
     long_documents: LongDocuments = LongDocuments.quarantine  # what to do with text longer than the model's context
@@ -70,7 +72,7 @@ class BankConfig:
 
 @dataclass
 class ModelConfig:
-    path: str = "examples/mini/model"
+    path: str = "${root:examples/mini/model}"
     revision: str | None = None
     max_length: int | None = None  # context in tokens; null: the model's own
 
@@ -137,7 +139,7 @@ class EngineConfig:
 
 @dataclass
 class EvaluateConfig:
-    questions: str = "examples/mini/questions.test.jsonl"
+    questions: str = "${root:examples/mini/questions.test.jsonl}"
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
     baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
     out: str = "out/evaluate"
@@ -188,7 +190,7 @@ def load_config(overrides: Sequence[str] = (), file: str | None = None) -> Confi
 
 def as_yaml(config: Config) -> str:
     """The resolved configuration as YAML, for --print-config and for the record of a run."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return OmegaConf.to_yaml(OmegaConf.structured(config), resolve=True)
 
 
 def as_dict(config: Any) -> dict[str, Any]:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
 from prag_core.augment import augment_documents, generator_identity
 from prag_core.bank import Bank, Commit, Stage
-from prag_core.config import Config
-from prag_core.engines import Engine, make_augmentation_engine
+from prag_core.base_model import BaseModel, context_length, default_device, load_base_model
+from prag_core.config import Config, ModelConfig
+from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, CorpusError
 from prag_core.identity import content_hash, model_digest
 from prag_core.records import AdapterFactors, Augmentation, Document, Failure, Key, Sample
 from prag_core.samples import ReplaySample, build_samples, choose_replay, load_fewshot, load_replay
-from prag_core.trainer import BaseModel, load_base_model, train_documents
+from prag_core.trainer import TrainingItem, TrainingSettings, train_documents
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,17 @@ class AugmentStage(ShardStage):
 
     @cached_property
     def engine(self) -> Engine:
-        return make_augmentation_engine(self.config)
+        return make_engine(replace(self.config.engine, kind=self.config.augmentation.engine), self.model)
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model that writes: the one that will answer, unless another is named."""
+        other = self.config.augmentation.model
+        return ModelConfig(path=other) if other else self.config.model
 
     @cached_property
     def generator(self) -> str:
-        model = self.config.augmentation.model or self.config.model.path
-        return generator_identity(model_digest(model, self.config.model.revision), self.config.augmentation)
+        return generator_identity(model_digest(self.model.path, self.model.revision), self.config.augmentation)
 
     @cached_property
     def source(self) -> Bank | None:
@@ -106,7 +112,8 @@ class TrainStage(ShardStage):
 
     @cached_property
     def base(self) -> BaseModel:
-        return load_base_model(self.config.model, self.config.training)
+        model = self.config.model
+        return load_base_model(model.path, self.config.training.dtype, default_device(), model.revision)
 
     @cached_property
     def initial(self) -> AdapterFactors:
@@ -126,32 +133,32 @@ class TrainStage(ShardStage):
         if augmented is None:
             raise BankError(f"shard {shard_id} of {self.bank.uri} has no committed augmentations; the augment stage comes first")
         augmentations = {a.key: a for a in self.bank.read_augmentations(augmented)}
+        settings = TrainingSettings.from_config(self.config.training)
         failures: list[Failure] = []
         with self.bank.begin(self.stage, shard_id) as writer:
-            trainable = self._trainable(documents, augmentations, failures)
-            for adapter in train_documents(self.base.model, self.bank.layout, self.initial, trainable, self.config.training):
-                writer.add(adapter)
+            items = self._items(documents, augmentations, failures)
+            for record in train_documents(self.base.model, self.bank.layout, self.initial, items, settings):
+                writer.add(record)
             for failure in failures:
                 writer.add(failure)
             return writer.commit()
 
-    def _trainable(
+    def _items(
         self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]
-    ) -> Iterator[tuple[Key, str, list[Sample]]]:
+    ) -> Iterator[TrainingItem]:
         """Each augmented document with its samples; those whose samples do not fit the model go to `failures`."""
         for document in documents:
             if document.key not in augmentations:
                 continue  # set aside by the augment stage, and recorded there
             content = content_hash(document)
             try:
-                yield document.key, content, self._samples(document, content, augmentations[document.key])
+                yield TrainingItem(document.key, content, self._samples(document, content, augmentations[document.key]))
             except CorpusError as error:
                 failures.append(Failure(*document.key, content, "train", str(error), attempts=1))
 
     def _samples(self, document: Document, content: str, augmentation: Augmentation) -> list[Sample]:
         training = self.config.training
         replay = choose_replay(self.replay_pool, training.replay_samples, training.seed, content) if self.replay_pool else []
-        limit, tokenizer = self.base.max_length, self.base.tokenizer
-        return build_samples(
-            document, augmentation, tokenizer, self.config.prompt, max_length=limit, fewshot=self.fewshot, replay=replay
-        )
+        limit = context_length(self.base.model, self.config.model.max_length)
+        tokenizer, prompt = self.base.tokenizer, self.config.prompt
+        return build_samples(document, augmentation, tokenizer, prompt, max_length=limit, fewshot=self.fewshot, replay=replay)
