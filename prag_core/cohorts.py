@@ -1,0 +1,55 @@
+"""How many documents to train at once: as many as memory holds and speed gains from.
+
+A document costs its factors, their gradients and two moments for the whole cohort, and the activations that the
+backward pass needs for one sample at a time. Activations are estimated from the model's widths, rounded up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prag_core.lora import AdapterLayout
+
+SHARE_OF_FREE_MEMORY = 0.6
+TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65536}  # beyond which a step gains nothing
+
+
+def choose_cohort_size(model: Any, layout: AdapterLayout, max_tokens: int, free_bytes: int | None = None) -> int:
+    """Documents per cohort when the longest sample has `max_tokens`; at least 1. `free_bytes`: measured where not given."""
+    device = next(model.parameters()).device
+    free = free_bytes if free_bytes is not None else free_memory(device)
+    factors = 5 * 4 * layout.num_parameters
+    by_memory = int(free * SHARE_OF_FREE_MEMORY) // (factors + max_tokens * activation_bytes(model))
+    by_speed = TOKENS_AT_ONCE.get(device.type, 4096) // max_tokens
+    return max(1, min(by_memory, by_speed))
+
+
+def activation_bytes(model: Any) -> int:
+    """Upper estimate of what the backward pass keeps for one token: per layer 20 vectors of the hidden width and 6 of
+    the feed-forward width, and 4 of the hidden width around the output."""
+    config = model.config
+    width, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
+    element = max(next(model.parameters()).element_size(), 4)  # norms and rotary positions work in float32
+    return int(element * (config.num_hidden_layers * (20 * width + 6 * inner) + 4 * width))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that training may still take on a device; on the CPU, of the machine or of this container, whichever is less."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    available = [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdigit():
+        available.append(int(limit[0]) - int(used[0]))
+    return min(available, default=2**31)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().split("\n")
+    except OSError:
+        return []

@@ -1,0 +1,94 @@
+"""What an adapter is trained to do: objectives by name, each a loss per document over one batch.
+
+An objective takes the model with the adapters attached and a batch of one sample per document, and gives `loss_n`: the
+mean over that document's own labelled tokens. The trainer sums it over documents and never averages or clips, so that
+no document's gradient depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from prag_core.records import Sample
+
+IGNORED = -100  # a label where no loss is taken
+LOGITS_AT_ONCE = 2**22  # entries of the logits matrix that exist at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One sample of each of n documents, padded on the right. `m` runs over the labelled positions of all of them:
+    where the prediction is made (in the flattened [n·t]), its target, and its document."""
+
+    token_ids_nt: Tensor
+    positions_m: Tensor
+    targets_m: Tensor
+    document_m: Tensor
+
+
+Objective = Callable[[Any, Batch], Tensor]  # (model, batch) → loss_n, in nats a token
+
+
+def collate(samples: Sequence[Sample], device: torch.device) -> Batch:
+    """Samples → a batch on `device`. The label of token t+1 is predicted at position t, so the first has none.
+
+    Padding needs no mask: attention is causal, and no label is taken there.
+    """
+    length = max(len(sample.token_ids) for sample in samples)
+    token_ids = torch.zeros(len(samples), length, dtype=torch.long)
+    labels = torch.full((len(samples), length), IGNORED, dtype=torch.long)
+    for row, sample in enumerate(samples):
+        token_ids[row, : len(sample.token_ids)] = torch.tensor(sample.token_ids)
+        labels[row, : len(sample.labels) - 1] = torch.tensor(sample.labels[1:])
+    document_m, time_m = (labels != IGNORED).nonzero(as_tuple=True)
+    fields = (token_ids, document_m * length + time_m, labels[document_m, time_m], document_m)
+    return Batch(*(tensor.to(device, non_blocking=True) for tensor in fields))
+
+
+def next_token(model: Any, batch: Batch) -> Tensor:
+    """Cross-entropy of each labelled token given those before it: the published objective."""
+    hidden_ntd = model.base_model(input_ids=batch.token_ids_nt, use_cache=False).last_hidden_state
+    hidden_md = hidden_ntd.flatten(0, 1).index_select(0, batch.positions_m)
+    head = model.get_output_embeddings()
+    loss_m = _cross_entropy(hidden_md, head.weight, head.bias, batch.targets_m)
+    num_documents = batch.token_ids_nt.shape[0]
+    count_n = torch.bincount(batch.document_m, minlength=num_documents)
+    return loss_m.new_zeros(num_documents).index_add(0, batch.document_m, loss_m) / count_n
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Loss of each row through a frozen output head, a block of rows at a time, so that [m, vocabulary] never exists
+    whole: forward leaves behind the gradient to the hidden states instead. Softmax is in float32 at least."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_md: Tensor, weight_vd: Tensor, bias_v: Tensor | None, targets_m: Tensor) -> Tensor:
+        rows = max(1, LOGITS_AT_ONCE // weight_vd.shape[0])
+        gradient_md = torch.empty_like(hidden_md)
+        losses = []
+        for start in range(0, len(hidden_md), rows):
+            part = slice(start, start + rows)
+            logits = torch.nn.functional.linear(hidden_md[part], weight_vd, bias_v)
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            target = targets_m[part].unsqueeze(1)
+            normaliser = logits.logsumexp(1, keepdim=True)
+            losses.append((normaliser - logits.gather(1, target)).squeeze(1))
+            gradient = logits.sub_(normaliser).exp_()
+            gradient.scatter_add_(1, target, gradient.new_full((), -1.0).expand_as(target))
+            torch.mm(gradient.to(weight_vd.dtype), weight_vd, out=gradient_md[part])
+        ctx.save_for_backward(gradient_md)
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient_md,) = ctx.saved_tensors
+        return gradient_md * upstream[0].unsqueeze(1).to(gradient_md.dtype), None, None, None
+
+
+_cross_entropy = cast(Callable[..., Tensor], _CrossEntropy.apply)
+
+OBJECTIVES: dict[str, Objective] = {"next_token": next_token}

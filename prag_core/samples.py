@@ -1,0 +1,150 @@
+"""Augmentation → samples: what one document's adapter is trained on, and in which order.
+
+The published order: for the first ceil(m/2) of the m question-answer pairs, the question over the original passage,
+then over each rewrite; for the remaining pairs, the question without any passage. Never shuffled. The loss is on every
+token (that is how the passage's own text is learned), and no end-of-sequence token is appended. Nothing is ever cut: a
+sample longer than the model's context is refused.
+
+Replay samples (an extension, off in the reference recipe) are questions about other subjects, which teach an adapter to
+speak only for its own. They are spread evenly among the document's own samples, so that neither comes last as a block.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeVar
+
+import fsspec
+
+from prag_core.config import PromptConfig
+from prag_core.errors import ConfigError, CorpusError
+from prag_core.prompts import answer_messages, answer_prefill, encode, show_passage
+from prag_core.records import Augmentation, Document, Sample
+
+T = TypeVar("T")
+Example = tuple[str, str]  # (question, worked answer)
+
+
+class SampleTooLongError(CorpusError):
+    """A training sample exceeds the model's context; the message has doc_id, its tokens and the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySample:
+    """A question about another subject, its answer, and the passages it is asked over (none: closed book)."""
+
+    question: str
+    answer: str
+    passages: tuple[str, ...] = ()
+
+
+def build_samples(
+    document: Document,
+    augmentation: Augmentation,
+    tokenizer: Any,
+    prompt: PromptConfig,
+    *,
+    max_length: int,
+    fewshot: Sequence[Example] = (),
+    replay: Sequence[ReplaySample] = (),
+) -> list[Sample]:
+    """One epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`.
+
+    Raises SampleTooLongError where a sample has more than `max_length` tokens, and CorpusError without any pair.
+    """
+    assert document.key == augmentation.key, f"augmentation of {augmentation.key} given for {document.key}"
+    if not augmentation.qa_pairs:
+        raise CorpusError(f"{document.doc_id!r} chunk {document.chunk}: its augmentation has no question-answer pair")
+
+    def sample(question: str, answer: str, passages: Sequence[str]) -> Sample:
+        messages = answer_messages(question, passages, cot=prompt.cot, fewshot=fewshot)
+        tokens = tuple(encode(tokenizer, messages, answer_prefill(answer, cot=prompt.cot)))
+        if len(tokens) > max_length:
+            raise SampleTooLongError(
+                f"{document.doc_id!r} chunk {document.chunk}: a training sample has {len(tokens)} tokens, the limit is "
+                f"{max_length}; set corpus.long_documents=chunk, or use a model with a longer context"
+            )
+        return Sample(token_ids=tokens, labels=tokens)
+
+    own = [
+        sample(question, answer, passages)
+        for question, answer, passages in _questions(document, augmentation, with_title=prompt.with_title, cot=prompt.cot)
+    ]
+    return interleave(own, [sample(r.question, r.answer, r.passages) for r in replay])
+
+
+def _questions(
+    document: Document, augmentation: Augmentation, *, with_title: bool, cot: bool
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Question, answer and passages of each of the document's own samples, in the published order."""
+    texts = [show_passage(document.title, text, with_title=with_title) for text in (document.text, *augmentation.rewrites)]
+    with_passage = (len(augmentation.qa_pairs) + 1) // 2
+    for index, pair in enumerate(augmentation.qa_pairs):
+        contexts: list[tuple[str, ...]] = [(text,) for text in texts] if index < with_passage else [()]
+        for passages in contexts:
+            yield pair.question, pair.full_answer if cot else pair.answer, passages
+
+
+def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:
+    """Both in their own order, spread evenly over the whole: 2 own and 4 others give o O o o O o."""
+    places = chain(
+        (((i + 0.5) / len(own), 0, i) for i in range(len(own))), (((i + 0.5) / len(others), 1, i) for i in range(len(others)))
+    )
+    return [(own, others)[which][i] for _, which, i in sorted(places)]
+
+
+def choose_replay(pool: Sequence[ReplaySample], num: int, seed: int, content_hash: str) -> list[ReplaySample]:
+    """`num` samples of the pool, fixed for a document's wording and seed and drawn anew for each document: alone of a
+    document's neighbours and of the order of work. The pool's subjects must not be the corpus's."""
+    if num > len(pool):
+        raise ConfigError(f"training.replay_samples={num}: the pool of training.replay_uri has only {len(pool)} samples")
+    return random.Random(f"{seed}:{content_hash}").sample(list(pool), num)
+
+
+def load_replay(uri: str) -> list[ReplaySample]:
+    """Read `training.replay_uri`: JSONL of {question, answer, passages: [text, …]}. Raises ConfigError."""
+    samples = []
+    for where, fields in _read_jsonl("training.replay_uri", uri):
+        passages = fields.get("passages", [])
+        if not isinstance(passages, list) or not all(isinstance(text, str) for text in passages):
+            raise ConfigError(f"{where}: passages must be a list of texts")
+        samples.append(ReplaySample(*_question_answer(where, fields), tuple(passages)))
+    return samples
+
+
+def load_fewshot(uri: str | None) -> tuple[Example, ...]:
+    """Read `prompt.fewshot`: JSONL of {question, answer}; none where it is unset. Raises ConfigError."""
+    if uri is None:
+        return ()
+    return tuple(_question_answer(where, fields) for where, fields in _read_jsonl("prompt.fewshot", uri))
+
+
+def _question_answer(where: str, fields: dict[str, Any]) -> Example:
+    question, answer = fields.get("question"), fields.get("answer")
+    if not isinstance(question, str) or not isinstance(answer, str) or not question.strip() or not answer.strip():
+        raise ConfigError(f"{where}: question and answer must be texts that are not empty")
+    return question, answer
+
+
+def _read_jsonl(setting: str, uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with fsspec.open(uri, "rt", encoding="utf-8", compression="infer") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{setting}={uri}, line {number}", _parse_object(setting, uri, number, line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{setting}={uri}: cannot be read: {error}") from None
+
+
+def _parse_object(setting: str, uri: str, number: int, line: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{setting}={uri}, line {number}: not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{setting}={uri}, line {number}: expected an object with question and answer")
+    return fields

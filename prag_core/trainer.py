@@ -1,0 +1,200 @@
+"""Samples → adapters: documents trained together, each exactly as if trained alone.
+
+A cohort is N documents stacked over one frozen base (`stacked_lora`). Each step takes every document's next sample, sums
+the documents' losses and makes one AdamW step, which is elementwise and therefore N independent optimisers. Documents
+are ordered by their number of steps, so those still training are always the first rows: one that is done leaves the
+batch, and nothing touches its factors again. Nothing is averaged or clipped over the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+from prag_core.base_model import load_base_model as load_base_model
+from prag_core.cohorts import choose_cohort_size
+from prag_core.config import TrainingConfig
+from prag_core.errors import ConfigError
+from prag_core.lora import AdapterLayout
+from prag_core.objectives import OBJECTIVES, collate
+from prag_core.records import Adapter, AdapterFactors, Factors, Failure, Key, Sample
+from prag_core.stacked_lora import StackedLora
+
+Observer = Callable[[int, list[int], list[Tensor], list[Tensor]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How a document is trained: the checked form of the `training` section."""
+
+    objective: str = "next_token"
+    epochs: int = 1
+    learning_rate: float = 3e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    cohort_documents: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f"training.objective={self.objective}: known are {', '.join(OBJECTIVES)}")
+        for name, holds, expected in (
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "above 0"),
+            ("betas", all(0 <= beta < 1 for beta in self.betas), "both from 0 to below 1 (training.beta1, training.beta2)"),
+            ("eps", 0 < self.eps < math.inf, "above 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0"),
+            ("cohort_documents", self.cohort_documents is None or self.cohort_documents >= 1, "at least 1, or null"),
+            ("threads", self.threads is None or self.threads >= 1, "at least 1, or null"),
+        ):
+            if not holds:
+                raise ConfigError(f"training.{name}={getattr(self, name)}: expected {expected}")
+
+    @classmethod
+    def from_config(cls, config: TrainingConfig) -> TrainingSettings:
+        names = ("objective", "epochs", "learning_rate", "eps", "weight_decay", "cohort_documents", "threads")
+        return cls(**{name: getattr(config, name) for name in names}, betas=(config.beta1, config.beta2))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedDocument:
+    """Factors in the training's dtype; `tokens` counts every token of every step; losses of the first and last step, in
+    nats a token (each of its own sample, before that step's update)."""
+
+    factors: AdapterFactors
+    steps: int
+    tokens: int
+    loss_first: float
+    loss_last: float
+
+
+class TrainingItem(NamedTuple):
+    """A document to train: its key, its content hash, and one epoch of samples."""
+
+    key: Key
+    content_hash: str
+    samples: Sequence[Sample]
+
+
+def train_documents(
+    model: Any, layout: AdapterLayout, initial: AdapterFactors, items: Iterable[TrainingItem], settings: TrainingSettings
+) -> Iterator[Adapter | Failure]:
+    """Train all of `items`, a cohort at a time, yielding as cohorts finish (not in the order given).
+
+    Documents of like step count and length share a cohort, so that padding is small. A document whose training
+    diverged comes back as a Failure of stage "train". A cohort too large for the GPU is halved and tried again.
+    """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    waiting = sorted(items, key=lambda item: (len(item.samples), sum(len(s.token_ids) for s in item.samples)), reverse=True)
+    limit = settings.cohort_documents
+    while waiting:
+        size = limit or choose_cohort_size(model, layout, max(len(s.token_ids) for item in waiting for s in item.samples))
+        cohort, rest = waiting[:size], waiting[size:]
+        try:
+            trained = train_cohort(model, layout, initial, [item.samples for item in cohort], settings)
+        except torch.OutOfMemoryError:
+            if len(cohort) == 1:
+                raise
+            limit = len(cohort) // 2
+            torch.cuda.empty_cache()
+            continue
+        yield from (_record(item, document) for item, document in zip(cohort, trained, strict=True))
+        waiting = rest
+
+
+def train_cohort(
+    model: Any,
+    layout: AdapterLayout,
+    initial: AdapterFactors,
+    samples: Sequence[Sequence[Sample]],
+    settings: TrainingSettings,
+    observe: Observer | None = None,
+) -> list[TrainedDocument]:
+    """Train document n on `samples[n]`, in order, `settings.epochs` times; all start from `initial`.
+
+    Equal to training each alone with PEFT and torch's AdamW. `observe`, if given, is called before every update with the
+    step, the documents in it (as indices of `samples`), their factors and the gradients (in `StackedLora.tensors` order).
+    """
+    assert all(samples) and all(len(s.token_ids) > 1 for document in samples for s in document), "a document without samples"
+    order = sorted(range(len(samples)), key=lambda n: -len(samples[n]))
+    steps = [len(samples[n]) * settings.epochs for n in order]
+    parameter = next(model.parameters())
+    lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=parameter.device)
+    optimiser = _StackedAdamW(lora.tensors, settings)
+    objective = OBJECTIVES[settings.objective]
+    losses: list[Tensor] = []
+    with lora.attach(model):
+        for step in range(steps[0]):
+            active = [n for n, last in zip(order, steps, strict=True) if step < last]
+            batch = collate([samples[n][step % len(samples[n])] for n in active], parameter.device)
+            leaves = lora.activate(len(active))
+            loss_n = objective(model, batch)
+            gradients = list(torch.autograd.grad(loss_n.sum(), leaves))
+            if observe is not None:
+                observe(step, active, leaves, gradients)
+            optimiser.step(gradients)
+            losses.append(loss_n.detach())
+    return _collect(lora, losses, samples, order, settings.epochs)
+
+
+class _StackedAdamW:
+    """Torch's own AdamW over the first rows of stacked tensors; the other rows and their moments stay as they are."""
+
+    def __init__(self, tensors: Sequence[Tensor], settings: TrainingSettings) -> None:
+        self.tensors, self.settings = tensors, settings
+        self.mean = [torch.zeros_like(tensor) for tensor in tensors]
+        self.square = [torch.zeros_like(tensor) for tensor in tensors]
+        self.steps = [torch.zeros((), dtype=torch.float32, device=tensor.device) for tensor in tensors]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        rows = len(gradients[0])
+        beta1, beta2 = self.settings.betas
+        adamw(
+            [tensor[:rows] for tensor in self.tensors],
+            [gradient.contiguous() for gradient in gradients],
+            [tensor[:rows] for tensor in self.mean],
+            [tensor[:rows] for tensor in self.square],
+            [],
+            self.steps,
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            eps=self.settings.eps,
+            maximize=False,
+        )
+
+
+def _collect(
+    lora: StackedLora, losses: Sequence[Tensor], samples: Sequence[Sequence[Sample]], order: Sequence[int], epochs: int
+) -> list[TrainedDocument]:
+    """What each document became, in the order of `samples`; the only place that waits for the device."""
+    values = [loss_n.tolist() for loss_n in losses]
+    trained = {}
+    for row, n in enumerate(order):
+        steps = len(samples[n]) * epochs
+        tokens = sum(len(sample.token_ids) for sample in samples[n]) * epochs
+        trained[n] = TrainedDocument(lora.document(row), steps, tokens, values[0][row], values[steps - 1][row])
+    return [trained[n] for n in range(len(samples))]
+
+
+def _record(item: TrainingItem, document: TrainedDocument) -> Adapter | Failure:
+    factors = {name: Factors(*(f.astype(np.float32, copy=False) for f in pair)) for name, pair in document.factors.items()}
+    if not all(np.isfinite(factor).all() for pair in factors.values() for factor in pair):
+        reason = f"training diverged (loss {document.loss_first:.3g} → {document.loss_last:.3g}); lower training.learning_rate"
+        return Failure(*item.key, item.content_hash, stage="train", reason=reason, attempts=1)
+    return Adapter(
+        *item.key, item.content_hash, factors, document.steps, document.tokens, document.loss_first, document.loss_last
+    )

@@ -1,0 +1,51 @@
+"""Tiny random models of every supported family, and a tiny tokenizer, built without downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|start|>{{ message.role }}\n{{ message.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+
+
+def build_tiny_model(family: str, dtype: torch.dtype = torch.float32, *, vocab_size: int = 64) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        family, vocab_size=vocab_size, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=4, max_position_embeddings=256, tie_word_embeddings=family != "mistral",
+        initializer_range=0.3,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., Any]:
+    """`tiny_model(family, dtype)`: a causal LM with fixed random weights, SDPA attention, nothing trainable."""
+    return build_tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """A byte-level tokenizer (one token a byte, 259 in all) with a chat template of its own."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>")
+    wrapped.add_special_tokens({"additional_special_tokens": ["<|start|>", "<|end|>"]})
+    wrapped.chat_template = CHAT_TEMPLATE
+    return wrapped
