@@ -1,0 +1,1 @@
+"""Prompts, each with or without a merged adapter, to text."""

@@ -1,0 +1,155 @@
+"""What an engine is: a batch of prompts, each with or without a merged adapter, to as many texts, in order.
+
+Two engines keep this protocol. `vllm` is for throughput; `transformers` is the numerical oracle that it is tested
+against. Both promise: greedy decoding at temperature 0; with a seed, a request's text depends on that seed and its own
+prompt, not on what else is in the batch (up to rounding); the chat template's special tokens are not in the text; the
+end-of-sequence tokens are the tokenizer's and the model's own. A request that cannot be served (too long, an adapter of
+another shape) is refused with EngineError before anything runs, and the engine stays usable. Any other exception out of
+`generate` means that the engine is broken and must be replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from prag_core.config import EngineConfig, EngineKind, ModelConfig
+from prag_core.errors import EngineError, ModelError
+from prag_core.lora import AdapterLayout
+
+if TYPE_CHECKING:
+    from prag_core.merge import MergedAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to decode, the same for a whole batch. `json_schema` constrains the text; it may still end early (`length`)."""
+
+    max_new_tokens: int
+    temperature: float = 0.0  # 0: greedy
+    top_k: int = 0  # 0: all tokens
+    json_schema: dict[str, Any] | None = None
+    stop: tuple[str, ...] = ()  # text ends before the first of these
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt as token ids, the adapter to answer with (None: the bare model), and the seed of its sampling."""
+
+    token_ids: tuple[int, ...]
+    adapter: MergedAdapter | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What came out. `token_ids` are without the end-of-sequence token; `length`: cut by max_new_tokens or the context."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: Literal["stop", "length"]
+
+
+class Engine(Protocol):
+    """A loaded model. `max_length` is its context: prompt and new tokens together."""
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def max_length(self) -> int: ...
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]: ...
+
+    def close(self) -> None: ...
+
+
+def make_engine(
+    config: EngineConfig, model: ModelConfig, *, layout: AdapterLayout | None = None, max_merged_rank: int = 0
+) -> Engine:
+    """Load `model` into the engine that `config.kind` names. With `layout`, requests may carry adapters of its modules up
+    to rank `max_merged_rank`; without, the engine loads no LoRA and refuses them (augmentation is faster so).
+
+    Raises ModelError when the model's folder, tokenizer or chat template is missing, or the engine cannot hold it."""
+    if layout is not None and max_merged_rank < 1:
+        raise ValueError(f"max_merged_rank={max_merged_rank}: an engine with adapters needs the rank that merged ones may have")
+    if config.kind is EngineKind.vllm:
+        from prag_core.engines.vllm import VllmEngine
+
+        return VllmEngine(config, model, layout, max_merged_rank)
+    from prag_core.engines.transformers import TransformersEngine
+
+    return TransformersEngine(config, model, layout, max_merged_rank)
+
+
+def load_tokenizer(model: ModelConfig) -> Any:
+    """The model's tokenizer, with its chat template. Raises ModelError where either is missing."""
+    from transformers import AutoTokenizer
+
+    check_model_path(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model.path, revision=model.revision)
+    except Exception as error:
+        raise ModelError(f"model.path={model.path}: no usable tokenizer there ({_first_line(error)})") from error
+    if not tokenizer.chat_template:
+        raise ModelError(f"model.path={model.path}: its tokenizer has no chat template; use an instruction-tuned model")
+    return tokenizer
+
+
+def check_model_path(model: ModelConfig) -> None:
+    """Raise ModelError when `model.path` is plainly a folder and there is no model in it. Hub names (`owner/name`) pass."""
+    folder = Path(model.path)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"model.path={model.path}: the folder has no config.json; expected a Hugging Face model folder")
+    elif not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", model.path):
+        raise ModelError(f"model.path={model.path}: no such folder; expected a Hugging Face model folder or a hub name")
+
+
+def check_requests(
+    requests: Sequence[Request], max_length: int, layout: AdapterLayout | None, max_merged_rank: int
+) -> None:
+    """Raise EngineError for the first request that cannot be served, naming its place in the batch."""
+    checked: set[str] = set()
+    for i, request in enumerate(requests):
+        tokens = len(request.token_ids)
+        if not 0 < tokens < max_length:
+            raise EngineError(f"request {i}: a prompt of {tokens} tokens; the context is {max_length}, one kept for the answer")
+        if request.adapter is not None and request.adapter.name not in checked:
+            problem = _adapter_problem(request.adapter, layout, max_merged_rank)
+            if problem:
+                raise EngineError(f"request {i}: adapter {request.adapter.name[:12]}: {problem}")
+            checked.add(request.adapter.name)
+
+
+def _adapter_problem(adapter: MergedAdapter, layout: AdapterLayout | None, max_merged_rank: int) -> str | None:
+    if layout is None:
+        return "the engine was started without adapters"
+    if not 1 <= adapter.rank <= max_merged_rank:
+        return f"rank {adapter.rank}, the engine was started for ranks up to {max_merged_rank}"
+    if set(adapter.factors) != {m.name for m in layout.modules}:
+        return f"{len(adapter.factors)} modules, the model's layout has {len(layout.modules)}, or they differ in name"
+    for m in layout.modules:
+        a, b = adapter.factors[m.name]
+        if a.shape != (adapter.rank, m.in_features) or b.shape != (m.out_features, adapter.rank):
+            return f"{m.name}: factors {a.shape} and {b.shape}, expected rank {adapter.rank} over [{m.out_features}, {m.in_features}]"
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            return f"{m.name}: factors are not finite"
+    return None
+
+
+def finish_generation(tokenizer: Any, token_ids: Sequence[int], stop: Sequence[str], *, ended: bool) -> Generation:
+    """Token ids (no end-of-sequence token) to text, cut before the first stop string. `ended`: the model itself stopped."""
+    text = tokenizer.decode(list(token_ids), skip_special_tokens=True)
+    cuts = [at for at in (text.find(s) for s in stop) if at >= 0]
+    finish: Literal["stop", "length"] = "stop" if ended or cuts else "length"
+    return Generation(text[: min(cuts)] if cuts else text, tuple(token_ids), finish)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,181 @@
+"""The transformers engine: plain Hugging Face generation, adapters through PEFT. Slow, simple, the oracle of the other one.
+
+Requests are batched by adapter and by length, left-padded. One PEFT adapter exists per rank seen (r = alpha = rank, so
+that PEFT's scaling is 1); its weights are overwritten by the merged factors of the batch at hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from prag_core.config import EngineConfig, ModelConfig
+from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation, load_tokenizer
+from prag_core.errors import ModelError
+from prag_core.lora import AdapterLayout
+
+if TYPE_CHECKING:
+    from prag_core.merge import MergedAdapter
+
+
+class TransformersEngine:
+    """See `make_engine`. `model` is the loaded causal LM, for methods that need attentions or full logits."""
+
+    def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> None:
+        self.tokenizer = load_tokenizer(model)
+        self.model = _load_model(config, model)
+        self.max_length = _context_length(model, self.model.config)
+        self._layout, self._max_merged_rank = layout, max_merged_rank
+        self._batch_size = config.max_sequences
+        self._peft: Any = None
+        self._grammars: dict[str, Any] = {}
+        known = self.model.generation_config.eos_token_id
+        from_model = known if isinstance(known, list) else [known]
+        self._eos = sorted({i for i in (self.tokenizer.eos_token_id, *from_model) if i is not None})
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
+        """One generation a request, in order. Raises EngineError before running anything if one cannot be served."""
+        check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
+        done: dict[int, Generation] = {}
+        for places in self._batches(requests):
+            batch = [requests[i] for i in places]
+            with torch.inference_mode(), self._install(batch[0].adapter):
+                done.update(zip(places, self._generate_batch(batch, sampling), strict=True))
+        return [done[i] for i in range(len(requests))]
+
+    def close(self) -> None:
+        """Let go of the model's memory. The engine cannot be used afterwards."""
+        self.model = self._peft = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _batches(self, requests: Sequence[Request]) -> Iterator[list[int]]:
+        """Places of the requests of one adapter, at most a batch of them, shortest prompts first."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for i, request in enumerate(requests):
+            places[request.adapter.name if request.adapter else ""].append(i)
+        for same in places.values():
+            same.sort(key=lambda i: len(requests[i].token_ids))
+            yield from (same[i : i + self._batch_size] for i in range(0, len(same), self._batch_size))
+
+    def _generate_batch(self, batch: Sequence[Request], sampling: Sampling) -> list[Generation]:
+        longest = max(len(r.token_ids) for r in batch)
+        input_nt = torch.full((len(batch), longest), self._eos[0] if self._eos else 0)
+        mask_nt = torch.zeros_like(input_nt)
+        for row, request in enumerate(batch):
+            input_nt[row, longest - len(request.token_ids) :] = torch.tensor(request.token_ids)
+            mask_nt[row, longest - len(request.token_ids) :] = 1
+        limits = [min(sampling.max_new_tokens, self.max_length - len(r.token_ids)) for r in batch]
+        output_nt = self.model.generate(
+            input_nt.to(self.model.device),
+            attention_mask=mask_nt.to(self.model.device),
+            generation_config=self._generation_config(max(limits), sampling),
+            logits_processor=self._processors(batch, sampling),
+            tokenizer=self.tokenizer,
+        )
+        return [self._finish(row[longest:], limit, sampling) for row, limit in zip(output_nt.tolist(), limits, strict=True)]
+
+    def _finish(self, token_ids: list[int], limit: int, sampling: Sampling) -> Generation:
+        token_ids = token_ids[:limit]
+        end = next((at for at, token in enumerate(token_ids) if token in self._eos), None)
+        return finish_generation(self.tokenizer, token_ids[:end], sampling.stop, ended=end is not None)
+
+    def _generation_config(self, max_new_tokens: int, sampling: Sampling) -> GenerationConfig:
+        """Greedy; sampling happens in the last logits processor. Nothing but the end-of-sequence ids is the model's own."""
+        return GenerationConfig(
+            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self._eos or None,
+            pad_token_id=self._eos[0] if self._eos else 0, stop_strings=list(sampling.stop) or None,
+        )  # fmt: skip
+
+    def _processors(self, batch: Sequence[Request], sampling: Sampling) -> LogitsProcessorList:
+        processors = LogitsProcessorList()
+        if sampling.json_schema is not None:
+            from xgrammar.contrib.hf import LogitsProcessor as GrammarProcessor
+
+            processors.append(GrammarProcessor(self._grammar(sampling.json_schema)))
+        if sampling.temperature > 0:
+            processors.append(SeededSampling(sampling.temperature, sampling.top_k, [r.seed for r in batch]))
+        return processors
+
+    def _grammar(self, schema: dict[str, Any]) -> Any:
+        """The schema, compiled for this vocabulary; without free white space, which weak models fill their budget with."""
+        import xgrammar
+
+        key = json.dumps(schema, sort_keys=True)
+        if key not in self._grammars:
+            vocabulary = xgrammar.TokenizerInfo.from_huggingface(
+                self.tokenizer, vocab_size=self.model.config.vocab_size, stop_token_ids=self._eos
+            )
+            compiler = xgrammar.GrammarCompiler(vocabulary)
+            self._grammars[key] = compiler.compile_json_schema(key, any_whitespace=False, separators=(",", ":"))
+        return self._grammars[key]
+
+    def _install(self, adapter: MergedAdapter | None) -> AbstractContextManager[Any]:
+        """Make `adapter` what the model runs with inside the context that is returned; None: the bare model."""
+        if adapter is None:
+            return nullcontext() if self._peft is None else self._peft.disable_adapter()
+        name = f"rank{adapter.rank}"
+        self._ensure_rank(name, adapter.rank)
+        for module, factors in adapter.factors.items():
+            layer = self.model.get_submodule(module)
+            layer.lora_A[name].weight.data.copy_(torch.from_numpy(factors.a))
+            layer.lora_B[name].weight.data.copy_(torch.from_numpy(factors.b))
+        self._peft.set_adapter(name)
+        return nullcontext()
+
+    def _ensure_rank(self, name: str, rank: int) -> None:
+        from peft import LoraConfig, PeftModel
+
+        assert self._layout is not None  # check_requests refused the adapter otherwise
+        if self._peft is not None and name in self._peft.peft_config:
+            return
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=[m.name for m in self._layout.modules], lora_dropout=0.0)
+        if self._peft is None:
+            self._peft = PeftModel(self.model, config, adapter_name=name)
+        else:
+            self._peft.add_adapter(name, config)
+        self._peft.eval()
+
+
+class SeededSampling(LogitsProcessor):
+    """Makes the greedy choice after it a draw from softmax(scores / temperature) over the top_k tokens, by the Gumbel-max
+    trick. Every row draws from its own generator, so a row's text does not depend on its neighbours. scores: [n, vocabulary]."""
+
+    def __init__(self, temperature: float, top_k: int, seeds: Sequence[int | None]) -> None:
+        self._temperature, self._top_k = temperature, top_k
+        self._generators = [torch.Generator() for _ in seeds]
+        for generator, seed in zip(self._generators, seeds, strict=True):
+            _ = generator.seed() if seed is None else generator.manual_seed(seed)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores_nv = scores.float() / self._temperature
+        if self._top_k:
+            kth_n1 = scores_nv.topk(min(self._top_k, scores_nv.shape[-1])).values[:, -1:]
+            scores_nv = scores_nv.masked_fill(scores_nv < kth_n1, float("-inf"))
+        noise_nv = torch.stack([torch.empty(scores_nv.shape[-1]).exponential_(generator=g) for g in self._generators])
+        return scores_nv - noise_nv.log().to(scores_nv.device)
+
+
+def _load_model(config: EngineConfig, model: ModelConfig) -> Any:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = getattr(torch, config.dtype.value)
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            model.path, revision=model.revision, dtype=dtype, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model.path={model.path}: cannot be loaded as a causal language model ({error})") from error
+    return loaded.to(device).eval()
+
+
+def _context_length(model: ModelConfig, config: Any) -> int:
+    own = int(config.max_position_embeddings)
+    if model.max_length is not None and model.max_length > own:
+        raise ModelError(f"model.max_length={model.max_length}: the model's context is {own} tokens")
+    return model.max_length or own

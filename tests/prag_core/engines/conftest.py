@@ -1,0 +1,66 @@
+"""A tiny random Llama with a byte tokenizer and chat template, as a Hugging Face folder: real files, nothing downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from prag_core.lora import AdapterLayout, layout_of
+from prag_core.records import AdapterFactors, Factors
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIALS = ["<|im_start|>", "<|im_end|>", "<|pad|>"]
+TARGETS = ("gate_proj", "up_proj", "down_proj")
+RANK, ALPHA, MAX_LENGTH = 2, 32.0, 2048
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {piece: i for i, piece in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIALS])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|pad|>", additional_special_tokens=SPECIALS[:1]
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a two-layer random Llama whose greedy texts are long and differ by prompt."""
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32, max_position_embeddings=MAX_LENGTH, tie_word_embeddings=False,
+        initializer_range=0.2, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def layout(tiny_model: Path) -> AdapterLayout:
+    return layout_of(LlamaForCausalLM.from_pretrained(tiny_model), rank=RANK, alpha=ALPHA, targets=TARGETS)
+
+
+def random_factors(layout: AdapterLayout, seed: int, size: float = 0.1) -> AdapterFactors:
+    """Factors big enough that the adapter changes what a random model says."""
+    random = np.random.default_rng(seed)
+    return {
+        name: Factors(
+            random.normal(0, size, shape_a).astype(np.float32), random.normal(0, size, shape_b).astype(np.float32)
+        )
+        for name, shape_a, shape_b in layout.shapes()
+    }
