@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from prag_core.config import Config, as_yaml, load_config
 
 
-def settings_parser(verb: str, description: str, example: str) -> argparse.ArgumentParser:
-    """A parser with the shared options; verbs add their own."""
+def settings_parser(verb: str, description: str, example: str, **positionals: str) -> argparse.ArgumentParser:
+    """A parser with the verb's own positional arguments (name=help) and the shared options; verbs add theirs."""
     parser = argparse.ArgumentParser(
         prog=f"prag {verb}",
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    for name, meaning in positionals.items():
+        parser.add_argument(name, help=meaning)
     parser.add_argument("--config", metavar="FILE", help="a YAML file of settings, applied after the recipe")
     parser.add_argument("--print-config", action="store_true", help="print every setting as this command resolves it, and stop")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, e.g. bank.uri=s3://bucket/bank")

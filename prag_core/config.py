@@ -7,8 +7,9 @@ overrides. Unknown keys and wrong types are ConfigErrors that name the key, and 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
@@ -141,6 +142,7 @@ class EngineConfig:
 class EvaluateConfig:
     questions: str = "${root:examples/mini/questions.test.jsonl}"
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
+    banks: dict[str, str] = field(default_factory=dict)  # further banks by name; prag@name runs prag on that bank
     baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
     out: str = "out/evaluate"
     limit: int | None = None
@@ -186,6 +188,30 @@ def load_config(overrides: Sequence[str] = (), file: str | None = None) -> Confi
     for source in (_load_recipe(str(recipe)), from_file, from_user):
         config = _merge(config, source)
     return cast(Config, OmegaConf.to_object(config))
+
+
+def absolute_paths(config: Config) -> Config:
+    """The same configuration with relative local paths made absolute, as processes elsewhere need them. URIs and hub
+    names (a relative path that is not there) stay as they are."""
+
+    def absolute(uri: str | None) -> str | None:
+        return uri if uri is None or "://" in uri else os.path.abspath(os.path.expanduser(uri))
+
+    def model(path: str | None) -> str | None:
+        return absolute(path) if path and os.path.isdir(os.path.expanduser(path)) else path
+
+    return replace(
+        config,
+        corpus=replace(config.corpus, uri=absolute(config.corpus.uri)),
+        bank=replace(config.bank, uri=absolute(config.bank.uri)),
+        model=replace(config.model, path=model(config.model.path)),
+        prompt=replace(config.prompt, fewshot=absolute(config.prompt.fewshot)),
+        augmentation=replace(
+            config.augmentation, uri=absolute(config.augmentation.uri), model=model(config.augmentation.model)
+        ),
+        training=replace(config.training, replay_uri=absolute(config.training.replay_uri)),
+        evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
+    )
 
 
 def as_yaml(config: Config) -> str:
@@ -252,7 +278,7 @@ def _refuse_unknown(config: DictConfig, source: DictConfig, prefix: str) -> None
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"unknown setting {key}{hint} (prag <verb> --print-config lists all)")
         value, expected = source._get_node(name), config._get_node(name)
-        if isinstance(expected, DictConfig):
+        if _is_section(expected):
             if not isinstance(value, DictConfig):
                 raise ConfigError(f"{key} is a section; set one of its keys, e.g. {key}.{next(iter(expected))}=…")
             _refuse_unknown(expected, value, prefix=f"{key}.")
@@ -265,7 +291,12 @@ def known_keys() -> list[str]:
         keys = []
         for name in config:
             node = config._get_node(name)
-            keys += walk(node, f"{prefix}{name}.") if isinstance(node, DictConfig) else [f"{prefix}{name}"]
+            keys += walk(node, f"{prefix}{name}.") if _is_section(node) else [f"{prefix}{name}"]
         return keys
 
     return walk(OmegaConf.structured(Config), "")
+
+
+def _is_section(node: Any) -> bool:
+    """A group of settings, rather than one setting whose value is a mapping."""
+    return isinstance(node, DictConfig) and OmegaConf.get_type(node) is not dict

@@ -7,7 +7,7 @@ Batches matter: one call to the engine carries every question of a round, each w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,23 +19,33 @@ from prag_core.merge import MergedAdapter, merge_cat
 from prag_core.prompts import answer_messages, answer_prefill, encode, show_passage
 from prag_core.records import AdapterFactors, Answer, Key, Passage, Question
 
-Fetch = Callable[[Sequence[Key]], tuple[dict[Key, tuple[str, AdapterFactors]], dict[Key, str]]]
-Search = Callable[[Sequence[str], int], list[list[Passage]]]
-Irrelevant = Callable[[Question, Sequence[Passage], int], list[Passage]]
+Usable = dict[Key, tuple[str, AdapterFactors]]  # adapter version and factors
+
+
+class Source(Protocol):
+    """The documents of one bank: as passages, and as adapters."""
+
+    def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
+        """For each question its best k passages, best first."""
+
+    def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
+        """The adapters of these documents, and for those without a usable one the reason."""
+
+    def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
+        """k documents of the retrieved ones' kind, neither retrieved nor gold."""
+
+    def gold(self, question: Question) -> list[Passage]:
+        """The documents that the question is labelled with."""
 
 
 @dataclass(frozen=True)
 class Tools:
-    """`fetch` maps keys to (adapter version, factors), and those without a usable adapter to the reason.
-    `irrelevant` picks documents of the retrieved ones' kind that were not retrieved. `gold` are a question's own."""
+    """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's."""
 
     engine: Engine
+    source: Source
     layout: AdapterLayout
     prompt: PromptConfig
-    search: Search
-    fetch: Fetch
-    irrelevant: Irrelevant
-    gold: Callable[[Question], list[Passage]]
     top_k: int
     max_new_tokens: int
     fewshot: tuple[tuple[str, str], ...] = ()
@@ -124,7 +134,7 @@ def encode_question(question: str, passages: Sequence[Passage], tools: Tools) ->
 def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: Stopwatch) -> list[Merge]:
     """Each question's passages as one merged adapter. All that are needed are fetched at once."""
     with clock.stage("fetch"):
-        adapters, unusable = tools.fetch(sorted({passage.key for found in passages for passage in found}))
+        adapters, unusable = tools.source.fetch(sorted({passage.key for found in passages for passage in found}))
     with clock.stage("merge"):
         return [_merge([passage.key for passage in found], adapters, unusable, tools.layout) for found in passages]
 

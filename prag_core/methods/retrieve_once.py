@@ -34,8 +34,8 @@ class RetrieveOnce:
 
     def _passages(self, questions: Sequence[Question], tools: Tools) -> list[list[Passage]]:
         if self.gold:
-            return [tools.gold(question)[: tools.top_k] for question in questions]
-        return tools.search([question.question for question in questions], tools.top_k)
+            return [tools.source.gold(question)[: tools.top_k] for question in questions]
+        return tools.source.search([question.question for question in questions], tools.top_k)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,6 @@ class IrrelevantAdapters:
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()
         with clock.stage("retrieve"):
-            retrieved = tools.search([question.question for question in questions], tools.top_k)
-            passages = [tools.irrelevant(q, found, tools.top_k) for q, found in zip(questions, retrieved, strict=True)]
+            retrieved = tools.source.search([question.question for question in questions], tools.top_k)
+            passages = [tools.source.irrelevant(q, found, tools.top_k) for q, found in zip(questions, retrieved, strict=True)]
         return answer_once(questions, passages, tools, clock, text=False, adapters=True)

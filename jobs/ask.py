@@ -1,0 +1,53 @@
+"""`prag ask`: one question, answered from the bank, with what was retrieved, merged and how long it took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.arguments import parse_settings, settings_parser
+from prag_core.answering import open_tools
+from prag_core.config import absolute_paths
+from prag_core.evaluate.metrics import extract_answer
+from prag_core.methods import METHODS, find_method
+from prag_core.records import Answer, Question
+
+EXAMPLE = 'prag ask "Where was Ada born?" --method combine bank.uri=out/bank retrieval.top_k=3'
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = settings_parser("ask", "Answer one question.", EXAMPLE, question="the question, in quotes")
+    known = ", ".join(name for name in METHODS if not name.endswith("_gold"))
+    parser.add_argument("--method", default="prag", help=f"one of {known} (default: prag)")
+    parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+    config, options = parse_settings(parser, argv)
+    method = find_method(options.method)
+    config = absolute_paths(config)
+    with open_tools(config, {"": config.bank.uri}) as tools:
+        question = Question("", options.question, ())
+        (answer,) = method.answer([question], tools[""])
+        cot = tools[""].prompt.cot
+    if options.json:
+        print(json.dumps(asdict(answer), ensure_ascii=False, indent=2))
+    else:
+        show(answer, extract_answer(answer.text, cot), Console())
+    return 0
+
+
+def show(answer: Answer, short: str, console: Console) -> None:
+    """The answer, then the passages behind it and how each was used."""
+    console.print(f"[bold]{short or '(no answer)'}[/bold]   [dim]{answer.text.strip()!r}[/dim]")
+    if answer.passages:
+        table = Table("document", "title", "score", "used as")
+        degraded = dict(answer.degraded)
+        for passage in answer.passages:
+            used = "adapter" if passage.key in answer.adapters else "text"
+            used = f"text ({degraded[passage.key]})" if passage.key in degraded else used
+            table.add_row(f"{passage.doc_id}#{passage.chunk}", passage.title, f"{passage.score:.2f}", used)
+        console.print(table)
+    timings = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in answer.timings_ms.items())
+    console.print(f"[dim]{timings}[/dim]")

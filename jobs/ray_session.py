@@ -1,0 +1,32 @@
+"""Joining a Ray cluster, or starting one in this machine for the length of a command."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from prag_core.config import RayConfig
+from prag_core.errors import StorageError
+
+# Ray's workers do not see the driver's environment changes; these make models load from disk alone and quietly.
+WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"), "TOKENIZERS_PARALLELISM": "false"}
+
+
+@contextmanager
+def ray_session(settings: RayConfig) -> Iterator[None]:
+    """Ray at `ray.address`, at $RAY_ADDRESS (as under `ray job submit`), or else started here and stopped at the end."""
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    starting = {} if address else {"include_dashboard": False}
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **starting)
+    except ConnectionError as error:
+        raise StorageError(f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out") from None
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        ray.shutdown()

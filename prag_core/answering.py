@@ -1,0 +1,124 @@
+"""From banks and a configuration to the tools that methods answer with: one engine, shared by every bank.
+
+What decides how a question is worded (titles, reasoning, examples) is the bank's own recipe, never the caller's
+settings: an adapter trained under one wording is asked under the same. Banks of another base model are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from prag_core.bank import AdapterReader, Bank, Snapshot
+from prag_core.config import Config, PromptConfig
+from prag_core.engines.protocol import Engine, make_engine
+from prag_core.errors import BankError, ConfigError, CorruptBankError
+from prag_core.evaluate.controls import Kinds, choose_irrelevant, group_by_kind
+from prag_core.identity import adapter_version, model_digest
+from prag_core.methods.protocol import Tools
+from prag_core.records import AdapterFactors, Document, Key, Passage, Question
+from prag_core.retrieve import LexicalIndex, open_index
+from prag_core.samples import load_fewshot
+
+DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
+
+
+@dataclass(frozen=True)
+class OpenBank:
+    """A bank at one snapshot, with its retrieval index: everything about documents that answering needs."""
+
+    bank: Bank
+    snapshot: Snapshot
+    index: LexicalIndex
+    seed: int
+
+    @classmethod
+    def open(cls, uri: str, config: Config) -> OpenBank:
+        """Raises BankError when the bank has no snapshot or index yet, or was made from another model."""
+        bank = Bank.open(uri)
+        snapshot = bank.latest_snapshot()
+        if snapshot is None:
+            raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
+        made_from, ours = bank.recipe.fields["model"], model_digest(config.model.path, config.model.revision)
+        if made_from != ours:
+            raise BankError(
+                f"{uri}: the bank's adapters were trained from another model than model.path={config.model.path} "
+                f"(identity {made_from[:12]}, not {ours[:12]}); give the model it was made with"
+            )
+        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed)
+
+    @cached_property
+    def documents(self) -> dict[Key, Document]:
+        return {document.key: document for document in self.snapshot.documents()}
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        return group_by_kind(self.documents.values())
+
+    def fetch(self, keys: Sequence[Key]) -> tuple[dict[Key, tuple[str, AdapterFactors]], dict[Key, str]]:
+        """Usable adapters as (version, factors), and for the other keys the reason why not."""
+        entries = self.snapshot.lookup(keys)
+        reasons = {key: "not in the bank" for key in keys if key not in entries}
+        reasons |= {key: entry.reason for key, entry in entries.items() if entry.status != "adapter"}
+        usable = [key for key in keys if key not in reasons]
+        factors, corrupt = self._read(usable)
+        versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}
+        return {key: (versions[key], factors[key]) for key in factors}, reasons | corrupt
+
+    def _read(self, keys: Sequence[Key]) -> tuple[dict[Key, AdapterFactors], dict[Key, str]]:
+        """All at once; only when something is corrupt one by one, to lose no more than that."""
+        reader = AdapterReader(self.bank, self.snapshot)
+        try:
+            return reader.fetch(keys), {}
+        except CorruptBankError:
+            factors, corrupt = {}, {}
+            for key in keys:
+                try:
+                    factors |= reader.fetch([key])
+                except CorruptBankError as error:
+                    corrupt[key] = str(error)
+            return factors, corrupt
+
+    def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
+        return self.index.search(questions, k)
+
+    def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
+        """Documents of the retrieved ones' kind that do not answer: the choice is fixed by the question's id and the seed."""
+        keys = choose_irrelevant(question, retrieved, self.kinds, k, self.seed)
+        return [as_passage(self.documents[key]) for key in keys]
+
+    def gold(self, question: Question) -> list[Passage]:
+        """A question's own documents, all their chunks."""
+        wanted = set(question.gold_doc_ids)
+        return [as_passage(document) for key, document in self.documents.items() if key[0] in wanted]
+
+
+def as_passage(document: Document, score: float = 0.0) -> Passage:
+    return Passage(document.doc_id, document.chunk, document.title, document.text, score)
+
+
+@contextmanager
+def open_tools(config: Config, banks: Mapping[str, str]) -> Iterator[dict[str, Tools]]:
+    """Tools for each named bank URI, over one engine that is closed at the end.
+
+    Raises BankError where a bank is missing, unfinished or of another model, and ConfigError for unusable settings.
+    """
+    if config.retrieval.top_k < 1:
+        raise ConfigError(f"retrieval.top_k={config.retrieval.top_k}: at least one passage must be asked for")
+    opened = {name: OpenBank.open(uri, config) for name, uri in banks.items()}
+    layouts = {name: bank.bank.layout for name, bank in opened.items()}
+    widest = max(layouts.values(), key=lambda layout: layout.rank)
+    engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=widest.rank * config.retrieval.top_k)
+    try:
+        yield {name: _tools(config, bank, engine) for name, bank in opened.items()}
+    finally:
+        engine.close()
+
+
+def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
+    prompt = PromptConfig(**opened.bank.recipe.fields["prompt"]["settings"])
+    new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
+    fewshot = load_fewshot(prompt.fewshot)
+    return Tools(engine, opened, opened.bank.layout, prompt, config.retrieval.top_k, new_tokens, fewshot)
