@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+Values = Sequence[float] | np.ndarray
 CELLS = 4_000_000  # numbers resampled at once: bounds memory, changes nothing
 
 
-def mean_interval(values: Sequence[float], *, num_resamples: int, seed: int, confidence: float = 0.95) -> tuple[float, float]:
+def mean_interval(values: Values, *, num_resamples: int, seed: int, confidence: float = 0.95) -> tuple[float, float]:
     """The bootstrap interval of the mean (bias-corrected and accelerated). Values that are all equal, or only one, have
     no spread to resample: their interval is the point itself. Raises ValueError without values."""
     sample = np.asarray(values, np.float64)
@@ -39,7 +40,7 @@ def _bootstrap(sample: np.ndarray, method: str, num_resamples: int, seed: int, c
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def paired_p_value(method: Sequence[float], baseline: Sequence[float], *, num_resamples: int, seed: int) -> float:
+def paired_p_value(method: Values, baseline: Values, *, num_resamples: int, seed: int) -> float:
     """Two-sided p of "swapping the two answers of any question changes nothing" (paired permutation test of the mean
     difference; exact where all swaps fit in `num_resamples`). Raises ValueError on unequal lengths."""
     first, second = np.asarray(method, np.float64), np.asarray(baseline, np.float64)
