@@ -1,0 +1,1 @@
+"""The online side, and deployment files."""
