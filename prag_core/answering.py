@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from prag_core.bank import AdapterReader, Bank, Snapshot
-from prag_core.config import Config, PromptConfig
+from prag_core.config import Config
 from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, ConfigError, CorruptBankError
 from prag_core.evaluate.controls import Kinds, choose_irrelevant, group_by_kind
 from prag_core.identity import adapter_version, model_digest
 from prag_core.methods.protocol import Tools
+from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Document, Key, Passage, Question
 from prag_core.retrieve import LexicalIndex, open_index
 from prag_core.samples import load_fewshot
@@ -118,7 +119,7 @@ def open_tools(config: Config, banks: Mapping[str, str]) -> Iterator[dict[str, T
 
 
 def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
-    prompt = PromptConfig(**opened.bank.recipe.fields["prompt"]["settings"])
+    prompt = recorded_prompt(opened.bank.recipe, config.prompt)
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)
     return Tools(engine, opened, opened.bank.layout, prompt, config.retrieval.top_k, new_tokens, fewshot)
