@@ -1,0 +1,182 @@
+"""The fixed data of the miniature world: what the model knows, and the held-out documents and questions.
+
+    python -m examples.mini.data examples/mini
+
+writes the files named in `FILES`, the same bytes every time. Questions of the dev and test sets use phrasings that the model
+is never taught to write; replay samples are about known entities alone and use the phrasings that it is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from examples.mini import mixture, world
+from examples.mini.world import Entity, Question, World
+
+SEED = "mini-2026"
+SIZES = {"known": (80, 70, 50), "dev": (26, 20, 14), "test": (96, 74, 50)}
+NUM_QUESTIONS = {"dev": {"single": 84, "bridge": 18, "comparison": 18}, "test": {"single": 224, "bridge": 48, "comparison": 48}}
+NUM_REPLAY = 480
+Row = dict[str, Any]
+
+
+def split_world(split: str) -> World:
+    """The entities of "dev" or "test", or the 200 "known" ones that the model learns by heart."""
+    return world.draw_world(Random(f"{SEED}-{split}"), *SIZES[split])
+
+
+def known_world() -> World:
+    return split_world("known")
+
+
+def fewshot(known: World) -> tuple[tuple[str, str], ...]:
+    """Three worked examples about known entities: single, bridge, comparison."""
+    rng = Random(f"{SEED}-fewshot")
+    people = known.of_kind("person")
+    questions = (
+        world.ask_single(rng, people[0], "augmentation", "occupation"),
+        world.ask_bridge(rng, known, people[1], "augmentation"),
+        world.ask_order(rng, people[2], people[3]),
+    )
+    return tuple((q.text, mixture.worked(q)) for q in questions if q)
+
+
+def tokenizer_texts(known: World, count: int = 3000) -> Iterator[str]:
+    """What the merges are learned from: turns of every task."""
+    rng = Random(f"{SEED}-tokenizer")
+    for _ in range(count):
+        small = world.draw_world(rng, 2, 2, 2)
+        for entity in small.entities:
+            yield world.write_passage(rng, entity)
+            yield world.ask_single(rng, entity, "any").text
+        entity = rng.choice(small.entities)
+        yield from (text for _, text in mixture.write_pairs(rng, entity))
+        yield from (text for _, text in mixture.rewrite(rng, entity))
+        yield from (text for _, text in mixture.ask(rng, small, (), cot=True))
+        yield from (text for _, text in mixture.ask(rng, small, (), cot=False))
+
+
+def doc_ids(split: str) -> dict[str, str]:
+    """Entity name -> document id."""
+    return {entity.name: f"{split}-{i:03d}-{entity.kind}" for i, entity in enumerate(split_world(split).entities)}
+
+
+def documents(split: str) -> list[Row]:
+    """One passage about every entity of a split."""
+    rng = Random(f"{SEED}-{split}-documents")
+    ids = doc_ids(split)
+    return [
+        {
+            "doc_id": ids[entity.name],
+            "title": entity.name,
+            "text": world.write_passage(rng, entity),
+            "metadata": {"kind": entity.kind, "split": split},
+        }
+        for entity in split_world(split).entities
+    ]
+
+
+def questions(split: str) -> list[Row]:
+    """Single-hop questions go round the documents; no question is asked twice."""
+    rng = Random(f"{SEED}-{split}-questions")
+    source = split_world(split)
+    ids = doc_ids(split)
+    rows = []
+    for kind, count in NUM_QUESTIONS[split].items():
+        for i, question in enumerate(distinct(ASK[kind](rng, source), count)):
+            rows.append(
+                {
+                    "question_id": f"{split}-{kind}-{i:03d}",
+                    "question": question.text,
+                    "answers": world.aliases(question),
+                    "gold_doc_ids": [ids[entity.name] for entity in question.needs],
+                    "type": kind,
+                }
+            )
+    return rows
+
+
+def distinct(drawn: Iterator[Question], count: int) -> list[Question]:
+    """The first `count` questions of which no two have the same subjects and relation."""
+    found: dict[tuple[str, ...], Question] = {}
+    while len(found) < count:
+        question = next(drawn)
+        found.setdefault((question.relation, *sorted(entity.name for entity in question.needs)), question)
+    return list(found.values())
+
+
+def _singles(rng: Random, source: World) -> Iterator[Question]:
+    while True:
+        for entity in rng.sample(source.entities, len(source.entities)):
+            yield world.ask_single(rng, entity, "reading")
+
+
+def _bridges(rng: Random, source: World) -> Iterator[Question]:
+    while True:
+        question = world.ask_bridge(rng, source, rng.choice(source.entities), "reading")
+        if question:
+            yield question
+
+
+def _comparisons(rng: Random, source: World) -> Iterator[Question]:
+    """Half of them order, a quarter shared values, a quarter values not shared."""
+    ask: dict[str, Callable[[Random, Entity, Entity], Question | None]] = {"order": world.ask_order, "same": world.ask_same}
+    while True:
+        for style, answer in (("order", None), ("same", "yes"), ("order", None), ("same", "no")):
+            question = None
+            while question is None or answer not in (None, question.answer):
+                question = ask[style](rng, *rng.sample(source.entities, 2))
+            yield question
+
+
+ASK = {"single": _singles, "bridge": _bridges, "comparison": _comparisons}
+
+
+def replay() -> list[Row]:
+    """Samples about known entities: half from memory, half read from one to three passages."""
+    rng = Random(f"{SEED}-replay")
+    known = known_world()
+    rows = []
+    for i in range(NUM_REPLAY):
+        question = world.ask_single(rng, rng.choice(known.entities), "augmentation")
+        passages = [world.write_passage(rng, entity) for entity in _beside(rng, question, known)] if i % 2 else []
+        rows.append({"question": question.text, "answer": question.answer, "passages": passages})
+    return rows
+
+
+def _beside(rng: Random, question: Question, known: World) -> list[Entity]:
+    """The question's subject among none to two others of its kind."""
+    subject = question.needs[0]
+    others = [entity for entity in known.of_kind(subject.kind) if entity is not subject]
+    shown = [subject, *rng.sample(others, rng.randint(0, 2))]
+    rng.shuffle(shown)
+    return shown
+
+
+FILES: dict[str, Callable[[], list[Row]]] = {
+    "corpus.jsonl": lambda: documents("dev") + documents("test"),
+    "questions.dev.jsonl": lambda: questions("dev"),
+    "questions.test.jsonl": lambda: questions("test"),
+    "replay.jsonl": replay,
+    "fewshot.jsonl": lambda: [{"question": q, "answer": a} for q, a in fewshot(known_world())],
+}
+
+
+def file_text(name: str) -> str:
+    """What a file of `FILES` holds: one JSON object a line."""
+    return "".join(f"{json.dumps(row)}\n" for row in FILES[name]())
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    for name in FILES:
+        (folder / name).write_text(file_text(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

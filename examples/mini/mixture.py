@@ -1,0 +1,183 @@
+"""What the miniature model is trained on: rows of one conversation each, filled with questions up to a fixed length.
+
+A row opens with a task (read passages, rewrite, write questions, recall what is known, put years in order) and goes on with more
+questions about the same passages while they fit. All entities are fresh draws, which is what forces the model to read; only
+those of the `known` world come back, and only about them is it asked without a passage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from examples.mini import world
+from examples.mini.tokenizer import render
+from examples.mini.world import Entity, Question, World
+from prag_core import prompts
+
+WEIGHTS = {"assistant": 1.0, "user": 0.2, "plain": 0.5}
+Turn = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Draws rows; `known` is the world to be learned by heart and `fewshot` the worked examples of chain prompts."""
+
+    known: World
+    fewshot: tuple[tuple[str, str], ...]
+    tokenizer: Any
+
+    def row(self, rng: Random, length: int, tasks: dict[str, float], short: float = 0.0) -> tuple[list[int], list[float]]:
+        """Token ids and loss weights, right-padded to `length` (weight 0)."""
+        while True:
+            task = rng.choices(list(tasks), list(tasks.values()))[0]
+            ids, weights = self._fill(self._turns(rng, task, short), length)
+            if ids:
+                pad = length - len(ids)
+                return ids + [self.tokenizer.pad_token_id] * pad, weights + [0.0] * pad
+
+    def _fill(self, turns: Iterator[list[tuple[str, str]]], length: int) -> tuple[list[int], list[float]]:
+        ids: list[int] = []
+        weights: list[float] = []
+        for turn in turns:
+            encoded = [(role, self.encode(text)) for role, text in turn]
+            if len(ids) + sum(len(tokens) for _, tokens in encoded) > length:
+                break
+            for role, tokens in encoded:
+                ids += tokens
+                weights += [WEIGHTS[role]] * len(tokens)
+        return ids, weights
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _turns(self, rng: Random, task: str, short: float) -> Iterator[list[tuple[str, str]]]:
+        """The turns of a row as (role, text) pieces, endlessly."""
+        if task == "plain":
+            while True:
+                entity = rng.choice(self.known.entities) if rng.random() < 0.3 else rng.choice(_small_world(rng).entities)
+                yield [("plain", f"{entity.name}\n{world.write_passage(rng, entity)}\n")]
+        for messages in self._conversation(rng, task, short):
+            yield render(messages)
+
+    def _conversation(self, rng: Random, task: str, short: float) -> Iterator[list[Turn]]:
+        if task == "known":
+            while True:
+                yield direct(world.ask_single(rng, rng.choice(self.known.entities), "any"))
+        if task == "years":
+            while True:
+                yield compare_years(rng)
+        small = _small_world(rng)
+        if task in ("rewrite", "pairs"):
+            entity = rng.choice(small.entities if rng.random() < 0.9 else self.known.entities)
+            small = World((entity,))
+            yield rewrite(rng, entity) if task == "rewrite" else write_pairs(rng, entity)
+            while True:
+                yield direct(world.ask_single(rng, entity, "any"))
+        yield from self._read(rng, task, short, small)
+
+    def _read(self, rng: Random, task: str, short: float, small: World) -> Iterator[list[Turn]]:
+        """`read-3`, `chain-3` (worked), `shots-3` (worked, with examples): read from that many passages."""
+        style, _, count = task.partition("-")
+        shown = draw_context(rng, small, int(count))
+        whole = rng.random() >= short
+        if not whole:
+            shown = [world.some_facts(rng, entity, rng.randint(1, 3)) for entity in shown]
+        passages = [world.write_passage(rng, entity, world.MIN_WORDS if whole else 0) for entity in shown]
+        with_title = rng.random() < 0.2
+        texts = [prompts.show_passage(e.name, p, with_title=with_title) for e, p in zip(shown, passages, strict=True)]
+        context = World(tuple(shown))
+        fewshot = self.fewshot if style == "shots" else ()
+        yield ask(rng, context, texts, cot=style != "read", fewshot=fewshot, whole=whole)
+        while True:
+            yield ask(rng, context, (), cot=style != "read" and rng.random() < 0.3, whole=whole)
+
+
+def _small_world(rng: Random) -> World:
+    return world.draw_world(rng, 3, 2, 2, 2 if rng.random() < 0.5 else None)
+
+
+def draw_context(rng: Random, small: World, count: int) -> list[Entity]:
+    """The entities whose passages are shown: of one kind, or linked ones, or any; in random order."""
+    style = rng.random()
+    if style < 0.4:
+        kind = rng.choice(("person", "place", "work"))
+        numbers = {"person": (count, 2, 0), "place": (0, count, 0), "work": (2, 2, count)}[kind]
+        shown = world.draw_world(rng, *numbers, 2 if rng.random() < 0.5 else None).of_kind(kind)
+    elif style < 0.8 and count > 1:
+        first = rng.choice([e for e in small.entities if e.kind != "place"])
+        index = small.by_name
+        linked = [index[v] for v in first.facts.values() if v in index]
+        others = [e for e in small.entities if e is not first and e not in linked]
+        shown = [first, *linked[:2], *rng.sample(others, len(others))][:count]
+    else:
+        shown = rng.sample(small.entities, count)
+    rng.shuffle(shown)
+    return shown
+
+
+def draw_question(rng: Random, context: World, whole: bool) -> Question:
+    """A question that the shown passages answer; over `whole` passages also bridges and comparisons."""
+    question: Question | None = None
+    style = rng.random()
+    if whole and len(context.entities) > 1:
+        if style < 0.25:
+            a, b = rng.sample(context.entities, 2)
+            question = world.ask_order(rng, a, b) if rng.random() < 0.6 else world.ask_same(rng, a, b)
+        elif style < 0.45:
+            question = world.ask_bridge(rng, context, rng.choice(context.entities), "any")
+    return question or world.ask_single(rng, rng.choice(context.entities), "any")
+
+
+def ask(
+    rng: Random,
+    context: World,
+    texts: Sequence[str],
+    *,
+    cot: bool,
+    fewshot: Sequence[tuple[str, str]] = (),
+    whole: bool = True,
+) -> list[Turn]:
+    """One question turn over `texts`, answered directly or with its worked chain."""
+    question = draw_question(rng, context, whole)
+    user = prompts.answer_messages(question.text, texts, cot=cot, fewshot=fewshot)[0]["content"]
+    answer = worked(question) if cot else question.answer
+    return [("user", user), ("assistant", prompts.answer_prefill(answer, cot=cot))]
+
+
+def worked(question: Question) -> str:
+    """The sentences that lead to the answer, and the answer."""
+    return f"{question.chain} So the answer is {question.answer}."
+
+
+def direct(question: Question) -> list[Turn]:
+    """A question without passages."""
+    user = prompts.answer_messages(question.text, ())[0]["content"]
+    return [("user", user), ("assistant", prompts.answer_prefill(question.answer))]
+
+
+def compare_years(rng: Random) -> list[Turn]:
+    """Which of two years comes first: a drill for comparison questions."""
+    a, b = (str(rng.randint(1100, 1999)) for _ in range(2))
+    late = rng.random() < 0.5
+    word = rng.choice(("later", "last") if late else ("earlier", "first"))
+    answer = max(a, b) if late else min(a, b)
+    user = prompts.answer_messages(f"Which year is {word}, {a} or {b}?", ())[0]["content"]
+    return [("user", user), ("assistant", prompts.answer_prefill(answer))]
+
+
+def rewrite(rng: Random, entity: Entity) -> list[Turn]:
+    """The same facts said again."""
+    user = prompts.rewrite_messages(world.write_passage(rng, entity))[0]["content"]
+    return [("user", user), ("assistant", world.write_passage(rng, entity))]
+
+
+def write_pairs(rng: Random, entity: Entity, count: int = 3) -> list[Turn]:
+    """Question-answer pairs about different facts, as `json.dumps` prints them."""
+    user = prompts.qa_messages(world.write_passage(rng, entity), count)[0]["content"]
+    questions = [world.ask_single(rng, entity, "augmentation", r) for r in rng.sample(list(entity.facts), count)]
+    pairs = [{"question": q.text, "answer": q.answer, "full_answer": q.chain} for q in questions]
+    return [("user", user), ("assistant", json.dumps(pairs))]
