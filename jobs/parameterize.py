@@ -1,39 +1,88 @@
-"""`prag parameterize`: a corpus becomes an adapter bank, on a Ray cluster. The same command again resumes.
+"""`prag parameterize`: a corpus becomes an adapter bank, on Ray. The same command again resumes.
 
-What a run promises: afterwards every document of the corpus is an adapter or is quarantined with its reason; shards
-already committed are not done again; documents that left the corpus leave the new snapshot. The exit code is 1 when
-shards failed, and the output says which, why, and the command that goes on.
+What a run promises: afterwards every document of the corpus has an adapter or is quarantined with its reason; shards
+that are committed are not done again; documents that left the corpus leave the new snapshot. Failed shards make the exit
+code 1, and the output says which, why, and the command that goes on.
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 
 from jobs.arguments import parse_settings, settings_parser
-from prag_core.bank import Bank
-from prag_core.config import Config, absolute_paths
+from jobs.pipeline import Row, run_pipeline
+from jobs.progress import show_progress
+from jobs.ray_session import ray_session
+from prag_core.bank import Bank, Snapshot
+from prag_core.config import Config, absolute_paths, as_yaml
 from prag_core.corpus import read_corpus
+from prag_core.evaluate.report import installed_versions
 from prag_core.plan import make_plan
+from prag_core.plan_file import Plan
 from prag_core.recipe import prepare_recipe
 
 EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
+SHOWN = 10  # quarantined documents and failed shards that are named
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = settings_parser("parameterize", "Turn a corpus into an adapter bank; run again to resume.", EXAMPLE)
+    parser = settings_parser("parameterize", "Turn a corpus into an adapter bank on Ray; run it again to resume.", EXAMPLE)
     parser.add_argument("--retry-failed", action="store_true", help="try quarantined documents again")
     config, options = parse_settings(parser, argv)
-    return parameterize(absolute_paths(config), options.retry_failed, Console(stderr=True), list(argv))
+    command = f"prag parameterize {shlex.join(arg for arg in argv if arg != '--retry-failed')}"
+    return parameterize(absolute_paths(config), command, Console(stderr=True), retry_failed=options.retry_failed)
 
 
-def parameterize(config: Config, retry_failed: bool, console: Console, argv: Sequence[str]) -> int:
-    """Plan, run, snapshot, report; the exit code."""
+def parameterize(config: Config, command: str, console: Console, *, retry_failed: bool = False) -> int:
+    """Plan, run, write the snapshot, say what became of every document. Returns the exit code."""
     prepared = prepare_recipe(config)
+    documents = read_corpus(config.corpus)
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
-    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=True, retry_failed=retry_failed)
-    console.print(plan.summary())
-    rows = run_shards(config, plan, console) if plan.shards else []
+    plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
+    record_run(bank, plan, config)
+    console.print(plan.summary(), highlight=False, soft_wrap=True)
+    failed = run_shards(config, bank, plan, console) if plan.shards else []
     snapshot = bank.write_snapshot(plan.wanted())
-    return report(snapshot, rows, console, argv)
+    report(config.bank.uri, snapshot, failed, command, console)
+    return 1 if failed else 0
+
+
+def record_run(bank: Bank, plan: Plan, config: Config) -> None:
+    """Keep the resolved settings and the versions beside the plan."""
+    bank.write_run(plan.run, "config.yaml", as_yaml(config).encode())
+    versions = "".join(f"{package}=={version}\n" for package, version in installed_versions().items())
+    bank.write_run(plan.run, "versions.txt", versions.encode())
+
+
+def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list[Row]:
+    """Run the pipeline over the plan's shards; the rows of those that failed."""
+    num_documents = sum(shard.num_documents for shard in plan.shards)
+    with ray_session(config.ray):
+        rows = run_pipeline(bank.uri, config, plan.shards)
+        return [row for row in show_progress(rows, len(plan.shards), num_documents, console) if row["error"]]
+
+
+def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, console: Console) -> None:
+    """What is in the bank now, what is not and why, and the command that goes on."""
+    counts = snapshot.counts
+    console.print(f"{uri}: snapshot {snapshot.name} has {counts['adapter']:,} adapters, {counts['failed']:,} quarantined", soft_wrap=True)
+    for failure in snapshot.failures[:SHOWN]:
+        where = f"{failure.doc_id[:60]!r} chunk {failure.chunk}"
+        console.print(f"  quarantined {where} at {failure.stage}: {failure.reason[:200]}", markup=False, highlight=False, soft_wrap=True)
+    if counts["failed"]:
+        more = f"  … {counts['failed'] - SHOWN:,} more: prag bank inspect {uri}\n" if counts["failed"] > SHOWN else ""
+        console.print(f"{more}  to try them again: {command} --retry-failed", markup=False, highlight=False, soft_wrap=True)
+    for row in failed[:SHOWN]:
+        console.print(f"shard {row['shard_id']} failed while making {row['error_stage']}: {row['error']}", style="red", markup=False, soft_wrap=True)
+    if failed:
+        console.print(f"{len(failed)} shards failed; to go on with them: {command}", style="bold red", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("parameterize", sys.argv[1:]))

@@ -12,9 +12,6 @@ import ray
 from prag_core.config import RayConfig
 from prag_core.errors import StorageError
 
-# Ray's workers do not see the driver's environment changes; these make models load from disk alone and quietly.
-WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"), "TOKENIZERS_PARALLELISM": "false"}
-
 
 @contextmanager
 def ray_session(settings: RayConfig) -> Iterator[None]:

@@ -1,0 +1,46 @@
+"""`prag evaluate`: methods × questions, as a table in the terminal and report.json, report.md, a plot and predictions on disk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from jobs.arguments import parse_settings, settings_parser
+from prag_core.config import absolute_paths
+from prag_core.evaluate.output import show_report, write_report
+from prag_core.evaluate.run import evaluate
+
+EXAMPLE = "prag evaluate bank.uri=out/bank evaluate.questions=questions.jsonl evaluate.methods=[closed_book,rag,prag,combine]"
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = settings_parser("evaluate", "Score methods on a file of questions.", EXAMPLE)
+    config, _ = parse_settings(parser, argv)
+    config = absolute_paths(config)
+    progress_console = Console(stderr=True)
+    columns = (TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TextColumn("questions"))
+    with Progress(*columns, console=progress_console, disable=not progress_console.is_terminal) as bar:
+        tasks: dict[str, object] = {}
+
+        def tick(method: str, done: int, total: int) -> None:
+            if method not in tasks:
+                tasks[method] = bar.add_task(method, total=total)
+            bar.update(tasks[method], completed=done)  # type: ignore[arg-type]
+            if not progress_console.is_terminal and done == total:
+                progress_console.print(f"{method}: {done} questions answered")
+
+        report = evaluate(config, tick)
+    written = write_report(report, config.evaluate.out)
+    show_report(report, Console())
+    for path in written:
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("evaluate", sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""Methods × questions → a report, always over what retrieval finds (a method named `…_gold` alone takes labelled documents).
+
+A method is named `prag`, or `prag@name` to run it on the bank that `evaluate.banks.name` gives: banks of other recipes
+over the same model stand in one table, answered by one engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from prag_core.answering import OpenBank, open_tools
+from prag_core.config import Config
+from prag_core.errors import ConfigError
+from prag_core.evaluate.asked import find_asked
+from prag_core.evaluate.questions import load_questions
+from prag_core.evaluate.report import Report, build_report
+from prag_core.methods import Method, Tools, find_method
+from prag_core.records import Answer, Question
+
+BATCH = 128  # questions handed to a method at once
+RANKING_DEPTH = 10
+Tick = Callable[[str, int, int], None]  # (method, questions answered, of how many)
+
+
+def evaluate(config: Config, tick: Tick = lambda *_: None) -> Report:
+    """Answer every question by every method and score it. Raises ConfigError for unknown methods or banks before any
+    model is loaded."""
+    runs = {label: _parse_method(label, config) for label in config.evaluate.methods}
+    if not runs:
+        raise ConfigError("evaluate.methods is empty; name at least one method")
+    questions = load_questions(config.evaluate.questions, config.evaluate.limit)
+    banks = {name: uri for name, uri in {"": config.bank.uri, **config.evaluate.banks}.items() if _is_used(name, runs)}
+    with open_tools(config, banks) as tools:
+        answers = {label: _answer(label, method, questions, tools[bank], tick) for label, (method, bank) in runs.items()}
+        source = tools[""].source
+        assert isinstance(source, OpenBank)
+        config = replace(config, prompt=tools[""].prompt)
+        retrieved = source.search([question.question for question in questions], max(RANKING_DEPTH, config.retrieval.top_k))
+        gold_ids = {doc_id for question in questions for doc_id in question.gold_doc_ids}
+        gold = [key for key in source.documents if key[0] in gold_ids]
+        asked = find_asked(questions, source.snapshot.augmentations(gold).values())
+    return build_report(questions, answers, config, asked=asked, retrieved=retrieved)
+
+
+def _parse_method(label: str, config: Config) -> tuple[Method, str]:
+    name, _, bank = label.partition("@")
+    if bank and bank not in config.evaluate.banks:
+        raise ConfigError(f"evaluate.methods has {label}, but no evaluate.banks.{bank} says where that bank is")
+    return find_method(name), bank
+
+
+def _is_used(bank: str, runs: dict[str, tuple[Method, str]]) -> bool:
+    return bank == "" or any(bank == used for _, used in runs.values())
+
+
+def _answer(label: str, method: Method, questions: Sequence[Question], tools: Tools, tick: Tick) -> list[Answer]:
+    answers: list[Answer] = []
+    tick(label, 0, len(questions))
+    for start in range(0, len(questions), BATCH):
+        answers += method.answer(questions[start : start + BATCH], tools)
+        tick(label, len(answers), len(questions))
+    return answers
