@@ -68,18 +68,22 @@ def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list
 
 def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, console: Console) -> None:
     """What is in the bank now, what is not and why, and the command that goes on."""
-    counts = snapshot.counts
-    console.print(f"{uri}: snapshot {snapshot.name} has {counts['adapter']:,} adapters, {counts['failed']:,} quarantined", soft_wrap=True)
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    adapters, quarantined = snapshot.counts["adapter"], snapshot.counts["failed"]
+    say(f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {quarantined:,} documents quarantined")
     for failure in snapshot.failures[:SHOWN]:
-        where = f"{failure.doc_id[:60]!r} chunk {failure.chunk}"
-        console.print(f"  quarantined {where} at {failure.stage}: {failure.reason[:200]}", markup=False, highlight=False, soft_wrap=True)
-    if counts["failed"]:
-        more = f"  … {counts['failed'] - SHOWN:,} more: prag bank inspect {uri}\n" if counts["failed"] > SHOWN else ""
-        console.print(f"{more}  to try them again: {command} --retry-failed", markup=False, highlight=False, soft_wrap=True)
+        say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
+    if quarantined > SHOWN:
+        say(f"  … {quarantined - SHOWN:,} more: prag bank inspect {uri}")
+    if quarantined:
+        say(f"  to try them again: {command} --retry-failed")
     for row in failed[:SHOWN]:
-        console.print(f"shard {row['shard_id']} failed while making {row['error_stage']}: {row['error']}", style="red", markup=False, soft_wrap=True)
+        say(f"shard {row['shard_id']} failed while making {row['error_stage']}: {row['error']}", "red")
     if failed:
-        console.print(f"{len(failed)} shards failed; to go on with them: {command}", style="bold red", markup=False, soft_wrap=True)
+        say(f"{len(failed)} shards failed; to go on with them: {command}", "bold red")
 
 
 if __name__ == "__main__":
