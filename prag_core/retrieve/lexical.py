@@ -28,8 +28,9 @@ BATCH = 4096  # documents turned into Arrow at once
 class LexicalIndex:
     """Documents in key order (an Arrow table, perhaps memory-mapped) and their BM25 scores, one sparse column a term."""
 
-    def __init__(self, scorer: bm25s.BM25, documents: pa.Table, settings: RetrievalConfig) -> None:
-        self.scorer, self.documents = scorer, documents
+    def __init__(self, scorer: bm25s.BM25, documents: pa.Table, settings: RetrievalConfig, keep_alive: object = None) -> None:
+        """`keep_alive` is whatever owns the files that `scorer` and `documents` are mapped from."""
+        self.scorer, self.documents, self.settings, self._keep_alive = scorer, documents, settings, keep_alive
         self._analyze = make_analyzer(settings.stemmer, settings.stopwords)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A report as people read it: tables for the terminal (100 columns) and the same as Markdown.
+"""A report as people read it: tables, each as text, for the terminal (100 columns) and for Markdown.
 
 Scores are shown as per cent, as papers do; the JSON keeps them between 0 and 1.
 """
@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from prag_core.evaluate.report import Comparison, Group, Interval, MethodResult, Report
 
@@ -25,21 +21,6 @@ class Grid:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-
-
-def print_report(report: Report, console: Console | None = None) -> None:
-    """Every table of the report, to the terminal."""
-    console = console or Console()
-    for grid in grids(report):
-        table = Table(*grid.header, box=SIMPLE_HEAD)
-        table.columns[0].no_wrap = True
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in grid.rows:
-            table.add_row(*row)
-        console.print(f"\n[bold]{grid.title}[/bold]", table, sep="\n", end="")
-        if grid.note:
-            console.print(grid.note, style="dim")
 
 
 def to_markdown(report: Report, plot: str | None = None) -> str:

@@ -1,0 +1,39 @@
+"""`prag index`: the retrieval index of the bank's newest snapshot, unless it is there already."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from jobs.arguments import parse_settings, settings_parser
+from prag_core.bank import Bank
+from prag_core.config import absolute_paths
+from prag_core.errors import BankError
+from prag_core.retrieve import build_index, has_index, open_index
+
+EXAMPLE = "prag index bank.uri=out/bank retrieval.k1=0.9"
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = settings_parser("index", "Build the retrieval index of the bank's newest snapshot.", EXAMPLE)
+    config, _ = parse_settings(parser, argv)
+    config = absolute_paths(config)
+    bank = Bank.open(config.bank.uri)
+    snapshot = bank.latest_snapshot()
+    if snapshot is None:
+        raise BankError(f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
+    there = has_index(bank, snapshot, config.retrieval)
+    start = time.perf_counter()
+    where = build_index(bank, snapshot, config.retrieval)
+    seconds = time.perf_counter() - start
+    num_documents = len(open_index(bank, snapshot, config.retrieval))
+    done = "already indexed" if there else f"indexed in {seconds:.1f} s"
+    print(f"snapshot {snapshot.name}: {num_documents:,} documents {done}: {where}")
+    return 0
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("index", sys.argv[1:]))
