@@ -10,16 +10,14 @@ another shape) is refused with EngineError before anything runs, and the engine 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from prag_core.config import EngineConfig, EngineKind, ModelConfig
-from prag_core.errors import EngineError, ModelError
+from prag_core.errors import EngineError
 from prag_core.lora import AdapterLayout
 
 if TYPE_CHECKING:
@@ -87,33 +85,7 @@ def make_engine(
     return TransformersEngine(config, model, layout, max_merged_rank)
 
 
-def load_tokenizer(model: ModelConfig) -> Any:
-    """The model's tokenizer, with its chat template. Raises ModelError where either is missing."""
-    from transformers import AutoTokenizer
-
-    check_model_path(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model.path, revision=model.revision)
-    except Exception as error:
-        raise ModelError(f"model.path={model.path}: no usable tokenizer there ({_first_line(error)})") from error
-    if not tokenizer.chat_template:
-        raise ModelError(f"model.path={model.path}: its tokenizer has no chat template; use an instruction-tuned model")
-    return tokenizer
-
-
-def check_model_path(model: ModelConfig) -> None:
-    """Raise ModelError when `model.path` is plainly a folder and there is no model in it. Hub names (`owner/name`) pass."""
-    folder = Path(model.path)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"model.path={model.path}: the folder has no config.json; expected a Hugging Face model folder")
-    elif not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", model.path):
-        raise ModelError(f"model.path={model.path}: no such folder; expected a Hugging Face model folder or a hub name")
-
-
-def check_requests(
-    requests: Sequence[Request], max_length: int, layout: AdapterLayout | None, max_merged_rank: int
-) -> None:
+def check_requests(requests: Sequence[Request], max_length: int, layout: AdapterLayout | None, max_merged_rank: int) -> None:
     """Raise EngineError for the first request that cannot be served, naming its place in the batch."""
     checked: set[str] = set()
     for i, request in enumerate(requests):
@@ -137,7 +109,7 @@ def _adapter_problem(adapter: MergedAdapter, layout: AdapterLayout | None, max_m
     for m in layout.modules:
         a, b = adapter.factors[m.name]
         if a.shape != (adapter.rank, m.in_features) or b.shape != (m.out_features, adapter.rank):
-            return f"{m.name}: factors {a.shape} and {b.shape}, expected rank {adapter.rank} over [{m.out_features}, {m.in_features}]"
+            return f"{m.name}: factors {a.shape} and {b.shape}; rank {adapter.rank}, weight {m.out_features}x{m.in_features}"
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             return f"{m.name}: factors are not finite"
     return None
@@ -149,7 +121,3 @@ def finish_generation(tokenizer: Any, token_ids: Sequence[int], stop: Sequence[s
     cuts = [at for at in (text.find(s) for s in stop) if at >= 0]
     finish: Literal["stop", "length"] = "stop" if ended or cuts else "length"
     return Generation(text[: min(cuts)] if cuts else text, tuple(token_ids), finish)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

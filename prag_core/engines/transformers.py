@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from prag_core.base_model import context_length, default_device, load_base_model
 from prag_core.config import EngineConfig, ModelConfig
-from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation, load_tokenizer
-from prag_core.errors import ModelError
+from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
 from prag_core.lora import AdapterLayout
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ class TransformersEngine:
     """See `make_engine`. `model` is the loaded causal LM, for methods that need attentions or full logits."""
 
     def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> None:
-        self.tokenizer = load_tokenizer(model)
-        self.model = _load_model(config, model)
-        self.max_length = _context_length(model, self.model.config)
+        self.model, self.tokenizer = load_base_model(model.path, config.dtype, default_device(), model.revision)
+        self.max_length = context_length(self.model, model.max_length)
         self._layout, self._max_merged_rank = layout, max_merged_rank
         self._batch_size = config.max_sequences
         self._peft: Any = None
@@ -160,22 +159,3 @@ class SeededSampling(LogitsProcessor):
             scores_nv = scores_nv.masked_fill(scores_nv < kth_n1, float("-inf"))
         noise_nv = torch.stack([torch.empty(scores_nv.shape[-1]).exponential_(generator=g) for g in self._generators])
         return scores_nv - noise_nv.log().to(scores_nv.device)
-
-
-def _load_model(config: EngineConfig, model: ModelConfig) -> Any:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = getattr(torch, config.dtype.value)
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model.path, revision=model.revision, dtype=dtype, attn_implementation="sdpa"
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model.path={model.path}: cannot be loaded as a causal language model ({error})") from error
-    return loaded.to(device).eval()
-
-
-def _context_length(model: ModelConfig, config: Any) -> int:
-    own = int(config.max_position_embeddings)
-    if model.max_length is not None and model.max_length > own:
-        raise ModelError(f"model.max_length={model.max_length}: the model's context is {own} tokens")
-    return model.max_length or own

@@ -1,0 +1,225 @@
+"""The vLLM engine: whole shards of prompts at once, a LoRA of its own for every request that brings a merged adapter.
+
+vLLM takes adapters as PEFT folders. Each distinct merged adapter of a wave is written once, under its content's name, to
+RAM-backed storage, installed before anything runs (a folder that vLLM refuses fails the call, not the engine), and
+removed when the wave is done; a wave has no more adapters than the engine keeps, so none is read twice. Equal
+document sets have equal names, and so share vLLM's prefix cache.
+
+The engine core runs in this process: it starts sooner, dies with its process, and its errors arrive as they were raised.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from prag_core.base_model import context_length, load_tokenizer
+from prag_core.config import EngineConfig, ModelConfig
+from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
+from prag_core.errors import EngineError, ModelError
+from prag_core.lora import AdapterLayout
+
+if TYPE_CHECKING:
+    from prag_core.merge import MergedAdapter
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the slot sizes vLLM has
+CACHED_BATCHES = 4  # adapters kept in host memory, in batches
+CPU_LORA_TOKENS = 1024  # of one step: the CPU backend gathers every token's LoRA weights
+RAM = Path("/dev/shm")
+
+
+class VllmEngine:
+    """See `make_engine`."""
+
+    def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> None:
+        self.tokenizer = load_tokenizer(model.path, model.revision)
+        self._layout, self._max_merged_rank = layout, max_merged_rank
+        self._wave = CACHED_BATCHES * config.max_sequences
+        self._ids = itertools.count(1)
+        self._folder = Path(tempfile.mkdtemp(prefix="prag-adapters-", dir=_ram_folder()))
+        try:
+            self._llm = _load(config, model, layout, max_merged_rank)
+        except BaseException:
+            self.close()
+            raise
+        self.max_length = int(self._llm.llm_engine.model_config.max_model_len)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
+        """One generation a request, in order. Raises EngineError before running anything if one cannot be served."""
+        check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
+        done: dict[int, Generation] = {}
+        for places in _waves(requests, self._wave):
+            done.update(zip(places, self._generate_wave([requests[i] for i in places], sampling), strict=True))
+        return [done[i] for i in range(len(requests))]
+
+    def close(self) -> None:
+        """Shut the engine down and remove its adapter files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if "_llm" in self.__dict__:
+            self._llm.llm_engine.engine_core.shutdown()
+            del self._llm
+
+    def _generate_wave(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
+        adapters = {r.adapter.name: r.adapter for r in requests if r.adapter is not None}
+        with self._installed(adapters.values()) as installed:
+            outputs = self._llm.generate(
+                [{"prompt_token_ids": list(r.token_ids)} for r in requests],
+                [_sampling_params(sampling, r.seed) for r in requests],
+                lora_request=[installed[r.adapter.name] if r.adapter else None for r in requests],
+                use_tqdm=False,
+            )
+        return [self._finish(output.outputs[0], sampling) for output in outputs]
+
+    def _finish(self, output: Any, sampling: Sampling) -> Generation:
+        ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
+        token_ids = output.token_ids[:-1] if ended else output.token_ids
+        return finish_generation(self.tokenizer, token_ids, sampling.stop, ended=ended)
+
+    @contextmanager
+    def _installed(self, adapters: Iterable[MergedAdapter]) -> Iterator[dict[str, Any]]:
+        """vLLM's handle of each adapter, by name; they and their files are gone afterwards."""
+        from vllm.lora.request import LoRARequest
+
+        handles: dict[str, Any] = {}
+        try:
+            for adapter in adapters:
+                handles[adapter.name] = LoRARequest(adapter.name, next(self._ids), str(self._folder / adapter.name))
+                write_peft(adapter, self._folder / adapter.name)
+                self._install(handles[adapter.name])
+            yield handles
+        finally:
+            for handle in handles.values():
+                self._llm.llm_engine.remove_lora(handle.lora_int_id)
+                shutil.rmtree(handle.lora_path, ignore_errors=True)
+
+    def _install(self, handle: Any) -> None:
+        try:
+            self._llm.llm_engine.add_lora(handle)
+        except Exception as error:
+            raise EngineError(f"adapter {handle.lora_name[:12]}: vLLM refuses it: {error}") from error
+
+
+def write_peft(adapter: MergedAdapter, folder: Path) -> None:
+    """The adapter as PEFT saves one, float32, with alpha = rank: the scaling is in its factors."""
+    folder.mkdir()
+    tensors = {}
+    for module, factors in adapter.factors.items():
+        tensors[f"base_model.model.{module}.lora_A.weight"] = np.ascontiguousarray(factors.a)
+        tensors[f"base_model.model.{module}.lora_B.weight"] = np.ascontiguousarray(factors.b)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    targets = sorted({module.rsplit(".", 1)[-1] for module in adapter.factors})
+    config = {"peft_type": "LORA", "r": adapter.rank, "lora_alpha": adapter.rank, "target_modules": targets, "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def _waves(requests: Sequence[Request], most: int) -> Iterator[list[int]]:
+    """Places of the requests, cut where a wave would hold more than `most` different adapters."""
+    wave: list[int] = []
+    names: set[str] = set()
+    for i, request in enumerate(requests):
+        name = {request.adapter.name} if request.adapter else set()
+        if len(names | name) > most:
+            yield wave
+            wave, names = [], set()
+        wave.append(i)
+        names |= name
+    if wave:
+        yield wave
+
+
+def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    schema = sampling.json_schema
+    return SamplingParams(
+        max_tokens=sampling.max_new_tokens,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k if sampling.temperature > 0 else 0,
+        seed=seed if sampling.temperature > 0 else None,
+        stop=list(sampling.stop) or None,
+        detokenize=bool(sampling.stop),
+        structured_outputs=None if schema is None else StructuredOutputsParams(json=schema),
+    )
+
+
+def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> Any:
+    _prepare_environment(model)
+    try:
+        from vllm import LLM
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise EngineError(f"engine.kind=vllm, but vLLM cannot be imported ({error}); install it or use transformers") from error
+    on_cpu = current_platform.is_cpu()
+    arguments = {
+        "model": model.path,
+        "revision": model.revision,
+        "max_model_len": _context_length(model),
+        "dtype": config.dtype.value,
+        "max_num_seqs": config.max_sequences,
+        "gpu_memory_utilization": config.gpu_memory_utilization,
+        "kv_cache_memory_bytes": config.kv_cache_gigabytes << 30 if on_cpu else None,
+        "enforce_eager": on_cpu,
+        "enable_prefix_caching": True,
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        "use_tqdm_on_load": False,
+    }
+    set_num_threads = torch.set_num_threads
+    try:
+        return LLM(**arguments, **_lora_arguments(config, layout, max_merged_rank, on_cpu=on_cpu))
+    except (ValueError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:500]
+        raise ModelError(f"model.path={model.path}: vLLM cannot load it: {reason}") from error
+    finally:
+        torch.set_num_threads = set_num_threads  # the CPU worker replaces it by one that does nothing
+
+
+def _lora_arguments(
+    config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int, *, on_cpu: bool
+) -> dict[str, Any]:
+    if layout is None:
+        return {}
+    slot = next((rank for rank in RANKS if rank >= max_merged_rank), None)
+    if slot is None:
+        raise EngineError(f"merged adapters of rank {max_merged_rank}; vLLM takes {RANKS[-1]} at most, lower retrieval.top_k")
+    arguments = {
+        "enable_lora": True,
+        "max_lora_rank": slot,
+        "max_loras": config.max_sequences,
+        "max_cpu_loras": CACHED_BATCHES * config.max_sequences,
+        "lora_target_modules": sorted({m.name.rsplit(".", 1)[-1] for m in layout.modules}),
+    }
+    return arguments | ({"max_num_batched_tokens": CPU_LORA_TOKENS} if on_cpu else {})
+
+
+def _context_length(model: ModelConfig) -> int:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model.path, revision=model.revision)
+    return context_length(SimpleNamespace(config=config), model.max_length)
+
+
+def _prepare_environment(model: ModelConfig) -> None:
+    """What vLLM reads from the environment when it is imported; what the user set stays."""
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if Path(model.path).is_dir():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _ram_folder() -> str | None:
+    """Where files are memory; None (the default temporary folder) on a system without."""
+    return str(RAM) if RAM.is_dir() and os.access(RAM, os.W_OK) else None
