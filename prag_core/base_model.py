@@ -37,7 +37,9 @@ def load_base_model(
     model = _load_weights(path, TORCH_DTYPES[dtype], revision)
     vocabulary = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > vocabulary:
-        raise ModelError(f"model.path={path}: {len(tokenizer)} tokens in the tokenizer, {vocabulary} in the model; they do not match")
+        raise ModelError(
+            f"model.path={path}: {len(tokenizer)} tokens in the tokenizer, {vocabulary} in the model; they do not match"
+        )
     return BaseModel(model.to(device).eval().requires_grad_(False), tokenizer)
 
 
@@ -55,6 +57,19 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(f"model.path={path}: the tokenizer has no chat template; add chat_template.jinja, or use a chat model")
     return tokenizer
+
+
+def empty_model(path: str, revision: str | None = None) -> Any:
+    """The model's modules and shapes without weights (on the meta device), read from its config alone. Raises ModelError."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    build: Any = AutoModelForCausalLM.from_config
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        with torch.device("meta"):
+            return build(config, trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(f"model.path={path}: its config cannot be read: {_first_line(error)}") from None
 
 
 def context_length(model: Any, limit: int | None = None) -> int:

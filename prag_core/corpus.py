@@ -38,15 +38,29 @@ class CorpusCounts:
     duplicates: int = 0
 
 
-def read_corpus(config: CorpusConfig, counts: CorpusCounts | None = None) -> Iterator[Document]:
-    """Stream the documents of `config.uri`, at most `config.limit` of them, keeping `counts` up to date.
+class CorpusReader(Iterator[Document]):
+    """The documents of a corpus as they are read, with what reading has met so far in `counts`."""
+
+    def __init__(self, config: CorpusConfig) -> None:
+        self.counts = CorpusCounts()
+        self._documents = _read(config, self.counts)
+
+    def __next__(self) -> Document:
+        return next(self._documents)
+
+
+def read_corpus(config: CorpusConfig) -> CorpusReader:
+    """Stream the documents of `config.uri`, at most `config.limit` of them. Nothing is opened before the first is asked for.
 
     Raises CorpusError where the corpus is missing, unreadable or empty, where a row is no document, and where one id
     has two wordings.
     """
-    counts = CorpusCounts() if counts is None else counts
     if config.limit is not None and config.limit < 1:
         raise ConfigError(f"corpus.limit={config.limit}: expected at least 1, or null for the whole corpus")
+    return CorpusReader(config)
+
+
+def _read(config: CorpusConfig, counts: CorpusCounts) -> Iterator[Document]:
     wordings: dict[bytes, bytes] = {}
     for where, fields in _rows(config):
         document = to_document(fields, where)

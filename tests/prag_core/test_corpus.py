@@ -115,7 +115,7 @@ def test_any_fsspec_uri_is_a_corpus() -> None:
 
     fsspec.filesystem("memory").pipe_file("/corpus-test/a.jsonl", jsonl(rows("m")))
     assert ids(read("memory://corpus-test")) == ["m"]
-    with pytest.raises(CorpusError, match="memory:/+corpus-test/none"):
+    with pytest.raises(CorpusError, match=r"memory:/+corpus-test/none"):
         read("memory://corpus-test/none.jsonl")
 
 
@@ -144,9 +144,9 @@ def test_limit_counts_documents_and_stops_reading_there(tmp_path: Path) -> None:
 def test_equal_duplicates_are_dropped_and_counted_even_if_their_metadata_differs(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "1.jsonl", rows("a", "b"))
     write_jsonl(tmp_path / "2.jsonl", [{**rows("a")[0], "lang": "en"}, *rows("c")])
-    counts = CorpusCounts()
-    assert ids(list(read_corpus(CorpusConfig(uri=str(tmp_path)), counts))) == ["a", "b", "c"]
-    assert counts == CorpusCounts(documents=3, duplicates=1)
+    documents = read_corpus(CorpusConfig(uri=str(tmp_path)))
+    assert ids(list(documents)) == ["a", "b", "c"]
+    assert documents.counts == CorpusCounts(documents=3, duplicates=1)
 
 
 def test_one_id_with_two_wordings_is_refused_naming_both_places(tmp_path: Path) -> None:

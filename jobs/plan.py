@@ -1,0 +1,102 @@
+"""`prag plan`: what a run would do, without doing it. Reads the corpus, the model's tokenizer and config, and the bank
+if there is one; writes nothing and loads no weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.arguments import parse_settings, settings_parser
+from prag_core.bank import Bank
+from prag_core.config import Config
+from prag_core.corpus import read_corpus
+from prag_core.errors import BankError
+from prag_core.plan import make_plan
+from prag_core.plan_file import Plan
+from prag_core.recipe import PreparedRecipe, prepare_recipe
+
+EXAMPLE = "prag plan corpus.uri=corpus.jsonl bank.uri=out/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = settings_parser("plan", "Say what `prag parameterize` with the same settings would do; write nothing.", EXAMPLE)
+    parser.add_argument("--retry-failed", action="store_true", help="plan quarantined documents again")
+    config, options = parse_settings(parser, argv)
+    prepared = prepare_recipe(config)
+    bank = find_bank(config, prepared)
+    retry = options.retry_failed or config.ray.retry_failed
+    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=False, retry_failed=retry)
+    show(plan, config, exists=bank is not None)
+    return 0
+
+
+def find_bank(config: Config, prepared: PreparedRecipe) -> Bank | None:
+    """The bank if it is there already. BankError if it is another recipe's."""
+    try:
+        found = Bank.open(config.bank.uri)
+    except BankError as error:
+        if type(error) is BankError and "no bank" in str(error):
+            return None
+        raise
+    return Bank.create(found.uri, prepared.recipe, prepared.layout, prepared.initial)
+
+
+def show(plan: Plan, config: Config, *, exists: bool) -> None:
+    """Print the plan as two tables and its assumptions."""
+    console = Console(file=sys.stdout, highlight=False)
+    counts, cost = plan.counts, plan.estimate
+    console.print(documents_table(plan, config, exists=exists))
+    work = Table("to do", "", title="What a run would do", title_justify="left", show_header=False)
+    work.columns[1].justify = "right"
+    todo = sum(shard.num_documents for shard in plan.shards)
+    sizes = [shard.num_documents for shard in plan.shards]
+    for name, value in (
+        ("documents to do", f"{todo:,}"),
+        ("shards", f"{len(sizes):,}" + (f" of {min(sizes):,} to {max(sizes):,} documents" if sizes else "")),
+        ("tokens to train on", f"{cost.train_tokens:,}"),
+        ("tokens to read and write in augmentation", f"{cost.augment_tokens:,}"),
+        ("bytes of bank", f"{cost.bank_bytes:,} ({cost.bank_bytes / 1e9:.2f} GB)"),
+        ("GPU hours", f"{cost.gpu_hours:.3g} (training {cost.train_gpu_hours:.2g}, augmentation {cost.augment_gpu_hours:.2g})"),
+    ):
+        work.add_row(name, value)
+    console.print(work)
+    console.print("Assumed:\n" + "\n".join(f"  {line}" for line in cost.assumptions), soft_wrap=True)
+    if counts.long:
+        named = ", ".join(plan.long_documents) + (", …" if counts.long > len(plan.long_documents) else "")
+        console.print(
+            f"{counts.long:,} documents are longer than the model's context and would be quarantined: {named}\n"
+            "set corpus.long_documents=chunk to cut them into chunks",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
+
+
+def documents_table(plan: Plan, config: Config, *, exists: bool) -> Table:
+    """Where the corpus's documents stand; lines of zero are left out but for the main ones."""
+    bank = config.bank.uri if exists else f"{config.bank.uri} (not there yet)"
+    table = Table("documents", "", title=f"{config.corpus.uri} → {bank}", title_justify="left", show_header=False)
+    table.columns[1].justify = "right"
+    counts = plan.counts
+    for name, value, always in (
+        ("documents in the corpus", counts.documents, True),
+        ("repeated in the corpus, dropped", counts.duplicates, False),
+        ("new", counts.new, True),
+        ("  of these quarantined before, tried again", counts.retried, False),
+        ("left over from an unfinished run", counts.resumed, False),
+        ("already done", counts.done, True),
+        ("quarantined (again with --retry-failed)", counts.failed, True),
+        ("deleted, stay out", counts.deleted, False),
+        ("in the last snapshot in another wording", counts.edited, False),
+        ("in the last snapshot, no longer in the corpus", counts.left, False),
+    ):
+        if value or always:
+            table.add_row(name, f"{value:,}")
+    return table
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("plan", sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""What a configuration makes of a document, as an identity: everything that changes an adapter, and nothing else.
+
+In it: the base model's and the writer's bytes, the prompts and worked examples, the parameterisation and its initial
+adapter, objective, optimiser, epochs, precision, seeds, replay samples, and the settings of augmentation. Files count by
+content, not by name. Not in it: the storage tier, how many documents train at once, threads, paths, the corpus, the
+engine that runs the augmentation model (two engines are two ways to draw from the same distribution) and how often
+it may try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+
+from prag_core.base_model import context_length, empty_model, load_tokenizer
+from prag_core.chunking import PassageLimit, token_budget
+from prag_core.config import Config, as_dict
+from prag_core.errors import ConfigError
+from prag_core.identity import Recipe, digest, model_digest
+from prag_core.lora import AdapterLayout, initial_factors, layout_of
+from prag_core.prompts import TEMPLATES
+from prag_core.records import AdapterFactors
+from prag_core.samples import load_fewshot
+
+FORMAT = 1  # raised when the code makes another adapter of the same settings
+AUGMENTATION_FIELDS = ("num_rewrites", "num_qa_pairs", "max_new_tokens", "temperature", "top_k", "seed")
+TRAINING_FIELDS = ("objective", "epochs", "learning_rate", "beta1", "beta2", "eps", "weight_decay", "dtype", "seed")
+
+
+@dataclass(frozen=True)
+class PreparedRecipe:
+    """A configuration made ready for planning and for its bank, without loading any weights."""
+
+    recipe: Recipe
+    layout: AdapterLayout
+    initial: AdapterFactors  # where every document's adapter starts
+    limit: PassageLimit  # how long a passage may be
+    tokenizer: Any  # of the base model
+    num_parameters: int  # of the base model
+
+
+def prepare_recipe(config: Config) -> PreparedRecipe:
+    """Read the models' configs and tokenizers, digest their files, and name the recipe. Raises ModelError, ConfigError."""
+    training, base = config.training, config.model
+    model, tokenizer = empty_model(base.path, base.revision), load_tokenizer(base.path, base.revision)
+    layout = layout_of(model, rank=training.rank, alpha=training.alpha, targets=training.targets)
+    fewshot = load_fewshot(config.prompt.fewshot)
+    budgets = [token_budget(tokenizer, context_length(model, base.max_length), config.prompt, config.augmentation, fewshot)]
+    digests = [model_digest(base.path, base.revision)] * 2
+    if (writer := config.augmentation.model) and writer != base.path:
+        length = context_length(empty_model(writer), base.max_length)
+        budgets.append(token_budget(load_tokenizer(writer), length, config.prompt, config.augmentation))
+        digests[1] = model_digest(writer)
+    return PreparedRecipe(
+        recipe=build_recipe(config, digests[0], digests[1], layout),
+        layout=layout,
+        initial=initial_factors(layout, training.seed),
+        limit=PassageLimit(tuple(budgets), config.prompt.with_title),
+        tokenizer=tokenizer,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout) -> Recipe:
+    """The recipe of a configuration over a base model and a writing model, by their digests. ConfigError if a file it names is
+    not there."""
+    augmentation, training = as_dict(config.augmentation), as_dict(config.training)
+    return Recipe(
+        {
+            "format": FORMAT,
+            "model": base,
+            "prompt": _prompt_fields(config),
+            "layout": {"rank": layout.rank, "alpha": layout.alpha, "modules": digest(layout.to_json()["modules"])},
+            "initial": {"kind": "kaiming_uniform", "seed": config.training.seed},
+            "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}},
+            "training": {name: training[name] for name in TRAINING_FIELDS} | {"replay": _replay_fields(config)},
+        }
+    )
+
+
+def _prompt_fields(config: Config) -> dict[str, Any]:
+    prompt = config.prompt
+    fewshot = _file_digest("prompt.fewshot", prompt.fewshot) if prompt.cot and prompt.fewshot else None
+    return {"templates": digest(TEMPLATES), "with_title": prompt.with_title, "cot": prompt.cot, "fewshot": fewshot}
+
+
+def _replay_fields(config: Config) -> dict[str, Any] | None:
+    training = config.training
+    if not (training.replay_uri and training.replay_samples):
+        return None
+    return {"file": _file_digest("training.replay_uri", training.replay_uri), "samples": training.replay_samples}
+
+
+def _file_digest(setting: str, uri: str) -> str:
+    try:
+        with fsspec.open(uri, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except (OSError, ImportError, ValueError) as error:
+        raise ConfigError(f"{setting}={uri}: cannot be read: {error}") from None
