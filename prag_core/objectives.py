@@ -17,7 +17,7 @@ from torch import Tensor
 from prag_core.records import Sample
 
 IGNORED = -100  # a label where no loss is taken
-LOGITS_AT_ONCE = 2**22  # entries of the logits matrix that exist at a time
+LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**27}  # entries of the logits matrix that exist at a time: cache, memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +67,17 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_md: Tensor, weight_vd: Tensor, bias_v: Tensor | None, targets_m: Tensor) -> Tensor:
-        rows = max(1, LOGITS_AT_ONCE // weight_vd.shape[0])
+        rows = max(128, LOGITS_AT_ONCE.get(hidden_md.device.type, 2**22) // weight_vd.shape[0])
         gradient_md = torch.empty_like(hidden_md)
         losses = []
         for start in range(0, len(hidden_md), rows):
             part = slice(start, start + rows)
             logits = torch.nn.functional.linear(hidden_md[part], weight_vd, bias_v)
-            logits = logits if logits.dtype == torch.float64 else logits.float()
+            log_probs = logits.log_softmax(1, dtype=torch.float64 if logits.dtype == torch.float64 else torch.float32)
             target = targets_m[part].unsqueeze(1)
-            normaliser = logits.logsumexp(1, keepdim=True)
-            losses.append((normaliser - logits.gather(1, target)).squeeze(1))
-            gradient = logits.sub_(normaliser).exp_()
-            gradient.scatter_add_(1, target, gradient.new_full((), -1.0).expand_as(target))
+            losses.append(-log_probs.gather(1, target).squeeze(1))
+            gradient = log_probs.exp_()
+            gradient.scatter_add_(1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
             torch.mm(gradient.to(weight_vd.dtype), weight_vd, out=gradient_md[part])
         ctx.save_for_backward(gradient_md)
         return torch.cat(losses)

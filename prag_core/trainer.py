@@ -128,14 +128,16 @@ def train_cohort(
     order = sorted(range(len(samples)), key=lambda n: -len(samples[n]))
     steps = [len(samples[n]) * settings.epochs for n in order]
     parameter = next(model.parameters())
-    lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=parameter.device)
+    device = parameter.device
+    rank_multiple = 8 if device.type == "cuda" else 1
+    lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=device, rank_multiple=rank_multiple)
     optimiser = _StackedAdamW(lora.tensors, settings)
     objective = OBJECTIVES[settings.objective]
     losses: list[Tensor] = []
     with lora.attach(model):
         for step in range(steps[0]):
             active = [n for n, last in zip(order, steps, strict=True) if step < last]
-            batch = collate([samples[n][step % len(samples[n])] for n in active], parameter.device)
+            batch = collate([samples[n][step % len(samples[n])] for n in active], device)
             leaves = lora.activate(len(active))
             loss_n = objective(model, batch)
             gradients = list(torch.autograd.grad(loss_n.sum(), leaves))
@@ -161,7 +163,7 @@ class _StackedAdamW:
         beta1, beta2 = self.settings.betas
         adamw(
             [tensor[:rows] for tensor in self.tensors],
-            [gradient.contiguous() for gradient in gradients],
+            list(gradients),
             [tensor[:rows] for tensor in self.mean],
             [tensor[:rows] for tensor in self.square],
             [],

@@ -91,7 +91,7 @@ def test_together_equals_peft_alone_in_every_gradient_and_the_final_weights(
         for row, n in enumerate(active):
             assert len(seen[n]) == step
             named = zip(layout.modules, gradients[:half], gradients[half:], strict=True)
-            seen[n].append({m.name: (a[row].clone(), b[row].clone()) for m, a, b in named})
+            seen[n].append({m.name: (a[row].clone(), b[row].T.clone()) for m, a, b in named})
 
     together = train_cohort(model, layout, initial, samples, settings, observe)
     for n, document in enumerate(samples):
