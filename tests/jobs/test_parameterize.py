@@ -1,0 +1,120 @@
+"""A run on a local Ray: what it leaves behind, killed or not, on a folder and on S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from prag_core.bank import Bank, Stage
+from prag_core.bank.verify import verify
+
+ROOT = Path(__file__).resolve().parents[2]
+PRAG = [sys.executable, "-m", "jobs.cli"]
+FAST = ["augmentation.engine=transformers", "augmentation.num_qa_pairs=3", "training.epochs=1", "bank.shard_documents=6"]
+SHARDS, DOCUMENTS = 4, 24
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """The first documents of the miniature world."""
+    lines = (ROOT / "examples/mini/corpus.jsonl").read_text().splitlines()[:DOCUMENTS]
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def command(corpus: Path, uri: str, *more: str) -> list[str]:
+    return [*PRAG, "parameterize", f"corpus.uri={corpus}", f"bank.uri={uri}", *FAST, *more]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"the run ended before it was stopped: {process.communicate()}"
+        assert time.monotonic() < deadline, "the run made no progress"
+        time.sleep(0.2)
+
+
+def training_workers(driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The Ray actors that train, among the processes the driver started."""
+    found = psutil.Process(driver.pid).children(recursive=True)
+    return [process for process in found if "TrainActor" in " ".join(process.cmdline())]
+
+
+def committed(uri: str) -> dict[str, str]:
+    """shard → attempt of the adapters that are committed; empty before there is a bank."""
+    try:
+        return {shard: commit.attempt for shard, commit in Bank.open(uri).list_commits(Stage.adapters).items()}
+    except Exception:
+        return {}
+
+
+def test_killed_workers_and_a_stopped_driver_lose_and_double_nothing(corpus: Path, bank_uri: str) -> None:
+    driver = subprocess.Popen(command(corpus, bank_uri), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(committed(bank_uri)) >= 1, driver)
+    workers = training_workers(driver)
+    assert workers, "no training actor to kill"
+    workers[0].kill()
+    wait_until(lambda: len(committed(bank_uri)) >= 2, driver)
+    children = psutil.Process(driver.pid).children(recursive=True)
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(timeout=60) != 0
+    psutil.wait_procs(children, timeout=30)
+    assert not [process for process in children if process.is_running()], "the driver left processes behind"
+    before = committed(bank_uri)
+    assert 2 <= len(before) < SHARDS
+
+    run(command(corpus, bank_uri))
+    after = committed(bank_uri)
+    assert len(after) == SHARDS
+    assert before.items() <= after.items(), "a committed shard was done again"
+    check_whole(bank_uri, corpus)
+
+    snapshot = Bank.open(bank_uri).latest_snapshot()
+    assert snapshot is not None
+    again = run(command(corpus, bank_uri))
+    assert "0 to do in 0 shards" in again.stderr
+    assert committed(bank_uri) == after
+    newest = Bank.open(bank_uri).latest_snapshot()
+    assert newest is not None and newest.name == snapshot.name
+
+
+def check_whole(uri: str, corpus: Path) -> None:
+    """Adapters and quarantined documents are disjoint and together are the corpus; every byte is what was written."""
+    bank = Bank.open(uri)
+    snapshot = bank.latest_snapshot()
+    assert snapshot is not None
+    index = snapshot.index.select(["doc_id", "status"]).to_pylist()
+    wanted = sorted(json.loads(line)["doc_id"] for line in corpus.read_text().splitlines())
+    assert sorted(row["doc_id"] for row in index) == wanted
+    assert sum(row["status"] == "adapter" for row in index) >= 0.8 * len(wanted)
+    assert not [problem for problem in verify(bank) if problem.severity == "error"]
+
+
+def test_one_bad_shard_does_not_stop_the_others_and_the_report_says_how_to_go_on(corpus: Path, tmp_path: Path) -> None:
+    """A shard whose documents were damaged on disk fails; the rest are committed; exit code 1 names shard and command."""
+    uri = str(tmp_path / "bank")
+    driver = subprocess.Popen(command(corpus, uri), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list(Path(uri).glob("runs/*/plan.json")), driver)
+    damaged = max(Path(uri).glob("documents/*.parquet"), key=os.path.getmtime)
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    _, printed = driver.communicate(timeout=600)
+    assert driver.returncode == 1
+    assert len(committed(uri)) == SHARDS - 1
+    shard = damaged.name.split("-")[0]
+    assert f"shard {shard} failed" in printed and "to go on with them: prag parameterize" in printed
