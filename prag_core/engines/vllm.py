@@ -186,9 +186,7 @@ def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None
         torch.set_num_threads = set_num_threads  # the CPU worker replaces it by one that does nothing
 
 
-def _lora_arguments(
-    config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int, *, on_cpu: bool
-) -> dict[str, Any]:
+def _lora_arguments(config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int, *, on_cpu: bool) -> dict[str, Any]:
     if layout is None:
         return {}
     slot = next((rank for rank in RANKS if rank >= max_merged_rank), None)
