@@ -27,8 +27,7 @@ def main(argv: Sequence[str]) -> int:
     config, options = parse_settings(parser, argv)
     prepared = prepare_recipe(config)
     bank = find_bank(config, prepared)
-    retry = options.retry_failed or config.ray.retry_failed
-    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=False, retry_failed=retry)
+    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=False, retry_failed=options.retry_failed)
     show(plan, config, exists=bank is not None)
     return 0
 

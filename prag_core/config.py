@@ -160,7 +160,6 @@ class RayConfig:
     train_cpus: float = 1
     train_gpus: float = 0
     max_attempts: int = 3  # of a shard whose actor died
-    retry_failed: bool = False
 
 
 @dataclass
