@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from prag_core.evaluate.report import Report
+from prag_core.evaluate.tables import grids, p_value, to_markdown
+
+Make = Callable[..., Report]
+
+
+def test_every_method_has_a_row_of_its_figures_in_per_cent(make_report: Make) -> None:
+    scores, groups, comparisons, retrieval = grids(make_report())
+    assert [row[0] for row in scores.rows] == ["closed_book", "rag", "prag"]
+    assert scores.rows[2][:3] == ("prag", "75.0", "75.0")
+    assert groups.header == ("F1", "single (2)", "bridge (1)", "comparison (1)", "asked (1)", "unasked (1)")
+    assert groups.rows[2] == ("prag", "100.0", "0.0", "100.0", "100.0", "100.0")
+    assert comparisons.rows[1][:2] == ("prag - rag", "-16.7")
+    assert ("recall", "0.250", "0.250") in retrieval.rows
+
+
+def test_tables_with_nothing_to_say_are_left_out(make_report: Make) -> None:
+    report = make_report(texts={"rag": ["a"] * 4})
+    plain = replace(report, retrieval={}, methods={"rag": replace(report.methods["rag"], by_type={}, by_asked={})})
+    assert len(list(grids(plain))) == 1
+
+
+def test_markdown_tables_are_rectangular(make_report: Make) -> None:
+    report = make_report()
+    report.methods["odd|name"] = report.methods.pop("prag")
+    text = to_markdown(report, plot="f1.png")
+    assert "](f1.png)" in text
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 4
+    for block in blocks:
+        assert len({line.replace("\\|", "").count("|") for line in block}) == 1
+    assert "odd\\|name" in text
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0004, "<0.001*"), (0.049, "0.049*"), (0.05, "0.050 "), (1.0, "1.000 ")])
+def test_small_p_values_are_starred(p: float, text: str) -> None:
+    assert p_value(p) == text
