@@ -1,0 +1,89 @@
+"""Reading adapters: by key through a snapshot (one ranged request each), or a whole object row by row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prag_core.bank.codec import decode
+from prag_core.bank.snapshot import Entry, Snapshot
+from prag_core.errors import BankError, CorruptBankError
+from prag_core.records import Adapter, AdapterFactors, Key
+from prag_core.storage import read_ranges, storage_errors
+
+if TYPE_CHECKING:
+    from prag_core.bank.bank import Bank
+
+
+class AdapterReader:
+    """Fetches adapters of one snapshot. Keeps nothing but the snapshot's index."""
+
+    def __init__(self, bank: Bank, snapshot: Snapshot) -> None:
+        self.bank, self.snapshot = bank, snapshot
+
+    def fetch(self, keys: Collection[Key]) -> dict[Key, AdapterFactors]:
+        """The factors of every key, float32, in the order asked: one concurrent ranged request each, digests checked.
+
+        Raises BankError naming keys that the snapshot has no adapter of, CorruptBankError naming object and doc_id when bytes
+        are damaged or missing.
+        """
+        entries = self.entries(keys)
+        values = self._read(entries)
+        layout = self.bank.layout
+        return {entry.key: decode(value, layout, str(entry.tier)) for entry, value in zip(entries, values, strict=True)}
+
+    def entries(self, keys: Collection[Key]) -> list[Entry]:
+        """Where the adapters of these keys lie, in the order asked, each once. Raises BankError for those without one."""
+        found = self.snapshot.lookup(keys)
+        asked = dict.fromkeys(keys)
+        missing = [key for key in asked if key not in found or found[key].status != "adapter"]
+        if missing:
+            names = ", ".join(shown(*key) for key in missing[:5]) + ("…" if len(missing) > 5 else "")
+            raise BankError(f"{self.bank.uri}: snapshot {self.snapshot.name} has no adapter of {names}")
+        return [found[key] for key in asked]
+
+    def _read(self, entries: list[Entry]) -> list[bytes]:
+        paths = [self.bank.path(str(entry.adapter_object)) for entry in entries]
+        starts = [int(entry.start or 0) for entry in entries]
+        ends = [start + int(entry.length or 0) for start, entry in zip(starts, entries, strict=True)]
+        try:
+            with storage_errors("reading", self.bank.uri):
+                values = read_ranges(self.bank.fs, paths, starts, ends)
+        except FileNotFoundError as error:
+            raise CorruptBankError(f"{error.filename} is missing; run prag bank verify") from None
+        for path, entry, value in zip(paths, entries, values, strict=True):
+            if hashlib.sha256(value).hexdigest() != entry.sha256:
+                raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
+        return values
+
+
+def shown(doc_id: str, chunk: int) -> str:
+    """A document's key as messages show it."""
+    return f"{doc_id[:80]!r} chunk {chunk}"
+
+
+def read_adapter_rows(bank: Bank, path: str) -> Iterator[Adapter]:
+    """Every adapter of an object in order, values checked. Raises CorruptBankError."""
+    for row in raw_rows(bank, path):
+        value, tier, sha256 = row.pop("value"), row.pop("tier"), row.pop("value_sha256")
+        if hashlib.sha256(value).hexdigest() != sha256:
+            name = shown(row["doc_id"], row["chunk"])
+            raise CorruptBankError(f"{bank.path(path)} is damaged at the adapter of {name}; run prag bank verify")
+        yield Adapter(factors=decode(value, bank.layout, tier), **row)
+
+
+def raw_rows(bank: Bank, path: str) -> Iterator[dict[str, Any]]:
+    """The rows of an adapters object as they are stored, one at a time."""
+    try:
+        with bank.fs.open(bank.path(path), "rb") as file:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+            for number in range(parquet.num_row_groups):
+                yield from parquet.read_row_group(number).to_pylist()
+    except FileNotFoundError:
+        raise CorruptBankError(f"{bank.path(path)} is missing; run prag bank verify") from None
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptBankError(f"{bank.path(path)} cannot be read as Parquet: {error}") from None

@@ -1,0 +1,119 @@
+"""Records as Arrow tables, and Parquet bytes of them: the columns of every object but the adapters' values.
+
+Row tables carry only ids, text and numbers; ids are data and never part of a path, so that any id goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prag_core.errors import CorruptBankError
+from prag_core.identity import content_hash
+from prag_core.records import Augmentation, Document, Failure, QAPair
+
+KEY = [("doc_id", pa.string()), ("chunk", pa.int32()), ("content_hash", pa.string())]
+QA_PAIR = pa.struct([("question", pa.string()), ("answer", pa.string()), ("full_answer", pa.string())])
+
+DOCUMENTS = pa.schema([*KEY, ("title", pa.string()), ("text", pa.string()), ("metadata", pa.string())])
+AUGMENTATIONS = pa.schema(
+    [*KEY, ("rewrites", pa.list_(pa.string())), ("qa_pairs", pa.list_(QA_PAIR)), ("generator", pa.string())]
+)
+FAILURES = pa.schema([*KEY, ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())])
+ROWS = pa.schema([*KEY, ("tier", pa.string()), ("start", pa.int64()), ("length", pa.int64()), ("sha256", pa.string())])
+ADAPTERS = pa.schema(
+    [
+        *KEY, ("tier", pa.string()), ("value_sha256", pa.string()), ("steps", pa.int64()), ("tokens", pa.int64()),
+        ("loss_first", pa.float64()), ("loss_last", pa.float64()), ("accepted", pa.bool_()),
+        pa.field("value", pa.binary(), nullable=False),
+    ]
+)  # fmt: skip
+WANTED = pa.schema(KEY)  # what a snapshot is asked to hold: one row a document
+NAME = pa.dictionary(pa.int32(), pa.string())  # an object's path, repeated over its rows
+INDEX = pa.schema(
+    [
+        *KEY, ("status", NAME), ("documents_object", NAME), ("augmentations_object", NAME), ("adapter_object", NAME),
+        ("start", pa.int64()), ("length", pa.int64()), ("sha256", pa.string()), ("tier", NAME),
+        ("stage", NAME), ("reason", pa.string()), ("attempts", pa.int32()),
+    ]
+)  # fmt: skip
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Compressed Parquet with page checksums."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=1 << 16, write_page_checksum=True)
+    return bytes(sink.getvalue())
+
+
+def from_parquet(data: bytes, name: str) -> pa.Table:
+    """The table in some Parquet bytes. Raises CorruptBankError naming the object."""
+    try:
+        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptBankError(f"{name} cannot be read as Parquet: {error}") from None
+
+
+def documents_table(documents: Iterable[Document]) -> pa.Table:
+    rows = [
+        {
+            "doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d), "title": d.title, "text": d.text,
+            "metadata": json.dumps(dict(d.metadata), ensure_ascii=False, sort_keys=True),
+        }
+        for d in documents
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, DOCUMENTS)
+
+
+def documents_of(table: pa.Table) -> Iterator[Document]:
+    for row in table.to_pylist():
+        yield Document(row["doc_id"], row["text"], row["title"], row["chunk"], json.loads(row["metadata"]))
+
+
+def augmentations_table(records: Sequence[Augmentation]) -> pa.Table:
+    rows = [
+        _key(a) | {
+            "rewrites": list(a.rewrites), "generator": a.generator,
+            "qa_pairs": [{"question": p.question, "answer": p.answer, "full_answer": p.full_answer} for p in a.qa_pairs],
+        }
+        for a in records
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, AUGMENTATIONS)
+
+
+def augmentations_of(table: pa.Table) -> Iterator[Augmentation]:
+    for row in table.to_pylist():
+        pairs = tuple(QAPair(**pair) for pair in row.pop("qa_pairs"))
+        yield Augmentation(**row | {"rewrites": tuple(row["rewrites"])}, qa_pairs=pairs)
+
+
+def failures_table(records: Sequence[Failure]) -> pa.Table:
+    rows = [_key(f) | {"stage": f.stage, "reason": f.reason, "attempts": f.attempts} for f in records]
+    return pa.Table.from_pylist(rows, FAILURES)
+
+
+def failures_of(table: pa.Table) -> Iterator[Failure]:
+    for row in table.to_pylist():
+        yield Failure(**row)
+
+
+def _key(record: Augmentation | Failure) -> dict[str, Any]:
+    return {"doc_id": record.doc_id, "chunk": record.chunk, "content_hash": record.content_hash}
+
+
+def index_rows(rows: pa.Table, constant: dict[str, str | None]) -> pa.Table:
+    """Rows or failures with the columns of an index: those that are constant, those that `rows` has, nulls for the rest."""
+    columns = []
+    for field in INDEX:
+        if field.name in constant:
+            column = pa.array([constant[field.name]] * rows.num_rows, pa.string())
+        elif field.name in rows.column_names:
+            column = rows[field.name].combine_chunks()
+        else:
+            column = pa.nulls(rows.num_rows)
+        columns.append(column.cast(pa.string()).dictionary_encode() if field.type == NAME else column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=INDEX)
