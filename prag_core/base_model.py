@@ -53,7 +53,8 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:
-        raise ModelError(f"model.path={path}: its tokenizer cannot be loaded: {_first_line(error)}") from None
+        where = "its tokenizer" if folder.is_dir() else "no such folder, and as a name on the hub its tokenizer"
+        raise ModelError(f"model.path={path}: {where} cannot be loaded: {_first_line(error)}") from None
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(f"model.path={path}: the tokenizer has no chat template; add chat_template.jinja, or use a chat model")
     return tokenizer
@@ -98,7 +99,7 @@ def _load_weights(path: str, dtype: torch.dtype, revision: str | None) -> Any:
 
 
 def _looks_local(path: str) -> bool:
-    return path.startswith((".", "/", "~")) or path.count("/") != 1
+    return path.startswith((".", "/", "~")) or path.count("/") > 1
 
 
 def _first_line(error: Exception) -> str:

@@ -90,7 +90,7 @@ def _questions(
 
 
 def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:
-    """Both in their own order, spread evenly over the whole: 2 own and 4 others give o O o o O o."""
+    """Both in their own order, spread evenly over the whole: own ab and others wxyz give waxybz."""
     places = chain(
         (((i + 0.5) / len(own), 0, i) for i in range(len(own))), (((i + 0.5) / len(others), 1, i) for i in range(len(others)))
     )

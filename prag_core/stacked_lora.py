@@ -74,7 +74,7 @@ class StackedLora:
         modules = _find_modules(model, self.layout)
         try:
             for index, module in enumerate(modules):
-                module.forward = self._forward(index, module)  # an instance attribute: hides the class's method
+                module.__dict__["forward"] = self._forward(index, module)  # hides the class's method
             yield
         finally:
             for module in modules:
@@ -130,7 +130,7 @@ def _find_modules(model: Any, layout: AdapterLayout) -> Sequence[torch.nn.Linear
     for m in layout.modules:
         module = found.get(m.name)
         if type(module) is not torch.nn.Linear or module is model.get_output_embeddings():
-            raise ModelError(f"{type(model).__name__}: {m.name} is not a plain linear module inside the model; it cannot be adapted")
+            raise ModelError(f"{type(model).__name__}: {m.name} is not a plain linear module; change training.targets")
         if (module.in_features, module.out_features) != (m.in_features, m.out_features):
             raise ModelError(f"{type(model).__name__}: {m.name} is not of the layout's shape; the layout is of another model")
     return [found[m.name] for m in layout.modules]
