@@ -189,5 +189,6 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _new_run(config: Config) -> str:
+    """A name that sorts by time, so that the newest plan is found."""
     now = datetime.now(UTC)
-    return f"{now:%Y%m%dT%H%M%S}-{digest([as_dict(config), now.isoformat()])[:8]}"
+    return f"{now:%Y%m%dT%H%M%S.%f}-{digest([as_dict(config), now.isoformat()])[:8]}"
