@@ -17,6 +17,7 @@ from typing import Any
 
 from examples.mini import mixture, world
 from examples.mini.world import Entity, Question, World
+from prag_core import prompts
 
 SEED = "mini-2026"
 SIZES = {"known": (80, 70, 50), "dev": (26, 20, 14), "test": (96, 74, 50)}
@@ -57,8 +58,23 @@ def tokenizer_texts(known: World, count: int = 3000) -> Iterator[str]:
         entity = rng.choice(small.entities)
         yield from (text for _, text in mixture.write_pairs(rng, entity))
         yield from (text for _, text in mixture.rewrite(rng, entity))
-        yield from (text for _, text in mixture.ask(rng, small, (), cot=True))
-        yield from (text for _, text in mixture.ask(rng, small, (), cot=False))
+        for cot in (True, False):
+            question = any_question(rng, small)
+            answer = mixture.worked(question) if cot else question.answer
+            yield prompts.answer_messages(question.text, (), cot=cot)[0]["content"]
+            yield prompts.answer_prefill(answer, cot=cot)
+
+
+def any_question(rng: Random, source: World) -> Question:
+    """A question of any type."""
+    style = rng.random()
+    question: Question | None = None
+    if style < 0.25:
+        a, b = rng.sample(source.entities, 2)
+        question = world.ask_order(rng, a, b) if rng.random() < 0.6 else world.ask_same(rng, a, b)
+    elif style < 0.45:
+        question = world.ask_bridge(rng, source, rng.choice(source.entities), "any")
+    return question or world.ask_single(rng, rng.choice(source.entities), "any")
 
 
 def doc_ids(split: str) -> dict[str, str]:

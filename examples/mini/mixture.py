@@ -121,15 +121,26 @@ def draw_context(rng: Random, small: World, count: int) -> list[Entity]:
 
 def draw_question(rng: Random, context: World, whole: bool) -> Question:
     """A question that the shown passages answer; over `whole` passages also bridges and comparisons."""
-    question: Question | None = None
     style = rng.random()
-    if whole and len(context.entities) > 1:
-        if style < 0.25:
-            a, b = rng.sample(context.entities, 2)
-            question = world.ask_order(rng, a, b) if rng.random() < 0.6 else world.ask_same(rng, a, b)
-        elif style < 0.45:
-            question = world.ask_bridge(rng, context, rng.choice(context.entities), "any")
+    question: Question | None = None
+    if whole and style < 0.3:
+        question = draw_comparison(rng, context)
+    elif whole and style < 0.5:
+        question = world.ask_bridge(rng, context, rng.choice(context.entities), "any")
     return question or world.ask_single(rng, rng.choice(context.entities), "any")
+
+
+def draw_comparison(rng: Random, context: World) -> Question | None:
+    """Two of a kind compared; yes and no about equally often. None where no two are of a kind."""
+    a = rng.choice(context.entities)
+    others = [entity for entity in context.of_kind(a.kind) if entity is not a]
+    if not others:
+        return None
+    if rng.random() < 0.5:
+        return world.ask_order(rng, a, rng.choice(others))
+    asked = [world.ask_same(rng, a, rng.choice(others)) for _ in range(4)]
+    wanted = rng.choice(("yes", "no"))
+    return next((question for question in asked if question and question.answer == wanted), asked[0])
 
 
 def ask(

@@ -22,14 +22,14 @@ class Stage:
 
 
 FIRST: Tasks = {"read-1": 0.85, "known": 0.1, "plain": 0.05}
-RECALL: Tasks = {"known": 0.55, "read-1": 0.25, "years": 0.12, "plain": 0.08}
-TWO: Tasks = {"read-1": 0.25, "read-2": 0.3, "chain-1": 0.1, "chain-2": 0.1, "rewrite": 0.15, "pairs": 0.1}
-WRITE: Tasks = {"read-2": 0.3, "read-3": 0.1, "chain-2": 0.2, "rewrite": 0.2, "pairs": 0.2}
+RECALL: Tasks = {"known": 0.6, "read-1": 0.2, "years": 0.12, "plain": 0.08}
+TWO: Tasks = {"read-1": 0.15, "read-2": 0.4, "read-3": 0.1, "chain-1": 0.05, "chain-2": 0.1, "rewrite": 0.1, "pairs": 0.1}
+WRITE: Tasks = {"read-2": 0.25, "read-3": 0.2, "chain-2": 0.15, "rewrite": 0.2, "pairs": 0.2}
 MANY: Tasks = {"read-3": 0.35, "read-4": 0.1, "read-5": 0.25, "chain-3": 0.15, "shots-2": 0.05, "shots-3": 0.1}
 STAGES = (
-    Stage(700, ((256, FIRST), (256, FIRST)), short=1.0),
-    Stage(1300, ((256, RECALL), (512, TWO)), short=0.5),
-    Stage(1_000_000, ((256, RECALL), (512, WRITE), (1024, MANY)), short=0.15),
+    Stage(480, ((256, FIRST), (256, FIRST)), short=1.0),
+    Stage(900, ((256, RECALL), (512, TWO)), short=0.4),
+    Stage(1_000_000, ((256, RECALL), (512, WRITE), (1024, MANY)), short=0.1),
 )
 
 

@@ -51,7 +51,8 @@ def build_model(tokenizer: Any, seed: int) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return AutoModelForCausalLM.from_config(config)
+    llama: Any = AutoModelForCausalLM
+    return llama.from_config(config)
 
 
 def build_optimizers(model: Any) -> list[torch.optim.Optimizer]:
@@ -164,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the Hugging Face model")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/mini.pt"))
-    parser.add_argument("--steps", type=int, default=3500, help="length of the schedule")
+    parser.add_argument("--steps", type=int, default=3000, help="length of the schedule")
     parser.add_argument("--stop", type=int, help="end here (default: at the end of the schedule)")
     parser.add_argument("--minutes", type=float, default=5.0, help="between checkpoints")
     args = parser.parse_args()
