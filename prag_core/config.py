@@ -6,7 +6,6 @@ overrides. Unknown keys and wrong types are ConfigErrors that name the key, and 
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from prag_core.config_checks import check_ranges, suggest
 from prag_core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,7 +178,8 @@ class Config:
 
 
 def load_config(overrides: Sequence[str] = (), file: str | None = None) -> Config:
-    """Defaults, recipe, file, overrides → one checked Config. Raises ConfigError on anything unknown or ill-typed."""
+    """Defaults, recipe, file, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
+    range."""
     base = OmegaConf.structured(Config)
     from_file = _load_yaml(Path(file)) if file else OmegaConf.create()
     from_user = _parse_overrides(overrides)
@@ -186,29 +187,33 @@ def load_config(overrides: Sequence[str] = (), file: str | None = None) -> Confi
     config = base
     for source in (_load_recipe(str(recipe)), from_file, from_user):
         config = _merge(config, source)
-    return cast(Config, OmegaConf.to_object(config))
+    try:
+        resolved = cast(Config, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:
+        raise _config_error(error) from None
+    check_ranges(as_dict(resolved))
+    return resolved
 
 
 def absolute_paths(config: Config) -> Config:
     """The same configuration with relative local paths made absolute, as processes elsewhere need them. URIs and hub
     names (a relative path that is not there) stay as they are."""
 
-    def absolute(uri: str | None) -> str | None:
-        return uri if uri is None or "://" in uri else os.path.abspath(os.path.expanduser(uri))
+    def absolute(uri: str) -> str:
+        return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
 
-    def model(path: str | None) -> str | None:
-        return absolute(path) if path and os.path.isdir(os.path.expanduser(path)) else path
+    def model(path: str) -> str:
+        return absolute(path) if os.path.isdir(os.path.expanduser(path)) else path
 
+    writer = config.augmentation
     return replace(
         config,
         corpus=replace(config.corpus, uri=absolute(config.corpus.uri)),
         bank=replace(config.bank, uri=absolute(config.bank.uri)),
         model=replace(config.model, path=model(config.model.path)),
-        prompt=replace(config.prompt, fewshot=absolute(config.prompt.fewshot)),
-        augmentation=replace(
-            config.augmentation, uri=absolute(config.augmentation.uri), model=model(config.augmentation.model)
-        ),
-        training=replace(config.training, replay_uri=absolute(config.training.replay_uri)),
+        prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
+        augmentation=replace(writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)),
+        training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
     )
 
@@ -255,31 +260,34 @@ def _parse_overrides(overrides: Sequence[str]) -> DictConfig:
     try:
         return OmegaConf.from_dotlist(list(overrides))
     except Exception as error:
-        raise ConfigError(f"cannot read the overrides {' '.join(overrides)}: {error}") from None
+        reason = " ".join(str(error).split())
+        given = " ".join(overrides)
+        raise ConfigError(f"cannot read the settings {given}: {reason}; put values with YAML's own signs in quotes") from None
 
 
 def _merge(config: DictConfig, source: DictConfig) -> DictConfig:
     _refuse_unknown(config, source, prefix="")
     try:
         return cast(DictConfig, OmegaConf.merge(config, source))
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "configuration"
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from None
+    except (OmegaConfBaseException, TypeError) as error:
+        raise _config_error(error) from None
+
+
+def _config_error(error: Exception) -> ConfigError:
+    key = getattr(error, "full_key", None) or "configuration"
+    return ConfigError(f"{key}: {str(error).splitlines()[0]}")
 
 
 def _refuse_unknown(config: DictConfig, source: DictConfig, prefix: str) -> None:
-    known = known_keys()
-    for name in source:
+    for name, value in _nodes(source):
         key = f"{prefix}{name}"
         if name not in config:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-            near = near or [k for k in known if k.endswith(f".{name}")]
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"unknown setting {key}{hint} (prag <verb> --print-config lists all)")
-        value, expected = source._get_node(name), config._get_node(name)
-        if _is_section(expected):
+            hint = suggest(_first_leaf(key, value), known_keys())
+            raise ConfigError(f"unknown setting {_first_leaf(key, value)}{hint} (prag <verb> --print-config lists all)")
+        expected = config._get_node(name)
+        if isinstance(expected, DictConfig) and _is_section(expected):
             if not isinstance(value, DictConfig):
-                raise ConfigError(f"{key} is a section; set one of its keys, e.g. {key}.{next(iter(expected))}=…")
+                raise ConfigError(f"{key} is a section; set one of its keys, e.g. {key}.{_nodes(expected)[0][0]}=…")
             _refuse_unknown(expected, value, prefix=f"{key}.")
 
 
@@ -288,12 +296,23 @@ def known_keys() -> list[str]:
 
     def walk(config: DictConfig, prefix: str) -> list[str]:
         keys = []
-        for name in config:
-            node = config._get_node(name)
+        for name, node in _nodes(config):
             keys += walk(node, f"{prefix}{name}.") if _is_section(node) else [f"{prefix}{name}"]
         return keys
 
     return walk(OmegaConf.structured(Config), "")
+
+
+def _nodes(config: DictConfig) -> list[tuple[str, Any]]:
+    return [(str(name), config._get_node(name)) for name in config]
+
+
+def _first_leaf(key: str, value: Any) -> str:
+    """The first full setting name at or under `key`, as the user gave it."""
+    while isinstance(value, DictConfig) and len(value):
+        name, value = _nodes(value)[0]
+        key = f"{key}.{name}"
+    return key
 
 
 def _is_section(node: Any) -> bool:

@@ -1,0 +1,72 @@
+"""Mistakes in settings, found before any work: names that are close to the one meant, numbers out of range."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prag_core.errors import ConfigError
+
+MINIMUM = {
+    1: (
+        "corpus.limit", "bank.shard_documents", "bank.shard_megabytes", "model.max_length", "augmentation.num_qa_pairs",
+        "augmentation.max_new_tokens", "augmentation.max_attempts", "training.rank", "training.epochs",
+        "training.cohort_documents", "training.threads", "retrieval.top_k", "engine.max_sequences",
+        "engine.kv_cache_gigabytes", "engine.max_new_tokens", "evaluate.limit", "evaluate.num_resamples",
+        "ray.augment_actors", "ray.train_actors", "ray.max_attempts",
+    ),
+    0: (
+        "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.temperature", "training.learning_rate",
+        "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b", "ray.augment_cpus",
+        "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus",
+    ),
+}  # fmt: skip
+
+
+def check_ranges(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for the first setting below its minimum. `config` is nested plain values; null passes."""
+    for key, minimum in ((key, minimum) for minimum, keys in MINIMUM.items() for key in keys):
+        section, name = key.split(".")
+        value = config[section][name]
+        if value is not None and not value >= minimum:
+            raise ConfigError(f"{key}={value}: expected at least {minimum}")
+
+
+def suggest(key: str, known: Sequence[str]) -> str:
+    """What was probably meant by an unknown key: `; did you mean training.epochs?`, or nothing.
+
+    A key in a section that exists is compared with that section's only; a misspelt section first with the sections; a
+    bare name with the last part of every key.
+    """
+    near = _nearest(key, known)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    section = key.split(".")[0]
+    names = [k.removeprefix(f"{section}.") for k in known if k.startswith(f"{section}.")]
+    return f"; {section} has {', '.join(names)}" if names else ""
+
+
+def _nearest(key: str, known: Sequence[str]) -> list[str]:
+    section, _, name = key.partition(".")
+    sections = sorted({k.split(".")[0] for k in known if "." in k})
+    if not name:
+        return (
+            [k for k in known if k.endswith(f".{key}")]
+            or difflib.get_close_matches(key, [k for k in known if "." not in k], n=1)
+            or [
+                k
+                for last in difflib.get_close_matches(key, _last_parts(known), n=1, cutoff=0.75)
+                for k in known
+                if k.endswith(f".{last}")
+            ]
+        )
+    for candidate in [section] if section in sections else difflib.get_close_matches(section, sections, n=3):
+        names = [k.removeprefix(f"{candidate}.") for k in known if k.startswith(f"{candidate}.")]
+        if found := difflib.get_close_matches(name, names, n=1):
+            return [f"{candidate}.{found[0]}"]
+    return [k for k in known if k.endswith(f".{name}")]
+
+
+def _last_parts(known: Sequence[str]) -> list[str]:
+    return sorted({k.split(".")[-1] for k in known})
