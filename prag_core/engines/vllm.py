@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the slot sizes vLLM has
 CACHED_BATCHES = 4  # adapters kept in host memory, in batches
-CPU_LORA_TOKENS = 1024  # of one step: the CPU backend gathers every token's LoRA weights
+CPU_STEP_TOKENS = 4096  # of one step, all requests together
 RAM = Path("/dev/shm")
 
 
@@ -162,23 +162,24 @@ def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None
         from vllm.platforms import current_platform
     except ImportError as error:
         raise EngineError(f"engine.kind=vllm, but vLLM cannot be imported ({error}); install it or use transformers") from error
-    on_cpu = current_platform.is_cpu()
+    max_length = _context_length(model)
     arguments = {
         "model": model.path,
         "revision": model.revision,
-        "max_model_len": _context_length(model),
+        "max_model_len": max_length,
         "dtype": config.dtype.value,
         "max_num_seqs": config.max_sequences,
         "gpu_memory_utilization": config.gpu_memory_utilization,
-        "kv_cache_memory_bytes": config.kv_cache_gigabytes << 30 if on_cpu else None,
-        "enforce_eager": on_cpu,
         "enable_prefix_caching": True,
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         "use_tqdm_on_load": False,
     }
+    arguments |= _lora_arguments(config, layout, max_merged_rank)
+    if current_platform.is_cpu():
+        arguments |= _cpu_arguments(config, max_length)
     set_num_threads = torch.set_num_threads
     try:
-        return LLM(**arguments, **_lora_arguments(config, layout, max_merged_rank, on_cpu=on_cpu))
+        return LLM(**arguments)
     except (ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:500]
         raise ModelError(f"model.path={model.path}: vLLM cannot load it: {reason}") from error
@@ -186,20 +187,30 @@ def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None
         torch.set_num_threads = set_num_threads  # the CPU worker replaces it by one that does nothing
 
 
-def _lora_arguments(config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int, *, on_cpu: bool) -> dict[str, Any]:
+def _cpu_arguments(config: EngineConfig, max_length: int) -> dict[str, Any]:
+    """Prompts are never split over steps there: a seeded request whose prompt is split ends the engine ("CPU Generator does
+    not use offset")."""
+    return {
+        "enforce_eager": True,
+        "kv_cache_memory_bytes": config.kv_cache_gigabytes << 30,
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(max_length, CPU_STEP_TOKENS),
+    }
+
+
+def _lora_arguments(config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int) -> dict[str, Any]:
     if layout is None:
         return {}
     slot = next((rank for rank in RANKS if rank >= max_merged_rank), None)
     if slot is None:
         raise EngineError(f"merged adapters of rank {max_merged_rank}; vLLM takes {RANKS[-1]} at most, lower retrieval.top_k")
-    arguments = {
+    return {
         "enable_lora": True,
         "max_lora_rank": slot,
         "max_loras": config.max_sequences,
         "max_cpu_loras": CACHED_BATCHES * config.max_sequences,
         "lora_target_modules": sorted({m.name.rsplit(".", 1)[-1] for m in layout.modules}),
     }
-    return arguments | ({"max_num_batched_tokens": CPU_LORA_TOKENS} if on_cpu else {})
 
 
 def _context_length(model: ModelConfig) -> int:
