@@ -17,6 +17,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -245,3 +246,46 @@ def _advice(error: Exception, uri: str) -> str | None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def remove(fs: FileSystem, root: str, names: Sequence[str]) -> None:
+    """Remove files under `root`, in order, and local folders that this leaves empty. One that is gone already is no error."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm_file(f"{root}/{name}")
+    if is_local(fs):
+        for folder in sorted({Path(root, name).parent for name in names}, reverse=True):
+            while folder != Path(root):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                folder = folder.parent
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A multipart upload that was begun and neither completed nor given up."""
+
+    path: str
+    upload_id: str
+    started: datetime
+
+
+def list_uploads(fs: FileSystem, root: str) -> list[Upload]:
+    """Unfinished uploads under `root`: of S3 stores; other file systems have none."""
+    if "s3" not in fs.protocol:
+        return []
+    bucket, key, _ = fs.split_path(root)
+    found, more = [], {"KeyMarker": "", "UploadIdMarker": ""}
+    while more:
+        page = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{key}/", **{k: v for k, v in more.items() if v})
+        found += [Upload(f"{bucket}/{u['Key']}", u["UploadId"], u["Initiated"]) for u in page.get("Uploads", [])]
+        truncated = page.get("IsTruncated") and page.get("NextKeyMarker")
+        more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")} if truncated else {}
+    return found
+
+
+def abort_upload(fs: FileSystem, upload: Upload) -> None:
+    """Give an unfinished upload up. One that is gone already is no error."""
+    bucket, key = upload.path.split("/", 1)
+    with contextlib.suppress(FileNotFoundError):
+        fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)

@@ -3,12 +3,17 @@
 from prag_core.bank.bank import Bank
 from prag_core.bank.codec import decode, encode, encoded_size
 from prag_core.bank.commits import Commit
+from prag_core.bank.delete import delete_documents, restore_documents
+from prag_core.bank.export import export_adapter, export_initial
+from prag_core.bank.gc import GcReport, gc
 from prag_core.bank.layout import ObjectInfo, Stage
 from prag_core.bank.reader import AdapterReader
 from prag_core.bank.snapshot import Entry, Snapshot
+from prag_core.bank.verify import Problem, verify
 from prag_core.bank.writer import ShardWriter
 
 __all__ = [
-    "AdapterReader", "Bank", "Commit", "Entry", "ObjectInfo", "ShardWriter", "Snapshot", "Stage",
-    "decode", "encode", "encoded_size",
+    "AdapterReader", "Bank", "Commit", "Entry", "GcReport", "ObjectInfo", "Problem", "ShardWriter", "Snapshot", "Stage",
+    "decode", "delete_documents", "encode", "encoded_size", "export_adapter", "export_initial", "gc", "restore_documents",
+    "verify",
 ]  # fmt: skip

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -74,7 +73,7 @@ def _stands(snapshot: Snapshot, newest: list[Snapshot]) -> bool:
 def _bury(tombstones: Tombstones, deleted: Collection[str], wanted: pa.Table) -> Tombstones:
     """The tombstones with those of `deleted`, each with the wording that is wanted of it now (to restore it by)."""
     buried = {doc_id: {"at": now(), "rows": []} for doc_id in deleted} | tombstones
-    gone = wanted.filter(_among(wanted["doc_id"], buried))
+    gone = wanted.filter(tables.has_doc_id(wanted, buried))
     fresh: Tombstones = {}
     for row in gone.to_pylist():
         stone = fresh.setdefault(row["doc_id"], {"at": buried[row["doc_id"]]["at"], "rows": []})
@@ -83,7 +82,7 @@ def _bury(tombstones: Tombstones, deleted: Collection[str], wanted: pa.Table) ->
 
 
 def _write(bank: Bank, parent: Snapshot | None, committed: Committed, wanted: pa.Table, tombstones: Tombstones) -> Snapshot:
-    index = select_rows(committed.rows, wanted.filter(pc.invert(_among(wanted["doc_id"], tombstones))))
+    index = select_rows(committed.rows, wanted.filter(pc.invert(tables.has_doc_id(wanted, tombstones))))
     data = tables.to_parquet(index)
     sha256 = hashlib.sha256(data).hexdigest()
     if parent and parent.manifest["index"]["sha256"] == sha256 and parent.deleted.keys() == tombstones.keys():
@@ -106,9 +105,7 @@ def _write(bank: Bank, parent: Snapshot | None, committed: Committed, wanted: pa
 def select_rows(committed: pa.Table, wanted: pa.Table) -> pa.Table:
     """The committed rows that are wanted, one a document, sorted by (doc_id, chunk). Of several, adapters before failures; of
     adapters the one whose object's name sorts first, of failures the one with most attempts."""
-    keys = tables.WANTED.names
-    numbered = committed.select(keys).append_column("row", pa.array(np.arange(committed.num_rows)))
-    rows = committed.take(numbered.join(wanted, keys, join_type="left semi")["row"])
+    rows = committed.filter(tables.is_among(committed, wanted))
     order = {name: rows[name] for name in ("doc_id", "chunk")}
     order |= {name: rows[name].cast(pa.string()) for name in ("status", "adapter_object")}
     order |= {"attempts": pc.negate(rows["attempts"]), "documents_object": rows["documents_object"].cast(pa.string())}
@@ -118,10 +115,6 @@ def select_rows(committed: pa.Table, wanted: pa.Table) -> pa.Table:
         same = [pc.equal(rows[name].slice(1), rows[name].slice(0, rows.num_rows - 1)) for name in ("doc_id", "chunk")]
         rows = rows.filter(pa.chunked_array([pa.array([True]), *pc.invert(pc.and_(*same)).chunks]))
     return tables.index_rows(rows, {})
-
-
-def _among(column: pa.ChunkedArray, names: Collection[str]) -> pa.ChunkedArray:
-    return pc.is_in(column, value_set=pa.array(sorted(names), pa.string()))
 
 
 def _place(bank: Bank, manifest: dict[str, Any], index: bytes) -> Snapshot:

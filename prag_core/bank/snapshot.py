@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prag_core.bank.bank import Bank
 
 NAME = re.compile(r"(\d{8,})-([0-9a-f]{16})/manifest\.json")
-BULK = 2000  # keys from which one join is quicker than a search for each
+BULK = 2000  # keys from which one scan is quicker than a search for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Snapshot:
 
     def lookup(self, keys: Collection[Key]) -> dict[Key, Entry]:
         """The entries of those keys that the snapshot has."""
-        numbers = self._search(keys) if len(keys) < BULK else self._join(keys)
+        numbers = self._search(keys) if len(keys) < BULK else self._scan(keys)
         entries = (Entry(**row) for row in self.index.take(pa.array(numbers, pa.int64())).to_pylist())
         return {entry.key: entry for entry in entries}
 
@@ -111,12 +111,10 @@ class Snapshot:
                 found.append(row)
         return found
 
-    def _join(self, keys: Collection[Key]) -> list[int]:
+    def _scan(self, keys: Collection[Key]) -> list[int]:
         doc_ids, chunks = zip(*keys, strict=True)
         asked = pa.table({"doc_id": pa.array(doc_ids, pa.string()), "chunk": pa.array(chunks, pa.int32())})
-        numbered = self.index.select(["doc_id", "chunk"]).append_column("row", pa.array(np.arange(self.index.num_rows)))
-        rows: list[int] = numbered.join(asked, ["doc_id", "chunk"], join_type="left semi")["row"].to_pylist()
-        return rows
+        return np.flatnonzero(tables.is_among(self.index, asked, ["doc_id", "chunk"]).to_numpy()).tolist()
 
     def documents(self) -> Iterator[Document]:
         """Every document of the snapshot, with an adapter or set aside, object by object."""
@@ -166,10 +164,7 @@ class Snapshot:
 
 def _matching(table: pa.Table, rows: pa.Table) -> pa.Table:
     """The rows of `table` whose key and content hash are among `rows`, in their own order."""
-    numbered = table.select(tables.WANTED.names).append_column("row", pa.array(np.arange(table.num_rows)))
-    asked = rows.select(tables.WANTED.names)
-    kept = numbered.join(asked, tables.WANTED.names, join_type="left semi")["row"].combine_chunks()
-    return table.take(kept.sort())
+    return table.filter(tables.is_among(table, rows))
 
 
 def list_names(bank: Bank) -> list[str]:

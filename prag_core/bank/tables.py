@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prag_core.errors import CorruptBankError
@@ -52,10 +53,26 @@ def to_parquet(table: pa.Table) -> bytes:
 
 def from_parquet(data: bytes, name: str) -> pa.Table:
     """The table in some Parquet bytes. Raises CorruptBankError naming the object."""
-    try:
-        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    try:  # not pq.read_table: its threads may outlive the interpreter
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise CorruptBankError(f"{name} cannot be read as Parquet: {error}") from None
+
+
+def join_keys(table: pa.Table, columns: Sequence[str] = WANTED.names) -> pa.ChunkedArray:
+    """Columns (doc_id first) as one that can be compared: all but doc_id are free of NUL, so no two rows look alike."""
+    parts = [table[name].cast(pa.large_string()) for name in columns]
+    return pc.binary_join_element_wise(*parts, pa.scalar("\0", pa.large_string()))
+
+
+def is_among(rows: pa.Table, others: pa.Table, columns: Sequence[str] = WANTED.names) -> pa.ChunkedArray:
+    """Whether each row's key is that of one of `others`."""
+    return pc.is_in(join_keys(rows, columns), value_set=join_keys(others, columns).combine_chunks())
+
+
+def has_doc_id(rows: pa.Table, doc_ids: Iterable[str]) -> pa.ChunkedArray:
+    """Whether each row is of one of these documents."""
+    return pc.is_in(rows["doc_id"], value_set=pa.array(sorted(doc_ids), pa.string()))
 
 
 def documents_table(documents: Iterable[Document]) -> pa.Table:

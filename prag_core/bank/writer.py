@@ -25,6 +25,7 @@ from prag_core.bank.codec import describe, encode
 from prag_core.bank.commits import Commit, inputs_of, publish
 from prag_core.bank.layout import ObjectInfo, Stage, new_attempt, object_path
 from prag_core.config import Tier
+from prag_core.errors import CorruptBankError
 from prag_core.lora import AdapterLayout
 from prag_core.records import Adapter, Augmentation, Failure
 from prag_core.storage import FileSystem, PendingObject, put_whole, storage_errors
@@ -38,8 +39,8 @@ Record = Augmentation | Adapter | Failure
 class AdapterFile:
     """An adapters object being written: one row a row group, uncompressed, plain, `value` the tail of each group."""
 
-    def __init__(self, fs: FileSystem, path: str, layout: AdapterLayout, tier: Tier, about: dict[str, str]) -> None:
-        self.object = PendingObject(fs, path)
+    def __init__(self, fs: FileSystem, root: str, path: str, layout: AdapterLayout, tier: Tier, about: dict[str, str]) -> None:
+        self.path, self.object = path, PendingObject(fs, f"{root}/{path}")
         self.layout, self.tier = layout, tier
         description = json.dumps({**describe(layout, tier), **about}, sort_keys=True)
         schema = tables.ADAPTERS.with_metadata({"prag": description})
@@ -56,15 +57,24 @@ class AdapterFile:
         key = {"doc_id": adapter.doc_id, "chunk": adapter.chunk, "content_hash": adapter.content_hash}
         self.add_row(key | figures | losses, encode(adapter.factors, self.layout, self.tier))
 
-    def add_row(self, fields: dict[str, object], value: bytes) -> None:
-        """Write a row whose value is encoded already; tier and digest are filled in."""
+    def add_row(self, fields: dict[str, object], value: bytes, expected: str | None = None) -> None:
+        """Write a row whose value is encoded already; tier and digest are filled in (and compared with one expected)."""
         sha256 = hashlib.sha256(value).hexdigest()
+        if expected not in (None, sha256):
+            raise CorruptBankError(f"the adapter of {fields['doc_id']!r} is damaged where it was read from; run prag bank verify")
         row = fields | {"tier": self.tier.value, "value_sha256": sha256, "value": value}
         self._writer.write_table(pa.Table.from_pylist([row], tables.ADAPTERS))
         named = {name: fields[name] for name in ("doc_id", "chunk", "content_hash")}
         self._rows.append(named | {"tier": self.tier.value, "length": len(value), "sha256": sha256})
 
-    def close(self) -> pa.Table:
+    def publish(self, bank: Bank) -> list[ObjectInfo]:
+        """Make the object visible, with its rows beside it. Returns both."""
+        rows = self._close()
+        self.object.publish()
+        adapters = ObjectInfo(self.path, rows.num_rows, self.object.size, self.object.sha256)
+        return [adapters, write_table(bank, self.path.replace("adapters/", "rows/", 1), rows)]
+
+    def _close(self) -> pa.Table:
         """Finish the file (not yet visible). Returns its rows with where each value lies in it."""
         self._writer.close()
         (metadata,) = self._metadata
@@ -74,12 +84,15 @@ class AdapterFile:
             row["start"] = end - int(str(row["length"]))
         return pa.Table.from_pylist(self._rows, tables.ROWS)
 
-    @property
-    def num_rows(self) -> int:
-        return len(self._rows)
-
     def discard(self) -> None:
+        """Forget the object. Harmless after `publish`."""
         self.object.discard()
+
+
+def adapter_file(bank: Bank, shard_id: str, attempt: str, tier: Tier) -> AdapterFile:
+    """The adapters object of an attempt, open for writing."""
+    about = {"recipe_id": bank.recipe.id, "shard_id": shard_id, "attempt": attempt}
+    return AdapterFile(bank.fs, bank.root, object_path("adapters", shard_id, attempt), bank.layout, tier, about)
 
 
 class ShardWriter:
@@ -106,7 +119,7 @@ class ShardWriter:
             self._failures.append(record)
         elif isinstance(record, Adapter) and self.stage is Stage.adapters:
             with storage_errors("writing", self.bank.uri):
-                self._adapters = self._adapters or self._open_adapters()
+                self._adapters = self._adapters or adapter_file(self.bank, self.shard_id, self.attempt, self.tier)
                 self._adapters.add(record)
         elif isinstance(record, Augmentation) and self.stage is Stage.augmentations:
             self._augmentations.append(record)
@@ -126,12 +139,9 @@ class ShardWriter:
             return publish(self.bank, Commit(self.stage, self.shard_id, self.attempt, tuple(objects)))
 
     def _write_objects(self) -> list[ObjectInfo]:
-        objects = []
+        objects: list[ObjectInfo] = []
         if self._adapters:
-            rows, file = self._adapters.close(), self._adapters
-            file.object.publish()
-            objects.append(ObjectInfo(self._path("adapters"), file.num_rows, file.object.size, file.object.sha256))
-            objects.append(write_table(self.bank, self._path("rows"), rows))
+            objects += self._adapters.publish(self.bank)
         if self._augmentations:
             objects.append(write_table(self.bank, self._path("augmentations"), tables.augmentations_table(self._augmentations)))
         if self._failures:
@@ -140,11 +150,6 @@ class ShardWriter:
 
     def _path(self, kind: str) -> str:
         return object_path(kind, self.shard_id, self.attempt)
-
-    def _open_adapters(self) -> AdapterFile:
-        bank, path = self.bank, self._path("adapters")
-        about = {"recipe_id": bank.recipe.id, "shard_id": self.shard_id, "attempt": self.attempt}
-        return AdapterFile(bank.fs, bank.path(path), bank.layout, self.tier, about)
 
 
 def write_table(bank: Bank, path: str, table: pa.Table) -> ObjectInfo:
