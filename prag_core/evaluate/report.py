@@ -167,7 +167,7 @@ def _summarise(scored: Sequence[Prediction], config: Config) -> MethodResult:
         ms_per_question=sum(timings.values()),
         timings_ms=timings,
         by_type=_groups(scored, [item.question.type for item in scored], config),
-        by_asked=_groups(scored, [_asked_name(item.asked) for item in scored], config),
+        by_asked=dict(sorted(_groups(scored, [_asked_name(item.asked) for item in scored], config).items())),
         num_questions=len(scored),
         num_degraded=sum(bool(item.answer.degraded) for item in scored),
     )

@@ -37,6 +37,12 @@ def test_groups_are_the_questions_of_a_type_and_those_asked_or_not(make_report: 
     }
 
 
+def test_asked_comes_before_unasked_whichever_is_met_first() -> None:
+    questions = [Question(name, "?", ("x",), ("d",)) for name in ("a", "b")]
+    report = build_report(questions, {"rag": [Answer("x")] * 2}, load_config(), asked={"a": False, "b": True})
+    assert list(report.methods["rag"].by_asked) == ["asked", "unasked"]
+
+
 def test_every_method_is_compared_with_every_baseline_once(make_report: Make) -> None:
     comparisons = make_report().comparisons
     assert [(c.method, c.baseline) for c in comparisons] == [("closed_book", "rag"), ("prag", "rag"), ("closed_book", "prag")]
