@@ -4,13 +4,19 @@ Promises: the same corpus over the same bank gives the same shards. A shard of a
 kept as it is, under its id, as long as all its documents are still in the corpus in that wording (its committed
 augmentations are found again by that id); otherwise its remaining documents are planned anew. Documents that were
 deleted stay out; those set aside earlier come back only on request. The corpus streams through: one batch and one shard
-of documents are held at a time, beside some hundred bytes a document of hashes and ids.
+of documents are held at a time, beside some hundred bytes a document of hashes and ids. Nothing is written before the
+whole corpus was read and found good (until then new shards' documents wait in a temporary file).
 """
 
 from __future__ import annotations
 
+import pickle
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import IO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +44,10 @@ from prag_core.plan_file import (
 )
 from prag_core.recipe import PreparedRecipe
 from prag_core.records import Document
+from prag_core.storage import list_files
 
 BATCH_DOCUMENTS = 1024
+WRITERS = 8  # documents objects written at once
 NAMED_LONG = 10  # so many documents that are too long are named
 
 
@@ -69,7 +77,12 @@ class _Planner:
         self.config, self.bank, self.prepared, self.write, self.retry_failed = config, bank, prepared, write, retry_failed
         self.committed: set[str] = bank.committed_shards(Stage.adapters) if bank else set()
         shards, members = load_unfinished(bank) if bank else ((), MEMBERS.empty_table())
-        self.unfinished = {shard.shard_id: shard for shard in shards if shard.shard_id not in self.committed}
+        present = list_files(bank.fs, bank.path("documents")) if bank and shards else {}
+        self.unfinished = {
+            shard.shard_id: shard
+            for shard in shards
+            if shard.shard_id not in self.committed and shard.documents_object.removeprefix("documents/") in present
+        }
         self.members = members_of(members, self.unfinished)
         self.member_seen = np.zeros(self.members.num_rows, dtype=bool)
         self.snapshot = bank.latest_snapshot() if bank else None
@@ -84,6 +97,7 @@ class _Planner:
         self.pending: list[tuple[Document, str]] = []
         self.shards: list[Shard] = []
         self.new_members: list[pa.Table] = []
+        self.spool = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115  (the new shards' documents, until all is read)
 
     def add(self, batch: Sequence[Document]) -> None:
         """Take documents of the corpus, in order."""
@@ -106,6 +120,8 @@ class _Planner:
         """Settle what earlier runs left, cut the last shard, save."""
         kept = self._settle_unfinished()
         self._cut()
+        if self.write and self.bank:
+            self.shards = _write_documents(self.bank, self.shards, self.spool)
         self.counts.duplicates = duplicates
         wanted = pa.Table.from_batches(self.wanted, WANTED)
         self.counts.left, self.counts.edited = self._count_leaving(wanted)
@@ -136,10 +152,10 @@ class _Planner:
         if not self.pending:
             return
         documents, hashes = [document for document, _ in self.pending], [content for _, content in self.pending]
-        name = self._shard_name(hashes)
-        path = self.bank.write_documents(name, documents).path if self.write and self.bank else ""
-        tokens = sum(self.estimator.train_tokens(document) for document in documents)
-        self.shards.append(Shard(name, path, len(documents), tokens))
+        name, tokens = self._shard_name(hashes), sum(self.estimator.train_tokens(document) for document in documents)
+        self.shards.append(Shard(name, "", len(documents), tokens))
+        if self.write:
+            pickle.dump(documents, self.spool)
         self.new_members.append(members_table(name, hashes))
         self.pending = []
 
@@ -175,6 +191,18 @@ class _Planner:
         gone = index.filter(pc.invert(pc.is_in(index["content_hash"], wanted["content_hash"].combine_chunks())))
         edited = int(pc.sum(pc.is_in(gone["doc_id"], wanted["doc_id"].combine_chunks())).as_py() or 0)
         return gone.num_rows - edited, edited
+
+
+def _write_documents(bank: Bank, shards: Sequence[Shard], spool: IO[bytes]) -> list[Shard]:
+    """Write each shard's documents from the spool, some at once; the shards with where they lie."""
+    spool.seek(0)
+    written: list[Shard] = []
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for start in range(0, len(shards), WRITERS):
+            group = [(shard, pickle.load(spool)) for shard in shards[start : start + WRITERS]]
+            infos = pool.map(lambda item: bank.write_documents(item[0].shard_id, item[1]), group)
+            written += [replace(shard, documents_object=info.path) for (shard, _), info in zip(group, infos, strict=True)]
+    return written
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

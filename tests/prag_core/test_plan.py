@@ -15,6 +15,7 @@ from prag_core.bank import Bank, Stage
 from prag_core.chunking import PassageLimit, TokenBudget
 from prag_core.config import BankConfig, Config, CorpusConfig, LongDocuments
 from prag_core.corpus import read_corpus
+from prag_core.errors import CorpusError
 from prag_core.identity import Recipe, content_hash
 from prag_core.lora import AdapterLayout, ModuleShape
 from prag_core.plan import make_plan
@@ -232,6 +233,22 @@ def test_a_run_that_was_stopped_while_planning_is_passed_over(bank: Bank, plan: 
     first = plan(TEN)
     bank.write_run("99991231T000000-stopped", "wanted.parquet", b"only this")
     assert plan(TEN).shards == first.shards
+
+
+def test_a_corpus_that_breaks_off_leaves_the_bank_as_it_was(bank: Bank, plan: Planner, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text("".join(f'{{"id": {i}, "text": "x{i}"}}\n' for i in range(20)) + "{broken")
+    before = everything(bank)
+    with pytest.raises(CorpusError, match="line 21"):
+        plan(read_corpus(CorpusConfig(uri=str(tmp_path / "c.jsonl"))))
+    assert everything(bank) == before
+
+
+def test_an_unfinished_shard_whose_documents_are_gone_is_planned_anew(bank: Bank, plan: Planner) -> None:
+    first = plan(TEN)
+    Path(bank.uri, first.shards[0].documents_object).unlink()
+    again = plan(TEN)
+    assert [s.shard_id for s in again.shards] == [s.shard_id for s in (*first.shards[1:], first.shards[0])]
+    assert planned(bank, again)[2] == list("abcd")
 
 
 def test_the_run_keeps_the_corpus_as_the_snapshot_shall_hold_it(bank: Bank, plan: Planner) -> None:
