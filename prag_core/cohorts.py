@@ -1,7 +1,7 @@
 """How many documents to train at once: as many as memory holds and speed gains from.
 
 A document costs its factors, their gradients and two moments for the whole cohort, and the activations that the
-backward pass needs for one sample at a time. Activations are estimated from the model's widths, rounded up.
+backward pass needs, for one sample at a time. Activations are estimated from the model's widths, rounded up.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ def choose_cohort_size(model: Any, layout: AdapterLayout, max_tokens: int, free_
 
 
 def activation_bytes(model: Any) -> int:
-    """Upper estimate of what the backward pass keeps for one token: per layer 20 vectors of the hidden width and 6 of
-    the feed-forward width, and 4 of the hidden width around the output."""
+    """Upper estimate of what one token takes: per layer what the backward pass keeps (vectors of the hidden and of the
+    feed-forward width, some of them float32 over any base), and once what it works with."""
     config = model.config
     width, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
-    element = max(next(model.parameters()).element_size(), 4)  # norms and rotary positions work in float32
-    return int(element * (config.num_hidden_layers * (20 * width + 6 * inner) + 4 * width))
+    element = next(model.parameters()).element_size()
+    kept = element * (6 * width + 4.5 * inner) + max(element, 4) * 4 * width
+    return int(config.num_hidden_layers * kept + max(element, 4) * (10 * width + 6 * inner))
 
 
 def free_memory(device: torch.device) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,8 @@ class TrainingSettings:
     objective: str = "next_token"
     epochs: int = 1
     learning_rate: float = 3e-4
-    betas: tuple[float, float] = (0.9, 0.999)
+    beta1: float = 0.9
+    beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.01
     cohort_documents: int | None = None
@@ -49,19 +50,19 @@ class TrainingSettings:
         for name, holds, expected in (
             ("epochs", self.epochs >= 1, "at least 1"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "above 0"),
-            ("betas", all(0 <= beta < 1 for beta in self.betas), "both from 0 to below 1 (training.beta1, training.beta2)"),
+            ("beta1", 0 <= self.beta1 < 1, "from 0 to below 1"),
+            ("beta2", 0 <= self.beta2 < 1, "from 0 to below 1"),
             ("eps", 0 < self.eps < math.inf, "above 0"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0"),
             ("cohort_documents", self.cohort_documents is None or self.cohort_documents >= 1, "at least 1, or null"),
             ("threads", self.threads is None or self.threads >= 1, "at least 1, or null"),
         ):
             if not holds:
-                raise ConfigError(f"training.{name}={getattr(self, name)}: expected {expected}")
+                raise ConfigError(f"training.{name}={getattr(self, name)}: must be {expected}")
 
     @classmethod
     def from_config(cls, config: TrainingConfig) -> TrainingSettings:
-        names = ("objective", "epochs", "learning_rate", "eps", "weight_decay", "cohort_documents", "threads")
-        return cls(**{name: getattr(config, name) for name in names}, betas=(config.beta1, config.beta2))
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,6 @@ class _StackedAdamW:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         rows = len(gradients[0])
-        beta1, beta2 = self.settings.betas
         adamw(
             [tensor[:rows] for tensor in self.tensors],
             list(gradients),
@@ -170,8 +170,8 @@ class _StackedAdamW:
             self.steps,
             fused=True,
             amsgrad=False,
-            beta1=beta1,
-            beta2=beta2,
+            beta1=self.settings.beta1,
+            beta2=self.settings.beta2,
             lr=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
             eps=self.settings.eps,

@@ -18,6 +18,8 @@ CHAT_TEMPLATE = (
 def build_tiny_model(family: str, dtype: torch.dtype = torch.float32, *, vocab_size: int = 64) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    auto: Any = AutoModelForCausalLM
+
     config = AutoConfig.for_model(
         family, vocab_size=vocab_size, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=4, max_position_embeddings=256, tie_word_embeddings=family != "mistral",
@@ -25,7 +27,9 @@ def build_tiny_model(family: str, dtype: torch.dtype = torch.float32, *, vocab_s
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype)
+        drawn = auto.from_config(config, dtype=torch.float32)
+    model = auto.from_config(config, attn_implementation="sdpa", dtype=dtype)
+    model.load_state_dict(drawn.state_dict())  # the same weights, rounded, in every dtype
     return model.eval().requires_grad_(False)
 
 
@@ -45,7 +49,8 @@ def tiny_tokenizer() -> Any:
     tokenizer = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>")
+    fast: Any = PreTrainedTokenizerFast
+    wrapped = fast(tokenizer_object=tokenizer, pad_token="<|pad|>")
     wrapped.add_special_tokens({"additional_special_tokens": ["<|start|>", "<|end|>"]})
     wrapped.chat_template = CHAT_TEMPLATE
     return wrapped

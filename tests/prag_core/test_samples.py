@@ -13,7 +13,15 @@ import pytest
 from prag_core.config import PromptConfig
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.records import Augmentation, Document, QAPair, Sample
-from prag_core.samples import ReplaySample, SampleTooLongError, build_samples, choose_replay, interleave, load_fewshot, load_replay
+from prag_core.samples import (
+    ReplaySample,
+    SampleTooLongError,
+    build_samples,
+    choose_replay,
+    interleave,
+    load_fewshot,
+    load_replay,
+)
 
 TEXT, REWRITES = "Ada wrote Notes.", ("Notes is by Ada.", "Ada is Notes' author.")
 DOCUMENT = Document("d1", TEXT, title="Ada")
@@ -24,7 +32,9 @@ def augmentation(num_pairs: int, num_rewrites: int) -> Augmentation:
     return Augmentation("d1", 0, "hash", REWRITES[:num_rewrites], pairs, "test")
 
 
-def build(tokenizer: Any, num_pairs: int = 3, num_rewrites: int = 1, prompt: PromptConfig | None = None, **options: Any) -> list[Sample]:
+def build(
+    tokenizer: Any, num_pairs: int = 3, num_rewrites: int = 1, prompt: PromptConfig | None = None, **options: Any
+) -> list[Sample]:
     options = {"max_length": 2048, **options}
     return build_samples(DOCUMENT, augmentation(num_pairs, num_rewrites), tokenizer, prompt or PromptConfig(), **options)
 
@@ -60,7 +70,9 @@ def test_the_published_five_in_their_order(tiny_tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("num_rewrites", [0, 1, 2])
 @pytest.mark.parametrize(("num_pairs", "with_passage"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3)])
-def test_order_for_every_count_of_pairs_and_rewrites(tiny_tokenizer: Any, num_pairs: int, with_passage: int, num_rewrites: int) -> None:
+def test_order_for_every_count_of_pairs_and_rewrites(
+    tiny_tokenizer: Any, num_pairs: int, with_passage: int, num_rewrites: int
+) -> None:
     expected = []
     for pair in range(num_pairs):
         for text in (TEXT, *REWRITES[:num_rewrites]) if pair < with_passage else [None]:
@@ -106,7 +118,7 @@ def test_a_sample_longer_than_the_context_is_refused_with_document_tokens_and_li
 
 
 def test_an_augmentation_without_pairs_is_refused(tiny_tokenizer: Any) -> None:
-    with pytest.raises(CorpusError, match="'d1' chunk 0: .*no question-answer pair"):
+    with pytest.raises(CorpusError, match=r"'d1' chunk 0: .*no question-answer pair"):
         build(tiny_tokenizer, num_pairs=0)
 
 

@@ -18,20 +18,21 @@ TARGETS = ["gate_proj", "up_proj", "down_proj"]
 TOKENS = torch.tensor([[3, 14, 15, 9, 26], [5, 35, 8, 9, 7], [9, 3, 2, 38, 4]])
 
 
-def random_stack(layout: AdapterLayout, dtype: torch.dtype = torch.float64, num_documents: int = 3, rank_multiple: int = 1) -> StackedLora:
-    lora = StackedLora(
-        layout, initial_factors(layout, seed=0), num_documents, dtype=dtype, device=torch.device("cpu"), rank_multiple=rank_multiple
-    )
+def random_stack(layout: AdapterLayout, dtype: torch.dtype = torch.float64, rank_multiple: int = 1) -> StackedLora:
+    initial = initial_factors(layout, seed=0)
+    lora = StackedLora(layout, initial, 3, dtype=dtype, device=torch.device("cpu"), rank_multiple=rank_multiple)
     generator = torch.Generator().manual_seed(1)
     for tensor in lora.tensors:
-        shape = (num_documents, layout.rank, tensor.shape[2])
+        shape = (3, layout.rank, tensor.shape[2])
         tensor[:, : layout.rank] = 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64).to(tensor.dtype)
     return lora
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral"])
 @pytest.mark.parametrize("targets", [TARGETS, ["q_proj", "o_proj", "down_proj"]])
-def test_every_row_is_the_dense_model_of_its_own_document(tiny_model: Callable[..., Any], family: str, targets: list[str]) -> None:
+def test_every_row_is_the_dense_model_of_its_own_document(
+    tiny_model: Callable[..., Any], family: str, targets: list[str]
+) -> None:
     model = tiny_model(family, torch.float64)
     layout = layout_of(model, rank=2, alpha=32.0, targets=targets)
     lora = random_stack(layout)
@@ -73,7 +74,9 @@ def test_padding_the_rank_changes_no_output_and_takes_no_gradient(tiny_model: Ca
         assert not padded[:, 2:].any()
 
 
-@pytest.mark.parametrize(("base", "kept"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)])
+@pytest.mark.parametrize(
+    ("base", "kept"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)]
+)
 def test_factors_and_gradients_keep_their_precision_over_any_base(
     tiny_model: Callable[..., Any], base: torch.dtype, kept: torch.dtype
 ) -> None:
