@@ -17,11 +17,12 @@ def test_a_fact_was_asked_when_a_pair_of_its_document_has_an_accepted_answer() -
         question("in another chunk", ("pears",), "a"),
         question("only in another document", ("Rome",), "a"),
         question("part of an answer", ("Ada",), "a"),
+        question("of that other document", ("Rome",), "b"),
     ]
     written = [augmentation("a", "1912", "the lovelace."), augmentation("b", "Rome"), augmentation("a", "pears", chunk=1)]
     assert find_asked(questions, iter(written)) == {
         "same": True, "alias, other case": True, "in another chunk": True, "only in another document": False,
-        "part of an answer": False,
+        "part of an answer": False, "of that other document": True,
     }  # fmt: skip
 
 
