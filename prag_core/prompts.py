@@ -9,6 +9,7 @@ said ("The answer is "), encoded on its own without special tokens.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 
 
 def normalise_question(question: str) -> str:
     """Strip, and end in exactly one "?" with no space before it."""
-    return question.strip().rstrip("?").rstrip() + "?"
+    return re.sub(r"[?\s]+\Z", "", question.strip()) + "?"
 
 
 def normalise_answer(answer: str) -> str:
