@@ -61,10 +61,11 @@ def describe(error: Exception) -> str:
 
 
 def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iterator[Row]:
-    """Augment and train every shard; yields each shard's row as it finishes, in no fixed order.
+    """Augment and train every shard; yields one row a shard as it finishes, in no fixed order.
 
-    A row has shard_id, documents_object, num_documents, `error` (empty where all went well), and by stage
-    `<stage>_num_documents`, `<stage>_num_failed`, `<stage>_seconds`, `<stage>_reused`.
+    A shard whose worker died `ray.max_attempts` times comes last, as failed. A row has shard_id, documents_object,
+    num_documents, `error` (empty where all went well), and by stage `<stage>_num_documents`, `<stage>_num_failed`,
+    `<stage>_seconds`, `<stage>_reused`.
     """
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -74,7 +75,12 @@ def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iter
     augmented = _map(pending, AugmentActor, (bank_uri, config), config.ray)
     if not stages_fit_together(config.ray):
         augmented = augmented.materialize()
-    yield from _map(augmented, TrainActor, (bank_uri, config), config.ray).iter_rows()
+    lost = {row["shard_id"]: row for row in rows}
+    for row in _map(augmented, TrainActor, (bank_uri, config), config.ray).iter_rows():
+        del lost[row["shard_id"]]
+        yield row
+    reason = f"its worker died {config.ray.max_attempts} times; was it out of memory? lower training.cohort_documents"
+    yield from (row | {"error": reason, "error_stage": "augmentations or adapters"} for row in lost.values())
 
 
 def stages_fit_together(settings: RayConfig) -> bool:
@@ -93,6 +99,5 @@ def _map(shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config]
         compute=ActorPoolStrategy(min_size=1, max_size=settings.augment_actors if augment else settings.train_actors),
         num_cpus=settings.augment_cpus if augment else settings.train_cpus,
         num_gpus=settings.augment_gpus if augment else settings.train_gpus,
-        max_restarts=settings.max_attempts - 1,
-        max_task_retries=settings.max_attempts - 1,
+        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": settings.max_attempts - 1},
     )

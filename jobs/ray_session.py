@@ -18,11 +18,12 @@ def ray_session(settings: RayConfig) -> Iterator[None]:
     """Ray at `ray.address`, at $RAY_ADDRESS (as under `ray job submit`), or else started here and stopped at the end."""
     address = settings.address or os.environ.get("RAY_ADDRESS")
     starting = {} if address else {"include_dashboard": False}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a killed worker is restarted; that is no news to a terminal
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **starting)
     except ConnectionError as error:
         raise StorageError(f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out") from None
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ import fsspec
 
 from prag_core.base_model import context_length, empty_model, load_tokenizer
 from prag_core.chunking import PassageLimit, token_budget
-from prag_core.config import Config, as_dict
+from prag_core.config import Config, PromptConfig, as_dict
 from prag_core.errors import ConfigError
 from prag_core.identity import Recipe, digest, model_digest
 from prag_core.lora import AdapterLayout, initial_factors, layout_of
@@ -79,6 +79,16 @@ def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout) 
             "training": {name: training[name] for name in TRAINING_FIELDS} | {"replay": _replay_fields(config)},
         }
     )
+
+
+def recorded_prompt(recipe: Recipe, prompt: PromptConfig) -> PromptConfig:
+    """How a bank's questions are worded, whatever the caller's settings say; only the file of worked examples comes from
+    `prompt.fewshot`, and has to be the one that the bank was made with. Raises ConfigError when it is not."""
+    recorded = recipe.fields["prompt"]
+    fewshot = prompt.fewshot if recorded["cot"] else None
+    if recorded["fewshot"] != (_file_digest("prompt.fewshot", fewshot) if fewshot else None):
+        raise ConfigError(f"prompt.fewshot={fewshot}: not the worked examples that the bank's adapters were trained with")
+    return PromptConfig(with_title=recorded["with_title"], cot=recorded["cot"], fewshot=fewshot)
 
 
 def _prompt_fields(config: Config) -> dict[str, Any]:

@@ -1,0 +1,234 @@
+"""`prag bank …`: look into a bank, check it, take an adapter out of it, clear it up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from prag_core.bank import AdapterReader, Bank, Entry, Snapshot, Stage, encoded_size, export_adapter, export_initial, gc, verify
+from prag_core.errors import BankError, ConfigError, CorruptBankError
+
+EXAMPLES = """examples:
+  prag bank ls out/bank
+  prag bank inspect s3://bucket/bank --doc-id 12345
+  prag bank verify out/bank
+  prag bank export out/bank --doc-id 12345 --out adapter/
+  prag bank gc out/bank --apply --grace 24h"""
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one of the bank's commands; returns the exit code."""
+    options = _parser().parse_args(list(argv))
+    bank = Bank.open(options.bank)
+    return int(options.run(bank, options, Console()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="prag bank", description="Look into a bank.", epilog=EXAMPLES, formatter_class=raw)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=summary, description=summary, epilog=EXAMPLES, formatter_class=raw)
+        sub.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
+        sub.set_defaults(run=run)
+        return sub
+
+    ls = command("ls", list_documents, "the documents of the newest snapshot, and its figures")
+    ls.add_argument("--limit", type=int, default=20, help="so many documents (default 20; 0: all)")
+    ls.add_argument("--failed", action="store_true", help="only those set aside, with stage and reason")
+    inspect = command("inspect", inspect_bank, "recipe, shape, commits and snapshots; or one document")
+    check = command("verify", verify_bank, "check every byte that counts; exit code 1 where some are damaged")
+    save = command("export", export, "write an adapter as a PEFT folder")
+    save.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist or is empty")
+    save.add_argument("--init", action="store_true", help="the initial adapter that all documents started from")
+    save.add_argument("--base-model", help="named in adapter_config.json (default: what the bank's newest run was given)")
+    for sub in (inspect, save):
+        sub.add_argument("--doc-id", metavar="ID", help="a document")
+        sub.add_argument("--chunk", type=int, default=0, help="which chunk of it (default 0)")
+    clear = command("gc", collect, "what could be cleared away: deleted documents' bytes, leftovers, old snapshots")
+    clear.add_argument("--apply", action="store_true", help="do it (without: only say what would be done)")
+    clear.add_argument("--grace", type=duration, default="24h", help="keep what is younger (30m, 24h, 7d; default 24h)")
+    for sub in (ls, inspect, check, clear):
+        sub.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def duration(text: str) -> timedelta:
+    """`90s`, `30m`, `24h`, `7d`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 30m, 24h or 7d")
+    return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+
+
+def newest(bank: Bank) -> Snapshot:
+    snapshot = bank.latest_snapshot()
+    if snapshot is None:
+        raise BankError(f"{bank.uri} has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
+    return snapshot
+
+
+def list_documents(bank: Bank, options: argparse.Namespace, console: Console) -> int:
+    snapshot = newest(bank)
+    columns = ["doc_id", "chunk", "status", "tier", "length", "stage", "reason"]
+    index = snapshot.index.select(columns)
+    if options.failed:
+        index = index.filter([status == "failed" for status in index["status"].to_pylist()])
+    shown = index.slice(0, options.limit or index.num_rows).to_pylist()
+    if options.json:
+        print(json.dumps({"snapshot": snapshot.name, "counts": snapshot.counts, "documents": shown}, ensure_ascii=False))
+        return 0
+    table = Table("document", "chunk", "status", "tier", "bytes", "why")
+    for row in shown:
+        why = f"{row['stage']}: {row['reason']}" if row["status"] == "failed" else ""
+        size = f"{row['length']:,}" if row["length"] else ""
+        table.add_row(_clip(row["doc_id"]), str(row["chunk"]), row["status"], row["tier"] or "", size, _clip(why))
+    if shown:
+        console.print(table)
+    more = index.num_rows - len(shown)
+    counts = ", ".join(f"{number:,} {status}" for status, number in snapshot.counts.items())
+    rest = f"; {more:,} not shown (--limit 0 shows all)" if more else ""
+    console.print(f"snapshot {snapshot.name}: {counts}{rest}", highlight=False)
+    return 0
+
+
+def inspect_bank(bank: Bank, options: argparse.Namespace, console: Console) -> int:
+    facts = describe_document(bank, options.doc_id, options.chunk) if options.doc_id is not None else describe_bank(bank)
+    if options.json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return 0
+    table = Table("", "", show_header=False)
+    for name, value in flatten(facts):
+        table.add_row(name, str(value))
+    console.print(table)
+    return 0
+
+
+def describe_bank(bank: Bank) -> dict[str, Any]:
+    """What a bank is, in figures."""
+    snapshot = bank.latest_snapshot()
+    layout = bank.layout
+    return {
+        "uri": bank.uri,
+        "recipe_id": bank.recipe.id,
+        "recipe": bank.recipe.fields,
+        "adapter": {
+            "rank": layout.rank, "alpha": layout.alpha, "modules": len(layout.modules), "parameters": layout.num_parameters,
+            "bytes": {tier: encoded_size(layout, tier) for tier in ("fp32", "bf16", "int8", "int4")},
+        },
+        "committed_shards": {stage.value: len(bank.committed_shards(stage)) for stage in Stage},
+        "runs": bank.list_runs(),
+        "snapshot": snapshot and {
+            "name": snapshot.name, "created": snapshot.manifest["created"], "counts": snapshot.counts,
+            "data_bytes": sum(info.bytes for info in snapshot.objects.values()), "deleted": sorted(snapshot.deleted),
+        },
+    }  # fmt: skip
+
+
+def describe_document(bank: Bank, doc_id: str, chunk: int) -> dict[str, Any]:
+    """Everything the newest snapshot has of one document."""
+    snapshot = newest(bank)
+    entry = snapshot.lookup([(doc_id, chunk)]).get((doc_id, chunk))
+    if entry is None:
+        gone = " (it was deleted; prag delete --restore brings it back)" if doc_id in snapshot.deleted else ""
+        raise BankError(f"{bank.uri}: snapshot {snapshot.name} has no document {_clip(doc_id)!r} chunk {chunk}{gone}")
+    facts = {name: value for name, value in asdict(entry).items() if value is not None}
+    if entry.documents_object:
+        documents = bank.read_documents(snapshot.objects[entry.documents_object])
+        facts["document"] = next(asdict(document) for document in documents if document.key == entry.key)
+    augmentation = snapshot.augmentations([entry.key]).get(entry.key)
+    if augmentation:
+        facts["augmentation"] = asdict(augmentation)
+    return facts | ({"norms": _norms(bank, snapshot, entry)} if entry.status == "adapter" else {})
+
+
+def _norms(bank: Bank, snapshot: Snapshot, entry: Entry) -> dict[str, float]:
+    """How far the adapter moves each kind of matrix: the Frobenius norm of scaling · b @ a, over all layers."""
+    squares: dict[str, float] = {}
+    for name, (a, b) in AdapterReader(bank, snapshot).fetch([entry.key])[entry.key].items():
+        kind = name.rsplit(".", 1)[-1]
+        squares[kind] = squares.get(kind, 0.0) + float(((b @ a) ** 2).sum())
+    return {kind: round(bank.layout.scaling * square**0.5, 4) for kind, square in squares.items()}
+
+
+def verify_bank(bank: Bank, options: argparse.Namespace, console: Console) -> int:
+    problems = verify(bank)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if options.json:
+        print(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))
+    else:
+        for problem in problems:
+            print(f"{problem.severity}: {problem.path}: {problem.message}")
+        print(f"{bank.uri}: {len(errors)} damaged" if errors else f"{bank.uri}: sound")
+    return 1 if errors else 0
+
+
+def export(bank: Bank, options: argparse.Namespace, console: Console) -> int:
+    if options.init == (options.doc_id is not None):
+        raise ConfigError("prag bank export takes either --doc-id ID or --init")
+    base = options.base_model or base_model_of(bank)
+    if options.init:
+        folder = export_initial(bank, options.out, base)
+    else:
+        folder = export_adapter(bank, (options.doc_id, options.chunk), options.out, base)
+    console.print(f"{folder}: a PEFT adapter; PeftModel.from_pretrained(base_model, {str(folder)!r}) loads it", highlight=False)
+    return 0
+
+
+def base_model_of(bank: Bank) -> str | None:
+    """The base model's name or path, as the newest run that says so was given it."""
+    for run in reversed(bank.list_runs()):
+        try:
+            return str(yaml.safe_load(bank.read_run(run, "config.yaml"))["model"]["path"])
+        except CorruptBankError:
+            raise
+        except (BankError, KeyError, TypeError, yaml.YAMLError):
+            continue
+    return None
+
+
+def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
+    report = gc(bank, options.grace, dry_run=not options.apply)
+    if options.json:
+        print(json.dumps(asdict(report), ensure_ascii=False))
+        return 0
+    would = "" if options.apply else "would be "
+    table = Table("what", "how many", "bytes")
+    table.add_row(f"deleted documents {would}erased", str(len(report.erased)), "")
+    table.add_row(f"shards {would}rewritten", str(len(report.rewritten)), "")
+    table.add_row(f"files {would}removed", str(len(report.removed)), f"{sum(report.removed.values()):,}")
+    table.add_row(f"uploads {would}given up", str(len(report.uploads)), "")
+    table.add_row("files still in their grace period", str(len(report.waiting)), f"{sum(report.waiting.values()):,}")
+    console.print(table)
+    if not options.apply:
+        console.print("nothing was changed; --apply does it")
+    return 0
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested mappings as dotted names."""
+    if isinstance(value, dict) and value:
+        return [pair for name, inner in value.items() for pair in flatten(inner, f"{prefix}{name}.")]
+    return [(prefix.rstrip("."), value)]
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("bank", sys.argv[1:]))

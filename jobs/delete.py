@@ -1,0 +1,40 @@
+"""`prag delete`: take documents out of a bank, or bring back those that were taken out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from prag_core.bank import Bank, delete_documents, restore_documents
+
+EPILOG = """Deleted documents leave the newest snapshot at once and stay out whatever the corpus says. Their bytes are erased by
+prag bank gc, after its grace period; until then --restore brings them back. Retrieval must be indexed again: prag index.
+
+examples:
+  prag delete out/bank --doc-id 12345 --doc-id 67890
+  prag delete out/bank --doc-id 12345 --restore"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Delete or restore; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="prag delete", description="Take documents out of a bank.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
+    parser.add_argument("--doc-id", metavar="ID", action="append", required=True, help="a document, all chunks; may be repeated")
+    parser.add_argument("--restore", action="store_true", help="lift the deletion instead")
+    options = parser.parse_args(list(argv))
+    bank = Bank.open(options.bank)
+    snapshot = (restore_documents if options.restore else delete_documents)(bank, options.doc_id)
+    counts = ", ".join(f"{number:,} {status}" for status, number in snapshot.counts.items())
+    print(f"{bank.uri}: snapshot {snapshot.name}: {counts}")
+    print("next: prag index, and prag bank gc --apply after the grace period" if not options.restore else "next: prag index")
+    return 0
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("delete", sys.argv[1:]))
