@@ -42,9 +42,8 @@ def gc(bank: Bank, grace: timedelta = GRACE, dry_run: bool = True) -> GcReport:
     """Erase and sweep what has outlived the grace period. With `dry_run` nothing changes, and `removed` does not yet count
     what erasing would leave behind."""
     with storage_errors("clearing", bank.uri):
-        before = datetime.now(UTC) - grace
-        newest = bank.latest_snapshot()
-        erased = _erasable(newest, before)
+        before = datetime.now(UTC) - grace if grace > timedelta(0) else datetime.max.replace(tzinfo=UTC)
+        erased = _erasable(bank.latest_snapshot(), before)
         rewritten = shards_holding(bank, erased) if erased else []
         if erased and not dry_run:
             for shard_id in rewritten:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -56,11 +57,11 @@ class _Verifier:
 
     def run(self) -> list[Problem]:
         initial = self.bank.fields["initial"]
-        self._attempt(BANK_FILE, lambda: unseal(read(self.bank.fs, self.bank.path(BANK_FILE)), BANK_FILE))
+        self._attempt(BANK_FILE, partial(self._unseal, BANK_FILE))
         self._expect(ObjectInfo(initial["path"], 1, initial["bytes"], initial["sha256"]))
         for stage in Stage:
             for shard_id in sorted(commits.list_shards(self.bank, stage)):
-                commit = self._attempt(marker_path(stage, shard_id), lambda s=stage, n=shard_id: commits.find(self.bank, s, n))
+                commit = self._attempt(marker_path(stage, shard_id), partial(commits.find, self.bank, stage, shard_id))
                 for info in commit.objects if commit else ():
                     self._expect(info)
         snapshots = self._snapshots()
@@ -72,6 +73,9 @@ class _Verifier:
             self._check_index(snapshots[0])
         self._orphans(snapshots)
         return self.problems
+
+    def _unseal(self, path: str) -> dict[str, Any]:
+        return unseal(read(self.bank.fs, self.bank.path(path)), path)
 
     def _attempt(self, path: str, check: Callable[[], Any]) -> Any:
         """The result of a check, or None and a problem with `path`."""
@@ -92,14 +96,14 @@ class _Verifier:
         """Those whose manifest and index are whole, newest first."""
         found = []
         for name in snapshot.list_names(self.bank):
-            loaded = self._attempt(snapshot.manifest_path(name), lambda n=name: snapshot.load(self.bank, n))
-            if loaded and self._attempt(snapshot.index_path(name), lambda s=loaded: s.index) is not None:
+            loaded = self._attempt(snapshot.manifest_path(name), partial(snapshot.load, self.bank, name))
+            if loaded and self._attempt(snapshot.index_path(name), partial(getattr, loaded, "index")) is not None:
                 found.append(loaded)
         return found
 
     def _retrieval_indexes(self) -> None:
         for marker in sorted(name for name in self.files if INDEX.match(name) and name.endswith("/index.json")):
-            fields = self._attempt(marker, lambda m=marker: unseal(read(self.bank.fs, self.bank.path(m)), m))
+            fields = self._attempt(marker, partial(self._unseal, marker))
             for file in fields["files"] if fields else ():
                 path = f"{marker.rsplit('/', 1)[0]}/{fields['attempt']}/{file['name']}"
                 self._expect(ObjectInfo(path, 0, file["bytes"], file["sha256"]))
@@ -107,9 +111,9 @@ class _Verifier:
     def _check_objects(self) -> None:
         for info in self.objects.values():
             if info.kind == "rows" and info.path in self.files:
-                table = self._attempt(info.path, lambda i=info: self.bank.read_tables([i])[0])
+                table = self._attempt(info.path, partial(self.bank.read_tables, [info]))
                 if table is not None:
-                    self.rows[info.path.replace("rows/", "adapters/", 1)] = table.sort_by("start")
+                    self.rows[info.path.replace("rows/", "adapters/", 1)] = table[0].sort_by("start")
         with ThreadPoolExecutor(8) as pool:
             for problems in pool.map(lambda info: list(self._check_object(info)), self.objects.values()):
                 self.problems += [problem for problem in problems if problem not in self.problems]
@@ -148,14 +152,13 @@ class _Verifier:
         return whole.hexdigest(), damaged
 
     def _check_index(self, newest: Snapshot) -> None:
-        """The index agrees with the counts and with the rows of its objects, and has every document once, in order."""
+        """The index agrees with the counts and with the rows of its objects, and has every document once."""
         index, path = newest.index, snapshot.index_path(newest.name)
         adapters = index.filter(pc.equal(index["status"].cast(pa.string()), "adapter"))
         counts = {"adapter": adapters.num_rows, "failed": index.num_rows - adapters.num_rows, "deleted": len(newest.deleted)}
         if counts != newest.counts:
             self.problems.append(Problem(path, f"holds {counts}, its manifest says {newest.counts}"))
-        keys = [tables.join_keys(index.slice(start), ["doc_id", "chunk"]) for start in (0, 1)]
-        if len(pc.unique(keys[0])) != index.num_rows:
+        if len(pc.unique(tables.join_keys(index, ["doc_id", "chunk"]))) != index.num_rows:
             self.problems.append(Problem(path, "has a document twice"))
         parts = [rows.append_column("adapter_object", pa.array([name] * rows.num_rows)) for name, rows in self.rows.items()]
         if parts:

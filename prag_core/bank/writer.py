@@ -11,6 +11,7 @@ come, so that a shard is never held whole; augmentations and failures are small 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -86,6 +87,8 @@ class AdapterFile:
 
     def discard(self) -> None:
         """Forget the object. Harmless after `publish`."""
+        with contextlib.suppress(Exception):  # else pyarrow closes it when collected, and writes to a closed file
+            self._writer.close()
         self.object.discard()
 
 

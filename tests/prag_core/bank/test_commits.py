@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prag_core.bank import AdapterReader, Bank, Stage, verify
+from prag_core.errors import BankError, CorruptBankError
+
+
+def test_of_raced_attempts_the_snapshot_names_exactly_one_whole_one(bank_uri: str, world: Any) -> None:
+    world.bank(bank_uri)
+    documents = world.documents(["a", "b"])
+    augmented = world.augment(Bank.open(bank_uri), "shard", documents)
+
+    def attempt(seed: int) -> Any:
+        return world.train(Bank.open(bank_uri), "shard", documents, augmented.objects, seed=100 * seed)
+
+    with ThreadPoolExecutor(5) as pool:
+        returned = list(pool.map(attempt, range(5)))
+    bank = Bank.open(bank_uri)
+    named = bank.list_commits(Stage.adapters)["shard"]
+    assert named in returned
+    snapshot = bank.write_snapshot(world.wanted(documents))
+    assert {entry.adapter_object for entry in snapshot.lookup([("a", 0), ("b", 0)]).values()} == {named.object("adapters").path}
+    found = AdapterReader(bank, snapshot).fetch([("a", 0), ("b", 0)])
+    seeds = [seed for seed in range(5) if (found["a", 0]["layers.0.mlp.gate_proj"].a == _a(world, 100 * seed)).all()]
+    assert len(seeds) == 1 and (found["b", 0]["layers.0.mlp.gate_proj"].a == _a(world, 100 * seeds[0] + 1)).all()
+    assert not [problem for problem in verify(bank) if problem.severity == "error"]
+
+
+def _a(world: Any, seed: int) -> Any:
+    return world.factors(seed)["layers.0.mlp.gate_proj"].a
+
+
+def test_a_later_attempt_gets_the_commit_that_was_there_first(filled: Any, world: Any) -> None:
+    first = filled.bank.find_commit(Stage.adapters, "shard0")
+    again = world.train(filled.bank, "shard0", filled.documents[:2], seed=50)
+    assert again == first == filled.bank.find_commit(Stage.adapters, "shard0")
+
+
+def test_a_marker_replaced_behind_the_winner_is_harmless(filled: Any, world: Any) -> None:
+    """What a store without an exclusive put may do: both attempts were told that they won."""
+    bank = filled.bank
+    marker = Path(bank.root, "commits/adapters/shard0.json")
+    before = bank.latest_snapshot()
+    marker.unlink()
+    world.train(bank, "shard0", filled.documents[:2], seed=50)
+    after = bank.write_snapshot(world.wanted(filled.documents))
+    for snapshot, seed in ((before, 0), (after, 50)):
+        found = AdapterReader(bank, snapshot).fetch([("a", 0)])["a", 0]["layers.0.mlp.gate_proj"].a
+        assert (found == _a(world, seed)).all()
+
+
+def test_a_commit_names_what_it_was_made_from_even_when_not_told(filled: Any, world: Any) -> None:
+    documents = world.documents(["e"])
+    augmented = world.augment(filled.bank, "shard2", documents)
+    commit = world.train(filled.bank, "shard2", documents)
+    assert commit.object("documents") == augmented.object("documents")
+    assert commit.object("augmentations") == augmented.object("augmentations")
+
+
+def test_failures_of_both_stages_reach_the_snapshot_and_own_ones_are_told_apart(filled: Any, world: Any) -> None:
+    bank, documents = filled.bank, world.documents(["e", "f", "g"])
+    source = bank.write_documents("shard2", documents)
+    with bank.begin(Stage.augmentations, "shard2") as writer:
+        writer.add(world.failure(documents[0], "augment", attempts=4))
+        for document in documents[1:]:
+            writer.add(world.augmentation(document))
+        augmented = writer.commit([source])
+    assert augmented.object("failures").rows == 1
+    commit = world.train(bank, "shard2", documents[1:], augmented.objects, failed=["f"])
+    assert {f.doc_id for f in bank.read_failures(commit)} == {"e", "f"} and commit.object("failures").rows == 1
+    snapshot = bank.write_snapshot(world.wanted(documents))
+    assert snapshot.counts == {"adapter": 1, "failed": 2, "deleted": 0}
+    assert {(f.doc_id, f.stage, f.attempts) for f in snapshot.failures} == {("e", "augment", 4), ("f", "train", 1)}
+
+
+def test_committed_shards_reads_nothing(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(filled.bank.fs), "cat_file", lambda *a, **k: pytest.fail("an object was read"))
+    assert filled.bank.committed_shards(Stage.augmentations) == {"shard0", "shard1"}
+
+
+def test_a_damaged_marker_is_named(filled: Any) -> None:
+    marker = Path(filled.bank.root, "commits/adapters/shard0.json")
+    marker.write_bytes(marker.read_bytes().replace(b"shard0", b"shardO"))
+    with pytest.raises(CorruptBankError, match=r"shard0\.json"):
+        filled.bank.find_commit(Stage.adapters, "shard0")
+
+
+def test_a_marker_of_another_recipe_is_refused(filled: Any, tmp_path: Path, world: Any) -> None:
+    world.recipe = type(world.recipe)({"model": "other"})
+    other = world.bank(str(tmp_path / "other"))
+    world.augment(other, "shard9", world.documents(["z"]))
+    target = Path(filled.bank.root, "commits/augmentations/shard9.json")
+    target.write_bytes(Path(other.root, "commits/augmentations/shard9.json").read_bytes())
+    with pytest.raises(BankError, match="another recipe"):
+        filled.bank.list_commits(Stage.augmentations)

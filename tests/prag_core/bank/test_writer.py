@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from prag_core.bank import Stage, encode
+from prag_core.storage import TEMPORARY
+
+
+@pytest.mark.parametrize("tier", ["fp32", "bf16", "int8", "int4"])
+def test_the_bytes_at_start_and_length_are_the_encoded_adapter(tmp_path: Path, world: Any, tier: str) -> None:
+    filled = world.fill(world.bank(str(tmp_path / "bank")), tier=tier)
+    entries = filled.bank.latest_snapshot().lookup(filled.keys)
+    assert len(entries) == 4
+    for key, entry in entries.items():
+        raw = Path(filled.bank.root, entry.adapter_object).read_bytes()[entry.start : entry.start + entry.length]
+        assert raw == encode(filled.factors[key], world.layout, tier)
+        assert hashlib.sha256(raw).hexdigest() == entry.sha256 and entry.tier == tier
+
+
+def test_pyarrow_reads_the_columns_of_the_contract(filled: Any, world: Any) -> None:
+    for path in Path(filled.bank.root, "adapters").glob("*.parquet"):
+        table = pq.read_table(path)
+        assert table.column_names == [
+            "doc_id", "chunk", "content_hash", "tier", "value_sha256", "steps", "tokens", "loss_first", "loss_last",
+            "accepted", "value",
+        ]  # fmt: skip
+        assert not table.schema.field("value").nullable
+        for row in table.to_pylist():
+            assert row["value"] == encode(filled.factors[row["doc_id"], 0], world.layout, "fp32")
+            assert hashlib.sha256(row["value"]).hexdigest() == row["value_sha256"]
+            figures = [row[name] for name in ("steps", "tokens", "loss_first", "loss_last", "accepted")]
+            assert figures == [5, 900, 3.5, 1.25, None]
+
+
+def test_one_row_a_group_uncompressed_plain_with_value_last(filled: Any) -> None:
+    (path,) = Path(filled.bank.root, "adapters").glob("shard0-*.parquet")
+    metadata = pq.read_metadata(path)
+    assert metadata.num_row_groups == metadata.num_rows == 2
+    for group in range(metadata.num_row_groups):
+        column = metadata.row_group(group).column(metadata.num_columns - 1)
+        assert column.path_in_schema == "value" and column.compression == "UNCOMPRESSED"
+        assert column.dictionary_page_offset is None and "PLAIN" in column.encodings
+    about = json.loads(metadata.metadata[b"prag"])
+    assert about["layout"]["rank"] == 2 and len(about["matrices"]) == 4 and about["byte_order"] == "little"
+
+
+def test_page_checksums_are_on(filled: Any) -> None:
+    (path,) = Path(filled.bank.root, "adapters").glob("shard0-*.parquet")
+    data = bytearray(path.read_bytes())
+    start = next(e.start for e in filled.bank.latest_snapshot().lookup([("a", 0)]).values())
+    data[start] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(OSError, match=r"(?i)crc|checksum"):
+        pq.ParquetFile(path, page_checksum_verification=True).read()
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_an_error_in_mid_write_leaves_nothing_visible(bank_uri: str, world: Any, stage: Stage) -> None:
+    bank = world.bank(bank_uri)
+    before = set(bank.fs.find(bank.root))
+    (document,) = world.documents(["a"])
+    with pytest.raises(RuntimeError), bank.begin(stage, "shard") as writer:
+        writer.add(world.adapter(document, 0) if stage is Stage.adapters else world.augmentation(document))
+        raise RuntimeError("killed")
+    assert set(bank.fs.find(bank.root)) == before
+    assert bank.find_commit(stage, "shard") is None
+
+
+def test_leaving_without_commit_publishes_nothing(filled: Any, world: Any) -> None:
+    (document,) = world.documents(["e"])
+    with filled.bank.begin(Stage.adapters, "shard2") as writer:
+        writer.add(world.adapter(document, 0))
+    assert filled.bank.committed_shards(Stage.adapters) == {"shard0", "shard1"}
+    assert not [name for name in filled.bank.fs.find(filled.bank.root) if "shard2" in name or TEMPORARY in name]
+
+
+def test_what_a_killed_writer_leaves_is_ignored(filled: Any) -> None:
+    root = Path(filled.bank.root)
+    for folder in ("adapters", "commits/adapters", "snapshots"):
+        (root / folder / f"{TEMPORARY}deadbeef").write_bytes(b"half a fi")
+    (root / "snapshots" / ("00000009-" + "0" * 16)).mkdir()
+    (root / "snapshots" / ("00000009-" + "0" * 16) / "index.parquet").write_bytes(b"no manifest yet")
+    assert filled.bank.committed_shards(Stage.adapters) == {"shard0", "shard1"}
+    assert filled.bank.latest_snapshot().number == 1
+
+
+def test_a_record_of_another_stage_is_refused(filled: Any, world: Any) -> None:
+    (document,) = world.documents(["e"])
+    with filled.bank.begin(Stage.augmentations, "shard2") as writer, pytest.raises(TypeError, match="Adapter"):
+        writer.add(world.adapter(document, 0))
+
+
+def test_a_shard_without_any_adapter_is_committed_with_its_failures(filled: Any, world: Any) -> None:
+    documents = world.documents(["e", "f"])
+    commit = world.train(filled.bank, "shard2", documents, failed=["e", "f"])
+    assert commit.object("adapters") is None and commit.object("failures").rows == 2
+    assert {f.doc_id for f in filled.bank.read_failures(commit)} == {"e", "f"}
