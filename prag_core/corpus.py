@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
-
 from prag_core.config import CorpusConfig
 from prag_core.corpus_formats import Row, list_files, read_rows
-from prag_core.errors import ConfigError, CorpusError, PragError
+from prag_core.errors import ConfigError, CorpusError
 from prag_core.records import Document
+from prag_core.storage import open_root, storage_errors
 
 MAX_ID_CHARACTERS = 1024
 ID_FIELDS = ("doc_id", "id", "_id")
@@ -99,12 +98,14 @@ def to_document(fields: Mapping[str, Any], where: str) -> Document:
 
 def _rows(config: CorpusConfig) -> Iterator[Row]:
     try:
-        fs, path = fsspec.core.url_to_fs(config.uri)
-        files = list_files(fs, path, config.format)
-    except PragError:
+        with storage_errors("reading", config.uri):
+            fs, path = open_root(config.uri)
+            files = list_files(fs, path, config.format)
+    except CorpusError:
         raise
     except (OSError, ImportError, ValueError) as error:
-        raise CorpusError(f"corpus.uri={config.uri}: cannot be read: {error}") from None
+        reason = str(error).rpartition(f"{config.uri}: ")[2]
+        raise CorpusError(f"corpus.uri={config.uri}: cannot be read: {reason}") from None
     for file in files:
         yield from read_rows(fs, file, config.format)
 

@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prag_core.config import CorpusFormat
-from prag_core.errors import CorpusError, PragError
+from prag_core.errors import CorpusError
+from prag_core.storage import storage_errors
 
 Row = tuple[str, dict[str, Any]]  # "file line 3", fields
 
@@ -40,21 +41,30 @@ def list_files(fs: fsspec.AbstractFileSystem, path: str, format: CorpusFormat) -
     """The corpus's files, sorted. In a folder only those with a known suffix (of `format`, unless auto) count, and
     names that begin with "." or "_" do not. CorpusError when there are none."""
     name = display(fs, path)
-    if fs.isfile(path):
+    try:
+        kind = fs.info(path)["type"]
+    except FileNotFoundError:
+        kind = None  # perhaps a pattern
+    if kind == "file":
         return [path]
-    if fs.isdir(path):
-        found = [file for file in fs.find(path) if not _hidden(file[len(path) :])]
-        files = [file for file in found if format_of(file) is not None and format in (CorpusFormat.auto, format_of(file))]
-        wanted = "/".join(suffix for suffix, kind in SUFFIXES.items() if format in (CorpusFormat.auto, kind))
-        if not files:
-            raise CorpusError(f"corpus.uri={name}: the folder holds no {wanted} file (compressed ones count too)")
-        return sorted(files)
+    if kind == "directory":
+        return _files_under(fs, path, format)
     if any(character in path for character in "*?["):
         files = [file for file, info in fs.glob(path, detail=True).items() if info["type"] == "file"]
         if not files:
             raise CorpusError(f"corpus.uri={name}: no file matches this pattern")
         return sorted(files)
     raise CorpusError(f"corpus.uri={name}: no such file or folder")
+
+
+def _files_under(fs: fsspec.AbstractFileSystem, folder: str, format: CorpusFormat) -> list[str]:
+    suffixes = tuple(suffix for suffix, kind in SUFFIXES.items() if format in (CorpusFormat.auto, kind))
+    found = [file for file in fs.find(folder) if not _hidden(file[len(folder) :])]
+    files = [file for file in found if _split_compression(file.lower())[0].endswith(suffixes)]
+    if not files:
+        name, wanted = display(fs, folder), "/".join(suffixes)
+        raise CorpusError(f"corpus.uri={name}: there is no {wanted} file in this folder (compressed ones count too)")
+    return sorted(files)
 
 
 def read_rows(fs: fsspec.AbstractFileSystem, path: str, format: CorpusFormat) -> Iterator[Row]:
@@ -68,12 +78,13 @@ def read_rows(fs: fsspec.AbstractFileSystem, path: str, format: CorpusFormat) ->
         CorpusFormat.jsonl: _read_jsonl, CorpusFormat.parquet: _read_parquet, CorpusFormat.tsv: _read_tsv,
     }  # fmt: skip
     try:
-        with fs.open(path, "rb") as raw:
+        with storage_errors("reading", name), fs.open(path, "rb") as raw:
             yield from readers[kind](_decompress(raw, path, kind), name)
-    except PragError:
+    except CorpusError:
         raise
     except UNREADABLE as error:
-        raise CorpusError(f"{name}: cannot be read: {error or type(error).__name__}") from None
+        reason = str(error).rpartition(f"{name}: ")[2] or type(error).__name__
+        raise CorpusError(f"{name}: cannot be read: {reason}") from None
 
 
 def format_of(path: str) -> CorpusFormat | None:
@@ -121,8 +132,6 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
     try:
         for number, line in enumerate(stream, 1):
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except PragError:
-        raise
     except UnicodeDecodeError as error:
         reason = f"{error.reason} at byte {error.start}"
         raise CorpusError(f"{name} line {number}: not UTF-8 text ({reason}); convert the file to UTF-8") from None

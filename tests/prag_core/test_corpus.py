@@ -119,6 +119,31 @@ def test_any_fsspec_uri_is_a_corpus() -> None:
         read("memory://corpus-test/none.jsonl")
 
 
+def test_an_object_store_is_read_like_a_folder(swift_uri: str, tmp_path: Path) -> None:
+    import fsspec
+
+    for name, compress in (("corpus/1.jsonl", bytes), ("corpus/2/3.jsonl.gz", gzip.compress)):
+        with fsspec.open(f"{swift_uri}/{name}", "wb") as file:
+            file.write(compress(jsonl(rows(name))))
+    with fsspec.open(f"{swift_uri}/corpus/4.parquet", "wb") as file:
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows("p")]), file)
+    assert ids(read(f"{swift_uri}/corpus")) == ["corpus/1.jsonl", "corpus/2/3.jsonl.gz", "p"]
+    assert ids(read(f"{swift_uri}/corpus/*.jsonl")) == ["corpus/1.jsonl"]
+    assert ids(read(f"{swift_uri}/corpus/4.parquet")) == ["p"]
+    for uri in (f"{swift_uri}/none", f"{swift_uri}/none/*.jsonl", "s3://no-such-bucket/corpus.jsonl"):
+        with pytest.raises(CorpusError, match=r"corpus\.uri=s3://"):
+            read(uri)
+
+
+def test_an_object_store_that_refuses_says_so(swift_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(CorpusError, match=r"corpus\.uri=s3://.*AWS_SECRET_ACCESS_KEY"):
+        read(f"{swift_uri}/corpus.jsonl")
+
+
 def test_an_explicit_format_reads_a_file_of_any_name(tmp_path: Path) -> None:
     uri = write_jsonl(tmp_path / "corpus.txt", rows("a"))
     assert ids(read(uri, format=CorpusFormat.jsonl)) == ["a"]
