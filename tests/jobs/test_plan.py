@@ -1,0 +1,87 @@
+"""`prag plan` says what a run would do, and does nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from prag_core.bank import Bank
+from prag_core.config import load_config
+from prag_core.corpus import read_corpus
+from prag_core.plan import make_plan
+from prag_core.recipe import prepare_recipe
+
+MODEL = Path(__file__).resolve().parents[2] / "examples" / "mini" / "model"
+Plan = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> list[str]:
+    lines = [{"doc_id": str(i), "text": f"text of {i}"} for i in range(10)] + [{"doc_id": "0", "text": "text of 0"}]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [f"corpus.uri={tmp_path}/corpus.jsonl", f"bank.uri={tmp_path}/bank", f"model.path={MODEL}", "bank.shard_documents=4"]
+
+
+@pytest.fixture
+def plan(settings: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*more: str) -> tuple[int, str, str]:
+        status = cli.main(["plan", *settings, *more])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def cells(output: str) -> dict[str, str]:
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines() if line.startswith("│")]
+    return {row[0]: row[1] for row in rows if len(row) == 2}
+
+
+def test_a_plan_without_a_bank_prints_what_would_be_done_and_makes_none(plan: Plan, tmp_path: Path) -> None:
+    status, output, _ = plan()
+    shown = cells(output)
+    assert status == 0
+    assert (shown["documents in the corpus"], shown["new"], shown["already done"]) == ("10", "10", "0")
+    assert shown["repeated in the corpus, dropped"] == "1"
+    assert shown["shards"] == "3 of 2 to 4 documents"
+    assert "GPU hours" in shown and "bytes of bank" in shown and "tokens to train on" in shown
+    assert "not there yet" in output and "790 TFLOP/s" in output
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_plan_over_a_bank_counts_what_an_earlier_run_left(plan: Plan, settings: list[str], tmp_path: Path) -> None:
+    config = load_config(settings)
+    prepared = prepare_recipe(config)
+    bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    make_plan(config, bank, read_corpus(config.corpus), prepared, write=True)
+    before = sorted((tmp_path / "bank").rglob("*"))
+    _, output, _ = plan()
+    assert cells(output)["left over from an unfinished run"] == "10"
+    assert sorted((tmp_path / "bank").rglob("*")) == before
+
+
+def test_a_plan_over_a_bank_of_another_recipe_is_refused(plan: Plan, settings: list[str]) -> None:
+    config = load_config(settings)
+    prepared = prepare_recipe(config)
+    Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    status, _, error = plan("training.epochs=2")
+    assert status != 0 and "training.epochs" in error and "another recipe" in error
+
+
+def test_documents_that_are_too_long_are_named_with_what_to_do(plan: Plan, settings: list[str], tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text(json.dumps({"doc_id": "[long]", "text": "word " * 5000}) + "\n")
+    _, output, _ = plan()
+    assert "1 documents are longer than the model's context and would be quarantined: [long]" in output
+    assert "corpus.long_documents=chunk" in output
+    _, output, _ = plan("corpus.long_documents=chunk")
+    assert "quarantined: [long]" not in output and int(cells(output)["documents in the corpus"]) > 1
+
+
+def test_a_mistake_is_one_line_on_standard_error(plan: Plan) -> None:
+    status, output, error = plan("corpus.uri=/nowhere.jsonl")
+    assert status == 1 and output == ""
+    assert error == "error: corpus.uri=/nowhere.jsonl: no such file or folder\n"
