@@ -1,8 +1,8 @@
 """What the miniature model is trained on: rows of one conversation each, filled with questions up to a fixed length.
 
-A row opens with a task (read passages, rewrite, write questions, recall what is known, put years in order) and goes on with more
-questions about the same passages while they fit. All entities are fresh draws, which is what forces the model to read; only
-those of the `known` world come back, and only about them is it asked without a passage.
+A row opens with a task (read passages, match names, compare, rewrite, write questions, recall what is known, put years in
+order) and goes on with more questions about the same passages while they fit. All entities are fresh draws, which is what
+forces the model to read; only those of the `known` world come back, and only about them is it asked without a passage.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from examples.mini import world
+from examples.mini import phrases, world
 from examples.mini.tokenizer import render
 from examples.mini.world import Entity, Question, World
 from prag_core import prompts
@@ -66,7 +66,7 @@ class Mixture:
     def _conversation(self, rng: Random, task: str, short: float) -> Iterator[list[Turn]]:
         if task == "known":
             while True:
-                yield direct(world.ask_single(rng, rng.choice(self.known.entities), "any"))
+                yield ask(world.ask_single(rng, rng.choice(self.known.entities), "any"), ())
         if task == "years":
             while True:
                 yield compare_years(rng)
@@ -76,7 +76,11 @@ class Mixture:
             small = World((entity,))
             yield rewrite(rng, entity) if task == "rewrite" else write_pairs(rng, entity)
             while True:
-                yield direct(world.ask_single(rng, entity, "any"))
+                yield ask(world.ask_single(rng, entity, "any"), ())
+        if task.startswith("match"):
+            yield from match(rng, int(task[-1]))
+        if task.startswith("compare"):
+            yield from compare(rng, int(task[-1]))
         yield from self._read(rng, task, short, small)
 
     def _read(self, rng: Random, task: str, short: float, small: World) -> Iterator[list[Turn]]:
@@ -91,9 +95,10 @@ class Mixture:
         texts = [prompts.show_passage(e.name, p, with_title=with_title) for e, p in zip(shown, passages, strict=True)]
         context = World(tuple(shown))
         fewshot = self.fewshot if style == "shots" else ()
-        yield ask(rng, context, texts, cot=style != "read", fewshot=fewshot, whole=whole)
+        yield ask(draw_question(rng, context, whole), texts, cot=style != "read", fewshot=fewshot)
         while True:
-            yield ask(rng, context, (), cot=style != "read" and rng.random() < 0.3, whole=whole)
+            cot = style != "read" and rng.random() < 0.3
+            yield ask(draw_question(rng, context, whole), (), cot=cot)
 
 
 def _small_world(rng: Random) -> World:
@@ -117,6 +122,39 @@ def draw_context(rng: Random, small: World, count: int) -> list[Entity]:
         shown = rng.sample(small.entities, count)
     rng.shuffle(shown)
     return shown
+
+
+def match(rng: Random, count: int) -> Iterator[list[Turn]]:
+    """Questions about `count` entities of one kind of whom the same one or two things are said: names tell them apart."""
+    drawn = draw_kind(rng, count, None)
+    common = [r for r in drawn[0].facts if all(r in entity.facts for entity in drawn)]
+    relations = rng.sample(common, rng.randint(1, 2))
+    shown = [Entity(entity.kind, entity.name, {r: entity.facts[r] for r in relations}) for entity in drawn]
+    texts: Sequence[str] = [world.write_passage(rng, entity, 0) for entity in shown]
+    while True:
+        yield ask(draw_question(rng, World(tuple(shown)), whole=False), texts)
+        texts = ()
+
+
+def compare(rng: Random, count: int) -> Iterator[list[Turn]]:
+    """Mostly comparisons, of `count` entities of one kind of whom only what can be compared is said."""
+    drawn = draw_kind(rng, count, 2)
+    comparable = {relation for _, relation in (*phrases.ORDER, *phrases.SAME)}
+    shown = [Entity(e.kind, e.name, {r: v for r, v in e.facts.items() if r in comparable}) for e in drawn]
+    texts: Sequence[str] = [world.write_passage(rng, entity, 0) for entity in shown]
+    context = World(tuple(shown))
+    while True:
+        question = draw_comparison(rng, context) if rng.random() < 0.75 else None
+        cot = rng.random() < 0.4
+        yield ask(question or draw_question(rng, context, whole=False), texts, cot=cot)
+        texts = ()
+
+
+def draw_kind(rng: Random, count: int, variety: int | None) -> list[Entity]:
+    """`count` entities of one kind; with `variety`, sharing birthplaces, occupations, countries and forms."""
+    kind = rng.choice(("person", "place", "work"))
+    numbers = {"person": (count, variety or 0, 0), "place": (0, count, 0), "work": (0, 0, count)}[kind]
+    return world.draw_world(rng, *numbers, variety).of_kind(kind)
 
 
 def draw_question(rng: Random, context: World, whole: bool) -> Question:
@@ -144,16 +182,9 @@ def draw_comparison(rng: Random, context: World) -> Question | None:
 
 
 def ask(
-    rng: Random,
-    context: World,
-    texts: Sequence[str],
-    *,
-    cot: bool,
-    fewshot: Sequence[tuple[str, str]] = (),
-    whole: bool = True,
+    question: Question, texts: Sequence[str], *, cot: bool = False, fewshot: Sequence[tuple[str, str]] = ()
 ) -> list[Turn]:
     """One question turn over `texts`, answered directly or with its worked chain."""
-    question = draw_question(rng, context, whole)
     user = prompts.answer_messages(question.text, texts, cot=cot, fewshot=fewshot)[0]["content"]
     answer = worked(question) if cot else question.answer
     return [("user", user), ("assistant", prompts.answer_prefill(answer, cot=cot))]
@@ -162,12 +193,6 @@ def ask(
 def worked(question: Question) -> str:
     """The sentences that lead to the answer, and the answer."""
     return f"{question.chain} So the answer is {question.answer}."
-
-
-def direct(question: Question) -> list[Turn]:
-    """A question without passages."""
-    user = prompts.answer_messages(question.text, ())[0]["content"]
-    return [("user", user), ("assistant", prompts.answer_prefill(question.answer))]
 
 
 def compare_years(rng: Random) -> list[Turn]:

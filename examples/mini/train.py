@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the Hugging Face model")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/mini.pt"))
-    parser.add_argument("--steps", type=int, default=3000, help="length of the schedule")
+    parser.add_argument("--steps", type=int, default=2200, help="length of the schedule")
     parser.add_argument("--stop", type=int, help="end here (default: at the end of the schedule)")
     parser.add_argument("--minutes", type=float, default=5.0, help="between checkpoints")
     args = parser.parse_args()
