@@ -77,7 +77,7 @@ def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, co
     for failure in snapshot.failures[:SHOWN]:
         say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
     if quarantined > SHOWN:
-        say(f"  … {quarantined - SHOWN:,} more: prag bank inspect {uri}")
+        say(f"  … {quarantined - SHOWN:,} more: prag bank ls {uri} --failed")
     if quarantined:
         say(f"  to try them again: {command} --retry-failed")
     for row in failed[:SHOWN]:
