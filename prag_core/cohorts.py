@@ -12,19 +12,26 @@ from typing import Any
 import torch
 
 from prag_core.lora import AdapterLayout
+from prag_core.stacked_lora import RANK_MULTIPLE
 
 SHARE_OF_FREE_MEMORY = 0.6
-TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65536}  # beyond which a step gains nothing
+TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # beyond which a step gains nothing; on the CPU per thread
 
 
 def choose_cohort_size(model: Any, layout: AdapterLayout, max_tokens: int, free_bytes: int | None = None) -> int:
     """Documents per cohort when the longest sample has `max_tokens`; at least 1. `free_bytes`: measured where not given."""
     device = next(model.parameters()).device
     free = free_bytes if free_bytes is not None else free_memory(device)
-    factors = 5 * 4 * layout.num_parameters
-    by_memory = int(free * SHARE_OF_FREE_MEMORY) // (factors + max_tokens * activation_bytes(model))
-    by_speed = TOKENS_AT_ONCE.get(device.type, 4096) // max_tokens
+    by_memory = int(free * SHARE_OF_FREE_MEMORY) // (factor_bytes(layout, device) + max_tokens * activation_bytes(model))
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    by_speed = threads * TOKENS_AT_ONCE.get(device.type, 4096) // max_tokens
     return max(1, min(by_memory, by_speed))
+
+
+def factor_bytes(layout: AdapterLayout, device: torch.device) -> int:
+    """Of one document: factors, gradients, two moments and a copy in the model's dtype, at the rank they have in memory."""
+    padded = layout.rank + -layout.rank % RANK_MULTIPLE.get(device.type, 1)
+    return 5 * 4 * layout.num_parameters * padded // layout.rank
 
 
 def activation_bytes(model: Any) -> int:
@@ -40,8 +47,8 @@ def activation_bytes(model: Any) -> int:
 def free_memory(device: torch.device) -> int:
     """Bytes that training may still take on a device; on the CPU, of the machine or of this container, whichever is less."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # held by torch, free for use
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
     available = [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
     limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
     if limit and used and limit[0].isdigit():

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from prag_core.errors import ModelError
 from prag_core.records import Sample
 
 IGNORED = -100  # a label where no loss is taken
@@ -52,6 +53,7 @@ def collate(samples: Sequence[Sample], device: torch.device) -> Batch:
 
 def next_token(model: Any, batch: Batch) -> Tensor:
     """Cross-entropy of each labelled token given those before it: the published objective."""
+    _refuse_scaled_logits(model.config)
     hidden_ntd = model.base_model(input_ids=batch.token_ids_nt, use_cache=False).last_hidden_state
     hidden_md = hidden_ntd.flatten(0, 1).index_select(0, batch.positions_m)
     head = model.get_output_embeddings()
@@ -59,6 +61,13 @@ def next_token(model: Any, batch: Batch) -> Tensor:
     num_documents = batch.token_ids_nt.shape[0]
     count_n = torch.bincount(batch.document_m, minlength=num_documents)
     return loss_m.new_zeros(num_documents).index_add(0, batch.document_m, loss_m) / count_n
+
+
+def _refuse_scaled_logits(config: Any) -> None:
+    """Some families change the logits after the output head; their loss would be wrong in silence."""
+    for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"):
+        if getattr(config, name, None) not in (None, 1, 1.0):
+            raise ModelError(f"models with {name} are not supported by the next_token objective; use a Llama, Qwen or Mistral")
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -23,6 +23,8 @@ from prag_core.errors import ModelError
 from prag_core.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors
 
+RANK_MULTIPLE = {"cuda": 8}  # of the rank in memory: what the device's matrix units are fast at
+
 
 class StackedLora:
     """The factors of N documents for every module of a layout, all starting from the same adapter.
@@ -31,22 +33,15 @@ class StackedLora:
     `activate(n)` opens a step of the first n documents: it gives their factors as fresh leaves, views of the whole, to be
     differentiated. The other documents' memory is not touched.
 
-    `rank_multiple` pads the rank with zeros for the GPU's matrix units: padding gets a gradient of exactly zero and stays zero.
+    On a GPU the rank is padded with zeros (`RANK_MULTIPLE`), which get a gradient of exactly zero and stay zero.
     """
 
     def __init__(
-        self,
-        layout: AdapterLayout,
-        initial: AdapterFactors,
-        num_documents: int,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        rank_multiple: int = 1,
+        self, layout: AdapterLayout, initial: AdapterFactors, num_documents: int, *, dtype: torch.dtype, device: torch.device
     ) -> None:
         check_factors(initial, layout)
         self.layout = layout
-        extra = -layout.rank % rank_multiple
+        extra = -layout.rank % RANK_MULTIPLE.get(device.type, 1)
 
         def stack(factor_rf: np.ndarray) -> Tensor:
             one = torch.as_tensor(factor_rf).to(device, torch.float64 if dtype == torch.float64 else torch.float32)

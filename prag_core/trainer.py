@@ -98,7 +98,7 @@ def train_documents(
     waiting = sorted(items, key=lambda item: (len(item.samples), sum(len(s.token_ids) for s in item.samples)), reverse=True)
     limit = settings.cohort_documents
     while waiting:
-        size = limit or choose_cohort_size(model, layout, max(len(s.token_ids) for item in waiting for s in item.samples))
+        size = limit or _fitting_size(model, layout, waiting)
         cohort, rest = waiting[:size], waiting[size:]
         try:
             trained = train_cohort(model, layout, initial, [item.samples for item in cohort], settings)
@@ -110,6 +110,16 @@ def train_documents(
             continue
         yield from (_record(item, document) for item, document in zip(cohort, trained, strict=True))
         waiting = rest
+
+
+def _fitting_size(model: Any, layout: AdapterLayout, waiting: Sequence[TrainingItem]) -> int:
+    """How many of the first documents fit together: as their own longest sample allows, not the longest of all."""
+
+    def allowed(items: Sequence[TrainingItem]) -> int:
+        return choose_cohort_size(model, layout, max(len(sample.token_ids) for item in items for sample in item.samples))
+
+    size = allowed(waiting[:1])
+    return min(size, allowed(waiting[:size]))
 
 
 def train_cohort(
@@ -130,8 +140,7 @@ def train_cohort(
     steps = [len(samples[n]) * settings.epochs for n in order]
     parameter = next(model.parameters())
     device = parameter.device
-    rank_multiple = 8 if device.type == "cuda" else 1
-    lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=device, rank_multiple=rank_multiple)
+    lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=device)
     optimiser = _StackedAdamW(lora.tensors, settings)
     objective = OBJECTIVES[settings.objective]
     losses: list[Tensor] = []

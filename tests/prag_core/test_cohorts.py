@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from prag_core.cohorts import SHARE_OF_FREE_MEMORY, activation_bytes, choose_cohort_size, free_memory
+from prag_core.cohorts import SHARE_OF_FREE_MEMORY, activation_bytes, choose_cohort_size, factor_bytes, free_memory
 from prag_core.lora import initial_factors, layout_of
 from prag_core.objectives import collate, next_token
 from prag_core.records import Sample
@@ -50,7 +50,7 @@ def test_more_memory_or_shorter_samples_allow_more_documents(tiny_model: Callabl
     assert sizes[0] == 1
     assert sizes == sorted(sizes) and sizes[-1] > sizes[1]
     assert choose_cohort_size(model, layout, 50, free_bytes=2**22) > choose_cohort_size(model, layout, 200, free_bytes=2**22)
-    needed = sizes[2] * (100 * activation_bytes(model) + 5 * 4 * layout.num_parameters)
+    needed = sizes[2] * (100 * activation_bytes(model) + factor_bytes(layout, torch.device("cpu")))
     assert needed <= 2**22 * SHARE_OF_FREE_MEMORY < needed * (1 + 1 / sizes[2])
 
 
@@ -59,6 +59,14 @@ def test_a_step_is_no_longer_than_speed_gains_from(tiny_model: Callable[..., Any
     layout = layout_of(model, rank=2, alpha=32.0, targets=TARGETS)
     assert choose_cohort_size(model, layout, 128, free_bytes=2**50) == choose_cohort_size(model, layout, 128, free_bytes=2**45)
     assert choose_cohort_size(model, layout, 10**6, free_bytes=2**50) == 1
+
+
+def test_a_documents_factors_are_counted_as_they_lie_in_memory(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model("llama")
+    layout = layout_of(model, rank=2, alpha=32.0, targets=TARGETS)
+    lora = StackedLora(layout, initial_factors(layout, 0), 1, dtype=torch.float32, device=torch.device("cpu"))
+    assert factor_bytes(layout, torch.device("cpu")) == 5 * sum(tensor.nbytes for tensor in lora.tensors)
+    assert factor_bytes(layout, torch.device("cuda")) == 4 * factor_bytes(layout, torch.device("cpu"))  # rank 2 lies as 8
 
 
 def test_free_memory_is_read_from_this_machine() -> None:

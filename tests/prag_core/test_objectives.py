@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from prag_core import objectives
+from prag_core.errors import ModelError
 from prag_core.objectives import IGNORED, OBJECTIVES, collate, next_token
 from prag_core.records import Sample
 
@@ -70,6 +71,14 @@ def test_softmax_of_a_bfloat16_head_is_taken_in_float32() -> None:
     loss = objectives._cross_entropy(hidden, weight, None, targets)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, cross_entropy(weight.T.float(), targets, reduction="none"))
+
+
+@pytest.mark.parametrize("name", ["final_logit_softcapping", "logits_scaling", "logit_scale"])
+def test_a_model_that_changes_its_logits_afterwards_is_refused(tiny_model: Callable[..., Any], name: str) -> None:
+    model = tiny_model("llama")
+    setattr(model.config, name, 30.0)
+    with pytest.raises(ModelError, match=name):
+        next_token(model, collate(random_samples([5]), CPU))
 
 
 def test_next_token_is_found_by_name() -> None:

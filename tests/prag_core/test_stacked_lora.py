@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from prag_core import stacked_lora
 from prag_core.errors import ModelError
 from prag_core.lora import AdapterLayout, ModuleShape, initial_factors, layout_of
 from prag_core.stacked_lora import StackedLora
@@ -18,9 +19,9 @@ TARGETS = ["gate_proj", "up_proj", "down_proj"]
 TOKENS = torch.tensor([[3, 14, 15, 9, 26], [5, 35, 8, 9, 7], [9, 3, 2, 38, 4]])
 
 
-def random_stack(layout: AdapterLayout, dtype: torch.dtype = torch.float64, rank_multiple: int = 1) -> StackedLora:
+def random_stack(layout: AdapterLayout, dtype: torch.dtype = torch.float64) -> StackedLora:
     initial = initial_factors(layout, seed=0)
-    lora = StackedLora(layout, initial, 3, dtype=dtype, device=torch.device("cpu"), rank_multiple=rank_multiple)
+    lora = StackedLora(layout, initial, 3, dtype=dtype, device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(1)
     for tensor in lora.tensors:
         shape = (3, layout.rank, tensor.shape[2])
@@ -46,22 +47,29 @@ def test_every_row_is_the_dense_model_of_its_own_document(
         torch.testing.assert_close(stacked[n], dense(input_ids=TOKENS[n : n + 1]).logits[0], rtol=1e-9, atol=1e-9)
 
 
-def test_all_start_from_the_initial_adapter_unchanged(tiny_model: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("rank_multiple", [1, 8])
+def test_all_start_from_the_initial_adapter_unchanged(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rank_multiple: int
+) -> None:
+    monkeypatch.setitem(stacked_lora.RANK_MULTIPLE, "cpu", rank_multiple)
     layout = layout_of(tiny_model("llama"), rank=2, alpha=32.0, targets=TARGETS)
     initial = initial_factors(layout, seed=3)
-    lora = StackedLora(layout, initial, 2, dtype=torch.float32, device=torch.device("cpu"), rank_multiple=8)
+    lora = StackedLora(layout, initial, 2, dtype=torch.float32, device=torch.device("cpu"))
     for n in range(2):
         for name, (a, b) in lora.document(n).items():
             np.testing.assert_array_equal(a, initial[name].a)
             np.testing.assert_array_equal(b, initial[name].b)
 
 
-def test_padding_the_rank_changes_no_output_and_takes_no_gradient(tiny_model: Callable[..., Any]) -> None:
+def test_padding_the_rank_changes_no_output_and_takes_no_gradient(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny_model("llama", torch.float64)
     layout = layout_of(model, rank=2, alpha=32.0, targets=TARGETS)
     outputs, gradients = [], []
     for rank_multiple in (1, 8):
-        lora = random_stack(layout, rank_multiple=rank_multiple)
+        monkeypatch.setitem(stacked_lora.RANK_MULTIPLE, "cpu", rank_multiple)
+        lora = random_stack(layout)
         leaves = lora.activate(3)
         with lora.attach(model):
             outputs.append(model(input_ids=TOKENS).logits)

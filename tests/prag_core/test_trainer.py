@@ -222,6 +222,17 @@ def test_cohorts_are_of_like_documents_and_of_the_size_set(
     assert cohorts == [[(5, 5, 5), (31, 31)], [(30, 30), (9, 9)], [(8, 8)]]
 
 
+def test_one_long_document_does_not_make_every_cohort_small(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model("llama")
+    layout, initial = start(model)
+    monkeypatch.setattr(trainer, "choose_cohort_size", lambda model, layout, max_tokens: max(1, 40 // max_tokens))
+    cohorts = record_cohorts(monkeypatch)
+    list(train_documents(model, layout, initial, items(random_samples([(9,), (10,), (10,), (40,), (10,)])), TrainingSettings()))
+    assert cohorts == [[(40,)], [(10,), (10,), (10,), (9,)]]
+
+
 def test_a_cohort_that_does_not_fit_is_halved(tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
     layout, initial = start(model)
