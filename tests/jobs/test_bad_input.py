@@ -159,13 +159,13 @@ def test_a_method_that_is_not_there(capsys: pytest.CaptureFixture[str], made_ban
 
 
 def test_s3_with_wrong_credentials(
-    s3_server: Any, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swift_uri: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not the secret")
-    message = refused(capsys, tmp_path, f"corpus.uri={corpus}", "bank.uri=s3://some-bucket/bank")
-    assert "s3://some-bucket/bank" in message and "AWS_SECRET_ACCESS_KEY" in message
+    message = refused(capsys, tmp_path, f"corpus.uri={corpus}", f"bank.uri={swift_uri}")
+    assert swift_uri in message and "AWS_SECRET_ACCESS_KEY" in message
 
 
-def test_a_bucket_that_is_not_there(s3_server: Any, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_bucket_that_is_not_there(swift_uri: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
     message = refused(capsys, tmp_path, f"corpus.uri={corpus}", "bank.uri=s3://no-such-bucket/bank")
     assert "s3://no-such-bucket/bank" in message and "bucket" in message
