@@ -44,12 +44,12 @@ class AdapterFile:
         self.path, self.object = path, PendingObject(fs, f"{root}/{path}")
         self.layout, self.tier = layout, tier
         description = json.dumps({**describe(layout, tier), **about}, sort_keys=True)
-        schema = tables.ADAPTERS.with_metadata({"prag": description})
         self._metadata: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
-            self.object, schema, compression="NONE", use_dictionary=False, write_statistics=False, store_schema=False,
+            self.object, tables.ADAPTERS, compression="NONE", use_dictionary=False, write_statistics=False, store_schema=False,
             data_page_version="1.0", write_page_checksum=True, metadata_collector=self._metadata,
         )  # fmt: skip
+        self._writer.add_key_value_metadata({"prag": description})
         self._rows: list[dict[str, object]] = []
 
     def add(self, adapter: Adapter) -> None:

