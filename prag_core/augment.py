@@ -122,7 +122,7 @@ def parse_pairs(text: str, count: int) -> list[QAPair]:
     """The first `count` usable pairs of a JSON list. A list answer is joined by ", ", a number becomes text, null
     "Unknown", a missing full_answer the answer; a pair without question or answer is left out. Raises ValueError where
     `text` is not a JSON list, or no pair of it is usable."""
-    items = json.loads(text)
+    items = json.loads(text, strict=False)  # models leave line breaks in strings
     if not isinstance(items, list):
         raise ValueError(f"expected a JSON list, found {type(items).__name__}")
     pairs = []

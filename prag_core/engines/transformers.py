@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,9 +44,28 @@ class TransformersEngine:
         done: dict[int, Generation] = {}
         for places in self._batches(requests):
             batch = [requests[i] for i in places]
-            with torch.inference_mode(), self._install(batch[0].adapter):
+            with torch.no_grad(), self.adapted(batch[0].adapter):
                 done.update(zip(places, self._generate_batch(batch, sampling), strict=True))
         return [done[i] for i in range(len(requests))]
+
+    @contextmanager
+    def adapted(self, adapter: MergedAdapter | None) -> Iterator[None]:
+        """`model` runs with `adapter` inside the context, and bare outside of it (None: inside, too)."""
+        if adapter is None:
+            yield
+            return
+        name = f"rank{adapter.rank}"
+        self._ensure_rank(name, adapter.rank)
+        for module, (a, b) in adapter.factors.items():
+            layer = self.model.get_submodule(module)
+            layer.lora_A[name].weight.data.copy_(torch.from_numpy(a))
+            layer.lora_B[name].weight.data.copy_(torch.from_numpy(b))
+        self._peft.set_adapter(name)
+        self._peft.base_model.enable_adapter_layers()
+        try:
+            yield
+        finally:
+            self._peft.base_model.disable_adapter_layers()
 
     def close(self) -> None:
         """Let go of the model's memory. The engine cannot be used afterwards."""
@@ -114,19 +133,6 @@ class TransformersEngine:
             compiler = xgrammar.GrammarCompiler(vocabulary)
             self._grammars[key] = compiler.compile_json_schema(key, any_whitespace=False, separators=(",", ":"))
         return self._grammars[key]
-
-    def _install(self, adapter: MergedAdapter | None) -> AbstractContextManager[Any]:
-        """Make `adapter` what the model runs with inside the context that is returned; None: the bare model."""
-        if adapter is None:
-            return nullcontext() if self._peft is None else self._peft.disable_adapter()
-        name = f"rank{adapter.rank}"
-        self._ensure_rank(name, adapter.rank)
-        for module, factors in adapter.factors.items():
-            layer = self.model.get_submodule(module)
-            layer.lora_A[name].weight.data.copy_(torch.from_numpy(factors.a))
-            layer.lora_B[name].weight.data.copy_(torch.from_numpy(factors.b))
-        self._peft.set_adapter(name)
-        return nullcontext()
 
     def _ensure_rank(self, name: str, rank: int) -> None:
         from peft import LoraConfig, PeftModel

@@ -14,12 +14,14 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,43 +32,49 @@ from prag_core.config import EngineConfig, ModelConfig
 from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
 from prag_core.errors import EngineError, ModelError
 from prag_core.lora import AdapterLayout
-
-if TYPE_CHECKING:
-    from prag_core.merge import MergedAdapter
+from prag_core.merge import MergedAdapter
+from prag_core.records import Factors
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the slot sizes vLLM has
 CACHED_BATCHES = 4  # adapters kept in host memory, in batches
+PLAIN_SEQUENCES = 128  # of one step where no adapter slots are needed
 CPU_STEP_TOKENS = 4096  # of one step, all requests together
 RAM = Path("/dev/shm")
 
 
 class VllmEngine:
-    """See `make_engine`."""
+    """See `make_engine`. `folder` is where adapters lie while they are in use."""
 
     def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> None:
         self.tokenizer = load_tokenizer(model.path, model.revision)
         self._layout, self._max_merged_rank = layout, max_merged_rank
         self._wave = CACHED_BATCHES * config.max_sequences
         self._ids = itertools.count(1)
-        self._folder = Path(tempfile.mkdtemp(prefix="prag-adapters-", dir=_ram_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="prag-adapters-", dir=_ram_folder()))
         try:
             self._llm = _load(config, model, layout, max_merged_rank)
         except BaseException:
             self.close()
             raise
         self.max_length = int(self._llm.llm_engine.model_config.max_model_len)
+        self._bare = _zero_adapter(layout) if layout and _on_cpu() else None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
         """One generation a request, in order. Raises EngineError before running anything if one cannot be served."""
         check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
+        requests = [request if request.adapter else replace(request, adapter=self._bare) for request in requests]
         done: dict[int, Generation] = {}
         for places in _waves(requests, self._wave):
             done.update(zip(places, self._generate_wave([requests[i] for i in places], sampling), strict=True))
         return [done[i] for i in range(len(requests))]
 
+    def loaded_adapters(self) -> set[int]:
+        """vLLM's ids of the adapters that it holds in host memory right now."""
+        return set(self._llm.llm_engine.list_loras())
+
     def close(self) -> None:
         """Shut the engine down and remove its adapter files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         if "_llm" in self.__dict__:
             self._llm.llm_engine.engine_core.shutdown()
             del self._llm
@@ -95,8 +103,8 @@ class VllmEngine:
         handles: dict[str, Any] = {}
         try:
             for adapter in adapters:
-                handles[adapter.name] = LoRARequest(adapter.name, next(self._ids), str(self._folder / adapter.name))
-                write_peft(adapter, self._folder / adapter.name)
+                handles[adapter.name] = LoRARequest(adapter.name, next(self._ids), str(self.folder / adapter.name))
+                write_peft(adapter, self.folder / adapter.name)
                 self._install(handles[adapter.name])
             yield handles
         finally:
@@ -109,6 +117,22 @@ class VllmEngine:
             self._llm.llm_engine.add_lora(handle)
         except Exception as error:
             raise EngineError(f"adapter {handle.lora_name[:12]}: vLLM refuses it: {error}") from error
+
+
+def _on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def _zero_adapter(layout: AdapterLayout) -> MergedAdapter:
+    """What a request without adapter carries on the CPU backend, which otherwise gives it the adapter in its last slot
+    (vLLM 0.32; its index for none, -1, is used as an index)."""
+    factors = {
+        m.name: Factors(np.zeros((1, m.in_features), np.float32), np.zeros((m.out_features, 1), np.float32))
+        for m in layout.modules
+    }
+    return MergedAdapter("bare", factors, rank=1)
 
 
 def write_peft(adapter: MergedAdapter, folder: Path) -> None:
@@ -144,22 +168,25 @@ def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
     from vllm.sampling_params import StructuredOutputsParams
 
     schema = sampling.json_schema
-    return SamplingParams(
-        max_tokens=sampling.max_new_tokens,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k if sampling.temperature > 0 else 0,
-        seed=seed if sampling.temperature > 0 else None,
-        stop=list(sampling.stop) or None,
-        detokenize=bool(sampling.stop),
-        structured_outputs=None if schema is None else StructuredOutputsParams(json=schema),
-    )
+    try:
+        return SamplingParams(
+            max_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k if sampling.temperature > 0 else 0,
+            seed=seed if sampling.temperature > 0 else None,
+            stop=list(sampling.stop) or None,
+            detokenize=bool(sampling.stop),
+            structured_outputs=None if schema is None else StructuredOutputsParams(json=schema),
+        )
+    except ValueError as error:
+        raise EngineError(f"vLLM refuses how to sample: {error}") from error
 
 
 def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> Any:
     _prepare_environment(model)
+    _seal_llvmlite()
     try:
         from vllm import LLM
-        from vllm.platforms import current_platform
     except ImportError as error:
         raise EngineError(f"engine.kind=vllm, but vLLM cannot be imported ({error}); install it or use transformers") from error
     max_length = _context_length(model)
@@ -168,14 +195,14 @@ def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None
         "revision": model.revision,
         "max_model_len": max_length,
         "dtype": config.dtype.value,
-        "max_num_seqs": config.max_sequences,
+        "max_num_seqs": config.max_sequences if layout else max(config.max_sequences, PLAIN_SEQUENCES),
         "gpu_memory_utilization": config.gpu_memory_utilization,
         "enable_prefix_caching": True,
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         "use_tqdm_on_load": False,
     }
     arguments |= _lora_arguments(config, layout, max_merged_rank)
-    if current_platform.is_cpu():
+    if _on_cpu():
         arguments |= _cpu_arguments(config, max_length)
     set_num_threads = torch.set_num_threads
     try:
@@ -196,6 +223,24 @@ def _cpu_arguments(config: EngineConfig, max_length: int) -> dict[str, Any]:
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(max_length, CPU_STEP_TOKENS),
     }
+
+
+def _seal_llvmlite() -> None:
+    """The CPU backend looks into the `__dict__` of every object of every loaded module, and llvmlite's library (loaded by
+    numba, by bm25s) answers for any name: let it not answer for Python's own."""
+    if "llvmlite.binding.ffi" not in sys.modules:
+        return
+    library = type(sys.modules["llvmlite.binding.ffi"].lib)
+    answer = library.__getattr__
+    if answer.__name__ == "refuse_dunder":
+        return
+
+    def refuse_dunder(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return answer(self, name)
+
+    library.__getattr__ = refuse_dunder
 
 
 def _lora_arguments(config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from prag_core.config import Dtype, EngineConfig, EngineKind, ModelConfig
+from prag_core.engines.protocol import Engine, make_engine
 from prag_core.lora import AdapterLayout, layout_of
+from prag_core.merge import MergedAdapter, merge_cat
 from prag_core.records import AdapterFactors, Factors
 
 CHAT_TEMPLATE = (
@@ -59,8 +63,42 @@ def random_factors(layout: AdapterLayout, seed: int, size: float = 0.1) -> Adapt
     """Factors big enough that the adapter changes what a random model says."""
     random = np.random.default_rng(seed)
     return {
-        name: Factors(
-            random.normal(0, size, shape_a).astype(np.float32), random.normal(0, size, shape_b).astype(np.float32)
-        )
+        name: Factors(random.normal(0, size, shape_a).astype(np.float32), random.normal(0, size, shape_b).astype(np.float32))
         for name, shape_a, shape_b in layout.shapes()
     }
+
+
+@pytest.fixture(scope="session")
+def draw(layout: AdapterLayout) -> Callable[[int], AdapterFactors]:
+    """One document's random factors, by seed."""
+    return lambda seed: random_factors(layout, seed)
+
+
+@pytest.fixture(scope="session")
+def merged(layout: AdapterLayout) -> Callable[..., MergedAdapter]:
+    """The exact sum of random adapters, one a seed."""
+    return lambda *seeds: merge_cat([(f"version-{seed}", random_factors(layout, seed)) for seed in seeds], layout)
+
+
+def start(kind: EngineKind, model: Path, layout: AdapterLayout) -> Engine:
+    config = EngineConfig(kind=kind, dtype=Dtype.float32, max_sequences=2)
+    return make_engine(config, ModelConfig(str(model)), layout=layout, max_merged_rank=3 * RANK)
+
+
+@pytest.fixture(scope="session")
+def oracle(tiny_model: Path, layout: AdapterLayout) -> Engine:
+    return start(EngineKind.transformers, tiny_model, layout)
+
+
+@pytest.fixture(scope="session")
+def vllm_engine(tiny_model: Path, layout: AdapterLayout) -> Iterator[Engine]:
+    engine = start(EngineKind.vllm, tiny_model, layout)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=["transformers", "vllm"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Either engine: what a test asks of it is the protocol's promise."""
+    fixture = {"transformers": "oracle", "vllm": "vllm_engine"}[request.param]
+    return request.getfixturevalue(fixture)  # type: ignore[no-any-return]
