@@ -24,7 +24,8 @@ def show_progress(rows: Iterable[Row], num_shards: int, num_documents: int, cons
             note = f"{documents}/{num_documents} documents, {rate:.1f}/s"
             bar.update(task, completed=number, note=note)
             if row["error"] or not console.is_terminal:
-                console.print(describe_shard(row, f"shard {number}/{num_shards}") + f"; {note}", highlight=False)
+                line = f"{describe_shard(row, f'shard {number}/{num_shards}')}; {note}"
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
             yield row
 
 

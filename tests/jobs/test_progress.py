@@ -1,0 +1,30 @@
+"""Progress passes every shard on and says what became of it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from jobs.progress import describe_shard, show_progress
+
+
+def row(shard_id: str, **fields: Any) -> dict[str, Any]:
+    done = {"num_documents": 8, "num_failed": 0, "seconds": 1.5}
+    stages = {f"{stage}_{name}": value for stage in ("augmentations", "adapters") for name, value in done.items()}
+    return {"shard_id": shard_id, "num_documents": 8, "error": "", "error_stage": ""} | stages | fields
+
+
+def test_every_row_comes_through_with_a_line_each_in_a_log() -> None:
+    printed = io.StringIO()
+    rows = [row("aa"), row("bb", adapters_num_documents=6, augmentations_num_failed=2)]
+    assert list(show_progress(iter(rows), 2, 16, Console(file=printed))) == rows
+    first, second = printed.getvalue().splitlines()
+    assert first.startswith("shard 1/2 aa: 8 adapters (augment 1.5 s, train 1.5 s); 8/16 documents")
+    assert second.startswith("shard 2/2 bb: 6 adapters, 2 quarantined (")
+
+
+def test_a_failed_shard_is_named_with_its_stage_and_last_line() -> None:
+    failed = row("cc", error="Traceback …\nValueError: no", error_stage="adapters")
+    assert describe_shard(failed, "shard 1/1") == "shard 1/1 cc FAILED while making adapters: ValueError: no"
