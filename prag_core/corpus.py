@@ -63,7 +63,7 @@ def _read(config: CorpusConfig, counts: CorpusCounts) -> Iterator[Document]:
     wordings: dict[bytes, bytes] = {}
     for where, fields in _rows(config):
         document = to_document(fields, where)
-        key, wording = _digest(document.doc_id), _digest(document.title, document.text)
+        key, wording = _digest(document.doc_id), _digest(f"{document.title}\0{document.text}")
         known = wordings.setdefault(key, wording)
         if known is not wording:
             if known != wording:
@@ -168,12 +168,8 @@ def _conflict(config: CorpusConfig, doc_id: str, where: str) -> str:
     return f"{where}: document {doc_id!r} has {other}; give each its own id"
 
 
-def _digest(*parts: str) -> bytes:
-    state = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode()
-        state.update(len(data).to_bytes(8, "little") + data)
-    return state.digest()
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _kind(value: Any) -> str:

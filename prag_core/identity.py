@@ -18,11 +18,12 @@ from prag_core.records import Document
 
 MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "tokenizer*", "*.model", "chat_template*", "vocab*", "merges*")
 
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value in canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(CANONICAL.encode(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def content_hash(document: Document) -> str:

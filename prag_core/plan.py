@@ -161,7 +161,8 @@ class _Planner:
 
     def _shard_name(self, hashes: Sequence[str]) -> str:
         """A committed shard is never reopened: documents tried for the n-th time form a shard of another name."""
-        versions = [adapter_version(content, self.prepared.recipe.id) for content in hashes]
+        recipe_id = self.prepared.recipe.id
+        versions = [adapter_version(content, recipe_id) for content in hashes]
         name, attempt = shard_id(versions), 0
         while name in self.committed:
             attempt += 1
