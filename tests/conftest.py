@@ -47,6 +47,12 @@ def bank_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     yield from s3_place(request.getfixturevalue(request.param), monkeypatch)
 
 
+@pytest.fixture(params=["swift", "radosgw"])
+def s3_uri(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A place for a bank on each of the two servers."""
+    yield from s3_place(request.getfixturevalue(request.param), monkeypatch)
+
+
 @pytest.fixture
 def swift_uri(swift: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A place for a bank on Swift alone."""

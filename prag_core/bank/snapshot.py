@@ -77,7 +77,7 @@ class Snapshot:
     @property
     def counts(self) -> dict[str, int]:
         """Documents by status: adapter, failed, deleted."""
-        return dict(self.manifest["counts"])
+        return {status: self.manifest["counts"][status] for status in ("adapter", "failed", "deleted")}
 
     @property
     def deleted(self) -> dict[str, dict[str, Any]]:
