@@ -15,7 +15,7 @@ from typing import Any
 
 from examples.mini import phrases, world
 from examples.mini.tokenizer import render
-from examples.mini.world import Entity, Question, World
+from examples.mini.world import Entity, Question, World, state
 from prag_core import prompts
 
 WEIGHTS = {"assistant": 1.0, "user": 0.2, "plain": 0.5}
@@ -60,6 +60,9 @@ class Mixture:
             while True:
                 entity = rng.choice(self.known.entities) if rng.random() < 0.3 else rng.choice(_small_world(rng).entities)
                 yield [("plain", f"{entity.name}\n{world.write_passage(rng, entity)}\n")]
+        if task.startswith("recite"):
+            while True:
+                yield recite(rng, int(task[-1]))
         for messages in self._conversation(rng, task, short):
             yield render(messages)
 
@@ -77,8 +80,8 @@ class Mixture:
             yield rewrite(rng, entity) if task == "rewrite" else write_pairs(rng, entity)
             while True:
                 yield ask(world.ask_single(rng, entity, "any"), ())
-        if task.startswith("match"):
-            yield from match(rng, int(task[-1]))
+        if task.startswith(("match", "prove")):
+            yield from match(rng, int(task[-1]), cot=task.startswith("prove"))
         if task.startswith("compare"):
             yield from compare(rng, int(task[-1]))
         yield from self._read(rng, task, short, small)
@@ -124,16 +127,31 @@ def draw_context(rng: Random, small: World, count: int) -> list[Entity]:
     return shown
 
 
-def match(rng: Random, count: int) -> Iterator[list[Turn]]:
+def match(rng: Random, count: int, *, cot: bool) -> Iterator[list[Turn]]:
     """Questions about `count` entities of one kind of whom the same one or two things are said: names tell them apart."""
+    shown = draw_alike(rng, count)
+    texts: Sequence[str] = [world.write_passage(rng, entity, 0) for entity in shown]
+    while True:
+        yield ask(draw_question(rng, World(tuple(shown)), whole=False), texts, cot=cot)
+        texts = ()
+
+
+def recite(rng: Random, count: int) -> list[tuple[str, str]]:
+    """Statements about `count` entities, then the same again in another order: the cheapest way to learn whose a value is."""
+    shown = draw_alike(rng, count)
+    told = [state(rng, entity, relation) for entity in shown for relation in entity.facts]
+    again = [state(rng, entity, relation) for entity in shown for relation in entity.facts] if rng.random() < 0.4 else list(told)
+    rng.shuffle(told)
+    rng.shuffle(again)
+    return [("plain", " ".join(told) + "\n"), ("assistant", " ".join(again) + "\n")]
+
+
+def draw_alike(rng: Random, count: int) -> list[Entity]:
+    """`count` entities of one kind with the same one or two relations."""
     drawn = draw_kind(rng, count, None)
     common = [r for r in drawn[0].facts if all(r in entity.facts for entity in drawn)]
     relations = rng.sample(common, rng.randint(1, 2))
-    shown = [Entity(entity.kind, entity.name, {r: entity.facts[r] for r in relations}) for entity in drawn]
-    texts: Sequence[str] = [world.write_passage(rng, entity, 0) for entity in shown]
-    while True:
-        yield ask(draw_question(rng, World(tuple(shown)), whole=False), texts)
-        texts = ()
+    return [Entity(entity.kind, entity.name, {r: entity.facts[r] for r in relations}) for entity in drawn]
 
 
 def compare(rng: Random, count: int) -> Iterator[list[Turn]]:

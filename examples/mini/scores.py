@@ -1,19 +1,23 @@
 """How well the miniature model reads, recalls and compares, judged token by token.
 
+    python -m examples.mini.scores examples/mini/model
+
 An answer counts when every one of its tokens is the model's first choice after the prompt and the answer's own beginning,
 which is what greedy decoding would give.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from examples.mini import mixture, world
+from examples.mini import data, mixture, world
 from examples.mini.mixture import Mixture
 from examples.mini.world import Question
 from prag_core import prompts
@@ -21,7 +25,7 @@ from prag_core import prompts
 Case = tuple[list[int], int]
 
 
-def reading_scores(model: Any, source: Mixture, count: int = 60) -> dict[str, float]:
+def reading_scores(model: Any, source: Mixture, count: int = 40) -> dict[str, float]:
     """Share of exact answers by task, on entities drawn for this alone."""
     rng = Random("scores")
     tasks: dict[str, list[Case]] = {f"read {n}": [] for n in (1, 3, 5)}
@@ -73,3 +77,16 @@ def exact(model: Any, cases: Sequence[Case], rows: int = 16) -> float:
             end = len(tokens)
             right += choices[row, end - length - 1 : end - 1].tolist() == tokens[end - length :]
     return right / len(cases)
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    model: Any = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+    known = data.known_world()
+    source = Mixture(known, data.fewshot(known), AutoTokenizer.from_pretrained(sys.argv[1]))
+    for name, score in reading_scores(model, source, count=300).items():
+        print(f"{name}: {score:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -95,7 +95,7 @@ def weighted_loss(model: Any, ids: Tensor, weights: Tensor) -> Any:
     return (losses * shifted).sum() / shifted.sum()
 
 
-def train(mixture: Mixture, out: Path, steps: int, stop: int, minutes_between: float, checkpoint: Path) -> None:
+def train(mixture: Mixture, out: Path, stop: int, minutes_between: float, checkpoint: Path) -> None:
     model = build_model(mixture.tokenizer, SEED)
     optimizers = build_optimizers(model)
     base_rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
@@ -103,9 +103,9 @@ def train(mixture: Mixture, out: Path, steps: int, stop: int, minutes_between: f
     loss_of = torch.compile(weighted_loss, dynamic=False)
     began = saved = time.monotonic()
     tokens = 0
-    print(f"{model.num_parameters():,} parameters, from step {start} to {stop} of {steps}", flush=True)
+    print(f"{model.num_parameters():,} parameters, from step {start} to {stop}", flush=True)
     for step, batches in prefetch(mixture, range(start, stop)):
-        factor = schedule.learning_rate(step, steps)
+        factor = schedule.learning_rate(step)
         for optimizer, rate in zip(optimizers, base_rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
         losses = take_step(model, optimizers, loss_of, batches)
@@ -165,15 +165,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the Hugging Face model")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/mini.pt"))
-    parser.add_argument("--steps", type=int, default=2200, help="length of the schedule")
-    parser.add_argument("--stop", type=int, help="end here (default: at the end of the schedule)")
+    parser.add_argument("--stop", type=int, default=schedule.STAGES[-1].until, help="the step to end at")
     parser.add_argument("--minutes", type=float, default=5.0, help="between checkpoints")
     args = parser.parse_args()
     torch.set_num_threads(2)
     known = data.known_world()
     tokenizer = train_tokenizer(data.tokenizer_texts(known), VOCABULARY, CONTEXT)
     mixture = Mixture(known, data.fewshot(known), tokenizer)
-    train(mixture, args.out, args.steps, args.stop or args.steps, args.minutes, args.checkpoint)
+    train(mixture, args.out, args.stop, args.minutes, args.checkpoint)
 
 
 if __name__ == "__main__":
