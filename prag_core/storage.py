@@ -218,6 +218,8 @@ def storage_errors(doing: str, uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         advice = _advice(error, uri)
+        if isinstance(error, FileNotFoundError) and advice is None and doing.startswith(("writing", "creating")):
+            advice = "the folder or bucket does not exist; create it, or correct the URI"
         if advice is None:
             raise
         raise StorageError(f"{doing} {uri}: {advice}") from error
@@ -225,7 +227,7 @@ def storage_errors(doing: str, uri: str) -> Iterator[None]:
 
 def _advice(error: Exception, uri: str) -> str | None:
     """What a user can do about a storage error; None when it is not one."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error} {error.__cause__ or ''}"  # some servers give a code and no message
     remote = "://" in uri and not uri.startswith("file:")
     if "NoCredentials" in text or "PartialCredentials" in text:
         return "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

@@ -75,13 +75,13 @@ def s3_place(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def _server(script: str, root: Path, settings: dict[str, str]) -> Iterator[dict[str, str]]:
     environment = {**os.environ, **settings, "ROOT": str(root), "PORT": str(_free_ports(4))}
-    started = subprocess.run([SCRIPTS / script, "start"], env=environment, capture_output=True, text=True, timeout=120)
-    assert started.returncode == 0, f"{script} did not start:\n{started.stdout[-2000:]}\n{started.stderr[-2000:]}"
-    exports = started.stdout.strip().splitlines()[-1].removeprefix("export ")
     try:
+        started = subprocess.run([SCRIPTS / script, "start"], env=environment, capture_output=True, text=True, timeout=400)
+        assert started.returncode == 0, f"{script} did not start:\n{started.stdout[-2000:]}\n{started.stderr[-2000:]}"
+        exports = started.stdout.strip().splitlines()[-1].removeprefix("export ")
         yield dict(item.split("=", 1) for item in exports.split())
     finally:
-        subprocess.run([SCRIPTS / script, "stop"], env=environment, check=False, timeout=60)
+        subprocess.run([SCRIPTS / script, "stop"], env=environment, check=False, timeout=100)
 
 
 def _free_ports(count: int) -> int:
