@@ -90,8 +90,8 @@ def test_an_adapter_that_does_not_fit_is_refused_and_the_engine_lives(
     name = layout.modules[0].name
     a, b = good.factors[name]
     broken = {
-        "not finite": good.factors | {name: Factors(np.full_like(a, np.nan), b)},
-        "expected|rank": good.factors | {name: Factors(a[:, :-1], b)},
+        "not finite": dict(good.factors) | {name: Factors(np.full_like(a, np.nan), b)},
+        "expected|rank": dict(good.factors) | {name: Factors(a[:, :-1], b)},
         "modules": {key: value for key, value in good.factors.items() if key != name},
     }
     for i, (reason, factors) in enumerate(broken.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -28,7 +29,7 @@ def peft_merge(folder: Path, layout: AdapterLayout, draw: Draw, seeds: list[int]
         if f"doc-{seed}" not in model.peft_config:
             model.add_adapter(f"doc-{seed}", config)
         for name, factors in draw(seed).items():
-            layer = base.get_submodule(name)
+            layer: Any = base.get_submodule(name)
             layer.lora_A[f"doc-{seed}"].weight.data = torch.from_numpy(factors.a)
             layer.lora_B[f"doc-{seed}"].weight.data = torch.from_numpy(factors.b)
     model.add_weighted_adapter([f"doc-{s}" for s in seeds], [1.0] * len(seeds), "merged", combination_type="cat")

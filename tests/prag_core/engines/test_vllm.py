@@ -51,18 +51,19 @@ def test_a_file_that_vllm_refuses_fails_the_call_and_not_the_engine(
     request = Request(prompt(vllm_engine, "Hello"), merged(1))
     expected = vllm_engine.generate([request], Sampling(4))
 
+    whole = vllm.write_peft
+
+    def write_half(adapter: MergedAdapter, folder: Path) -> None:
+        whole(adapter, folder)
+        weights = folder / "adapter_model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:100])
+
     with monkeypatch.context() as patch:
-        whole = vllm.write_peft
-        patch.setattr(vllm, "write_peft", lambda adapter, folder: (whole(adapter, folder), truncate(folder)))
+        patch.setattr(vllm, "write_peft", write_half)
         with pytest.raises(EngineError, match="vLLM refuses it"):
             vllm_engine.generate([request], Sampling(4))
     assert vllm_engine.generate([request], Sampling(4)) == expected
     assert list(vllm_engine.folder.iterdir()) == []
-
-
-def truncate(folder: Path) -> None:
-    weights = folder / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100])
 
 
 def test_a_rank_beyond_vllms_slots_is_refused_before_loading(tiny_model: Path, layout: AdapterLayout) -> None:
