@@ -135,13 +135,13 @@ class TrainStage(ShardStage):
         augmentations = {a.key: a for a in self.bank.read_augmentations(augmented)}
         settings = TrainingSettings.from_config(self.config.training)
         failures: list[Failure] = []
-        with self.bank.begin(self.stage, shard_id) as writer:
+        with self.bank.begin(self.stage, shard_id, self.config.bank.tier) as writer:
             items = self._items(documents, augmentations, failures)
             for record in train_documents(self.base.model, self.bank.layout, self.initial, items, settings):
                 writer.add(record)
             for failure in failures:
                 writer.add(failure)
-            return writer.commit()
+            return writer.commit(augmented.objects)
 
     def _items(
         self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]

@@ -6,7 +6,6 @@ that PEFT's scaling is 1); its weights are overwritten by the merged factors of 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from prag_core.base_model import context_length, default_device, load_base_model
 from prag_core.config import EngineConfig, ModelConfig
+from prag_core.engines.grammar import json_grammar
 from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
 from prag_core.lora import AdapterLayout
 
@@ -122,16 +122,16 @@ class TransformersEngine:
         return processors
 
     def _grammar(self, schema: dict[str, Any]) -> Any:
-        """The schema, compiled for this vocabulary; without free white space, which weak models fill their budget with."""
+        """The schema's grammar, compiled for this vocabulary."""
         import xgrammar
 
-        key = json.dumps(schema, sort_keys=True)
+        key = json_grammar(schema)
         if key not in self._grammars:
             vocabulary = xgrammar.TokenizerInfo.from_huggingface(
                 self.tokenizer, vocab_size=self.model.config.vocab_size, stop_token_ids=self._eos
             )
             compiler = xgrammar.GrammarCompiler(vocabulary)
-            self._grammars[key] = compiler.compile_json_schema(key, any_whitespace=False, separators=(",", ":"))
+            self._grammars[key] = compiler.compile_grammar(key)
         return self._grammars[key]
 
     def _ensure_rank(self, name: str, rank: int) -> None:

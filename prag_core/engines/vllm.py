@@ -29,6 +29,7 @@ from safetensors.numpy import save_file
 
 from prag_core.base_model import context_length, load_tokenizer
 from prag_core.config import EngineConfig, ModelConfig
+from prag_core.engines.grammar import json_grammar
 from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
 from prag_core.errors import EngineError, ModelError
 from prag_core.lora import AdapterLayout
@@ -176,7 +177,7 @@ def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
             seed=seed if sampling.temperature > 0 else None,
             stop=list(sampling.stop) or None,
             detokenize=bool(sampling.stop),
-            structured_outputs=None if schema is None else StructuredOutputsParams(json=schema),
+            structured_outputs=None if schema is None else StructuredOutputsParams(grammar=json_grammar(schema)),
         )
     except ValueError as error:
         raise EngineError(f"vLLM refuses how to sample: {error}") from error
@@ -198,7 +199,7 @@ def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None
         "max_num_seqs": config.max_sequences if layout else max(config.max_sequences, PLAIN_SEQUENCES),
         "gpu_memory_utilization": config.gpu_memory_utilization,
         "enable_prefix_caching": True,
-        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        "structured_outputs_config": {"backend": "xgrammar"},
         "use_tqdm_on_load": False,
     }
     arguments |= _lora_arguments(config, layout, max_merged_rank)
