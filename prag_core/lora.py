@@ -76,7 +76,8 @@ def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) ->
 def check_factors(factors: AdapterFactors, layout: AdapterLayout) -> None:
     """Raise ModelError unless `factors` has exactly the layout's modules and shapes, all finite."""
     if list(factors) != [m.name for m in layout.modules]:
-        raise ModelError(f"adapter has {len(factors)} modules, the model's layout has {len(layout.modules)}, or they differ in name")
+        counts = f"{len(factors)} modules, the model's layout has {len(layout.modules)}"
+        raise ModelError(f"adapter has {counts}, or they differ in name")
     for name, shape_a, shape_b in layout.shapes():
         a, b = factors[name]
         if a.shape != shape_a or b.shape != shape_b:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -207,7 +209,9 @@ def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None
         arguments |= _cpu_arguments(config, max_length)
     set_num_threads = torch.set_num_threads
     try:
-        return LLM(**arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the CPU backend touches every name of every module
+            return LLM(**arguments)
     except (ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:500]
         raise ModelError(f"model.path={model.path}: vLLM cannot load it: {reason}") from error
@@ -271,6 +275,7 @@ def _prepare_environment(model: ModelConfig) -> None:
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
     if Path(model.path).is_dir():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

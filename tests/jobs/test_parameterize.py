@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,7 @@ from prag_core.bank.verify import verify
 ROOT = Path(__file__).resolve().parents[2]
 PRAG = [sys.executable, "-m", "jobs.cli"]
 FAST = ["augmentation.engine=transformers", "augmentation.num_qa_pairs=3", "training.epochs=1", "bank.shard_documents=6"]
-SHARDS, DOCUMENTS = 4, 24
+SHARDS, DOCUMENTS = 6, 36
 
 
 @pytest.fixture
@@ -40,6 +41,19 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return done
+
+
+@contextmanager
+def started(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A run in the background, ended with all it started when the block is left."""
+    driver = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        yield driver
+    finally:
+        if driver.poll() is None:
+            for process in [*psutil.Process(driver.pid).children(recursive=True), driver]:
+                process.kill()
+            driver.communicate()
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 300) -> None:
@@ -65,17 +79,17 @@ def committed(uri: str) -> dict[str, str]:
 
 
 def test_killed_workers_and_a_stopped_driver_lose_and_double_nothing(corpus: Path, bank_uri: str) -> None:
-    driver = subprocess.Popen(command(corpus, bank_uri), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(committed(bank_uri)) >= 1, driver)
-    workers = training_workers(driver)
-    assert workers, "no training actor to kill"
-    workers[0].kill()
-    wait_until(lambda: len(committed(bank_uri)) >= 2, driver)
-    children = psutil.Process(driver.pid).children(recursive=True)
-    driver.send_signal(signal.SIGTERM)
-    assert driver.wait(timeout=60) != 0
-    psutil.wait_procs(children, timeout=30)
-    assert not [process for process in children if process.is_running()], "the driver left processes behind"
+    with started(command(corpus, bank_uri)) as driver:
+        wait_until(lambda: len(committed(bank_uri)) >= 1, driver)
+        workers = training_workers(driver)
+        assert workers, "no training actor to kill"
+        workers[0].kill()
+        wait_until(lambda: len(committed(bank_uri)) >= 2, driver)
+        children = psutil.Process(driver.pid).children(recursive=True)
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(timeout=120) != 0
+        psutil.wait_procs(children, timeout=60)
+        assert not [process for process in children if process.is_running()], "the driver left processes behind"
     before = committed(bank_uri)
     assert 2 <= len(before) < SHARDS
 
@@ -109,11 +123,11 @@ def check_whole(uri: str, corpus: Path) -> None:
 def test_one_bad_shard_does_not_stop_the_others_and_the_report_says_how_to_go_on(corpus: Path, tmp_path: Path) -> None:
     """A shard whose documents were damaged on disk fails; the rest are committed; exit code 1 names shard and command."""
     uri = str(tmp_path / "bank")
-    driver = subprocess.Popen(command(corpus, uri), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: list(Path(uri).glob("runs/*/plan.json")), driver)
-    damaged = max(Path(uri).glob("documents/*.parquet"), key=os.path.getmtime)
-    damaged.write_bytes(damaged.read_bytes()[:-100])
-    _, printed = driver.communicate(timeout=600)
+    with started(command(corpus, uri)) as driver:
+        wait_until(lambda: list(Path(uri).glob("runs/*/plan.json")), driver)
+        damaged = max(Path(uri).glob("documents/*.parquet"), key=os.path.getmtime)
+        damaged.write_bytes(damaged.read_bytes()[:-100])
+        _, printed = driver.communicate(timeout=600)
     assert driver.returncode == 1
     assert len(committed(uri)) == SHARDS - 1
     shard = damaged.name.split("-")[0]
