@@ -50,7 +50,7 @@ STAGES = (
     Stage(2800, ((256, LAST), (512, LAST_LONG), (1024, MANY)), short=0.1),
 )
 # (step, factor on the learning rates), straight lines between: one cautious descent was taken back at step 1677.
-RATES = ((0, 0.02), (60, 1.0), (1435, 1.0), (1676, 0.61), (1677, 1.0), (2450, 1.0), (2800, 0.02))
+RATES = ((0, 1 / 60), (59, 1.0), (1435, 1.0), (1676, 0.61), (1677, 1.0), (2450, 1.0), (2800, 0.02))
 
 
 def stage_at(step: int) -> Stage:
