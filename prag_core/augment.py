@@ -108,12 +108,13 @@ def generator_identity(model_digest: str, settings: AugmentationConfig) -> str:
 
 
 def pairs_schema(count: int, bound: int | None) -> dict[str, Any]:
-    """JSON schema of `count` pairs; `bound`: characters of a question and a sentence at most, an answer half of it."""
-    limits = {} if bound is None else {"question": bound, "answer": bound // 2, "full_answer": bound}
-    properties = {
-        name: {"type": "string", "minLength": 1} | ({"maxLength": limits[name]} if limits else {})
-        for name in ("question", "answer", "full_answer")
-    }
+    """JSON schema of `count` pairs; `bound`: characters of a question and a sentence at most, an answer half of it.
+
+    An empty string is not forbidden here but dropped by `parse_pairs`: xgrammar takes no escapes (a quotation mark) in
+    strings of limited length.
+    """
+    limits = {"question": bound, "answer": bound and bound // 2, "full_answer": bound}
+    properties = {name: {"type": "string"} | ({"maxLength": limit} if limit else {}) for name, limit in limits.items()}
     pair = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     return {"type": "array", "items": pair, "minItems": count, "maxItems": count}
 
