@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -54,6 +55,7 @@ class VllmEngine:
         self._wave = CACHED_BATCHES * config.max_sequences
         self._ids = itertools.count(1)
         self.folder = Path(tempfile.mkdtemp(prefix="prag-adapters-", dir=_ram_folder()))
+        self._remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # without close(), too
         try:
             self._llm = _load(config, model, layout, max_merged_rank)
         except BaseException:
@@ -77,7 +79,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """Shut the engine down and remove its adapter files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_folder()
         if "_llm" in self.__dict__:
             self._llm.llm_engine.engine_core.shutdown()
             del self._llm

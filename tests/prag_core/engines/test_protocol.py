@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from prag_core.records import Factors
 
 Merged = Callable[..., MergedAdapter]
 
-NUMBERS = {"type": "array", "items": {"type": "string", "maxLength": 4}, "minItems": 2, "maxItems": 2}
+WORDS = {"type": "array", "items": {"enum": ["north", "north-west", "south"]}, "minItems": 3, "maxItems": 3}
 
 
 def ask(engine: Engine, text: str, **fields: Any) -> Request:
@@ -55,12 +54,11 @@ def test_top_k_of_one_is_greedy(engine: Engine) -> None:
 
 
 def test_a_schema_makes_json_without_free_white_space(engine: Engine) -> None:
-    sampling = Sampling(60, temperature=1.0, json_schema=NUMBERS)
+    sampling = Sampling(60, temperature=1.0, json_schema=WORDS)
     for generation in engine.generate([ask(engine, f"Prompt {i}", seed=i) for i in range(3)], sampling):
-        assert generation.finish == "stop"
-        values = json.loads(generation.text, strict=False)  # control characters may stand in strings
-        assert len(values) == 2 and all(isinstance(value, str) and len(value) <= 4 for value in values)
-        assert re.sub(r'"(\\.|[^"\\])*"', '""', generation.text, flags=re.DOTALL) == '["", ""]'
+        words = json.loads(generation.text)
+        assert generation.finish == "stop" and len(words) == 3 and set(words) <= {"north", "north-west", "south"}
+        assert generation.text == json.dumps(words)
 
 
 def test_text_ends_before_a_stop_string(engine: Engine) -> None:
