@@ -104,9 +104,10 @@ class TransformersEngine:
         end = next((at for at, token in enumerate(token_ids) if token in self._eos), None)
         return finish_generation(self.tokenizer, token_ids[:end], sampling.stop, ended=end is not None)
 
-    def _generation_config(self, max_new_tokens: int, sampling: Sampling) -> GenerationConfig:
+    def _generation_config(self, max_new_tokens: int, sampling: Sampling) -> Any:
         """Greedy; sampling happens in the last logits processor. Nothing but the end-of-sequence ids is the model's own."""
-        return GenerationConfig(
+        untyped: Any = GenerationConfig
+        return untyped(
             max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self._eos or None,
             pad_token_id=self._eos[0] if self._eos else 0, stop_strings=list(sampling.stop) or None,
         )  # fmt: skip
