@@ -113,6 +113,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     dtype: Dtype = Dtype.float32
     seed: int = 0
+    repeat_without_passage: bool = False  # ask the pairs that are asked over a passage once more without it
     replay_uri: str | None = None  # JSONL of {question, answer, passages}: samples about other subjects
     replay_samples: int = 0  # how many of them each document trains on beside its own
     cohort_documents: int | None = None  # documents trained at once; null: from free memory

@@ -27,7 +27,10 @@ from prag_core.samples import load_fewshot
 
 FORMAT = 1  # raised when the code makes another adapter of the same settings
 AUGMENTATION_FIELDS = ("num_rewrites", "num_qa_pairs", "max_new_tokens", "temperature", "top_k", "seed")
-TRAINING_FIELDS = ("objective", "epochs", "learning_rate", "beta1", "beta2", "eps", "weight_decay", "dtype", "seed")
+TRAINING_FIELDS = (
+    "objective", "epochs", "learning_rate", "beta1", "beta2", "eps", "weight_decay", "dtype", "seed",
+    "repeat_without_passage",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ then over each rewrite; for the remaining pairs, the question without any passag
 token (that is how the passage's own text is learned), and no end-of-sequence token is appended. Nothing is ever cut: a
 sample longer than the model's context is refused.
 
+`repeat_without_passage` (an extension, off in the reference recipe) asks the first half of the pairs once more without a
+passage, so that every fact that was asked is also asked of the parameters alone.
+
 Replay samples (an extension, off in the reference recipe) are questions about other subjects, which teach an adapter to
 speak only for its own. They are spread evenly among the document's own samples, so that neither comes last as a block.
 """
@@ -51,6 +54,7 @@ def build_samples(
     max_length: int,
     fewshot: Sequence[Example] = (),
     replay: Sequence[ReplaySample] = (),
+    repeat_without_passage: bool = False,
 ) -> list[Sample]:
     """One epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`.
 
@@ -72,21 +76,23 @@ def build_samples(
 
     own = [
         sample(question, answer, passages)
-        for question, answer, passages in _questions(document, augmentation, with_title=prompt.with_title, cot=prompt.cot)
+        for question, answer, passages in _questions(document, augmentation, prompt, repeat_without_passage)
     ]
     return interleave(own, [sample(r.question, r.answer, r.passages) for r in replay])
 
 
 def _questions(
-    document: Document, augmentation: Augmentation, *, with_title: bool, cot: bool
+    document: Document, augmentation: Augmentation, prompt: PromptConfig, repeat_without_passage: bool
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Question, answer and passages of each of the document's own samples, in the published order."""
-    texts = [show_passage(document.title, text, with_title=with_title) for text in (document.text, *augmentation.rewrites)]
+    texts = [show_passage(document.title, text, with_title=prompt.with_title) for text in (document.text, *augmentation.rewrites)]
     with_passage = (len(augmentation.qa_pairs) + 1) // 2
     for index, pair in enumerate(augmentation.qa_pairs):
-        contexts: list[tuple[str, ...]] = [(text,) for text in texts] if index < with_passage else [()]
+        contexts: list[tuple[str, ...]] = [(text,) for text in texts] if index < with_passage else []
+        if index >= with_passage or repeat_without_passage:
+            contexts.append(())
         for passages in contexts:
-            yield pair.question, pair.full_answer if cot else pair.answer, passages
+            yield pair.question, pair.full_answer if prompt.cot else pair.answer, passages
 
 
 def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:

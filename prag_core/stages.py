@@ -161,4 +161,7 @@ class TrainStage(ShardStage):
         replay = choose_replay(self.replay_pool, training.replay_samples, training.seed, content) if self.replay_pool else []
         limit = context_length(self.base.model, self.config.model.max_length)
         tokenizer, prompt = self.base.tokenizer, self.config.prompt
-        return build_samples(document, augmentation, tokenizer, prompt, max_length=limit, fewshot=self.fewshot, replay=replay)
+        return build_samples(
+            document, augmentation, tokenizer, prompt, max_length=limit, fewshot=self.fewshot, replay=replay,
+            repeat_without_passage=training.repeat_without_passage,
+        )  # fmt: skip
