@@ -22,7 +22,7 @@ Draw = Callable[[int], AdapterFactors]
 
 def peft_merge(folder: Path, layout: AdapterLayout, draw: Draw, seeds: list[int]) -> torch.nn.Module:
     """The model with the documents' adapters loaded one by one and merged by PEFT itself."""
-    config = LoraConfig(r=layout.rank, lora_alpha=layout.alpha, target_modules=[m.name for m in layout.modules])
+    config = LoraConfig(r=layout.rank, lora_alpha=int(layout.alpha), target_modules=[m.name for m in layout.modules])
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     model = get_peft_model(base, config, adapter_name=f"doc-{seeds[0]}")
     for seed in seeds:
