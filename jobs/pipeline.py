@@ -17,7 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from prag_core.config import Config, RayConfig
 from prag_core.errors import EngineDeadError, PragError
-from prag_core.plan import Shard
+from prag_core.plan_file import Shard
 from prag_core.stages import AugmentStage, ShardStage, TrainStage
 
 Row = dict[str, Any]
@@ -85,7 +85,7 @@ def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iter
 
 def stages_fit_together(settings: RayConfig) -> bool:
     """Whether the cluster holds the first actor of both stages at once; else they run one after the other."""
-    have = ray.cluster_resources()
+    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus = settings.augment_cpus + settings.train_cpus
     gpus = settings.augment_gpus + settings.train_gpus
     return have.get("CPU", 0) >= cpus and have.get("GPU", 0) >= gpus
@@ -94,7 +94,7 @@ def stages_fit_together(settings: RayConfig) -> bool:
 def _map(shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config], settings: RayConfig) -> Dataset:
     augment = actor is AugmentActor
     return shards.map(
-        actor,
+        actor,  # type: ignore[arg-type]
         fn_constructor_args=arguments,
         compute=ActorPoolStrategy(min_size=1, max_size=settings.augment_actors if augment else settings.train_actors),
         num_cpus=settings.augment_cpus if augment else settings.train_cpus,

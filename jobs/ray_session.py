@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -17,7 +18,7 @@ from prag_core.errors import StorageError
 def ray_session(settings: RayConfig) -> Iterator[None]:
     """Ray at `ray.address`, at $RAY_ADDRESS (as under `ray job submit`), or else started here and stopped at the end."""
     address = settings.address or os.environ.get("RAY_ADDRESS")
-    starting = {} if address else {"include_dashboard": False}
+    starting: dict[str, Any] = {} if address else {"include_dashboard": False}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a killed worker is restarted; that is no news to a terminal
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **starting)

@@ -62,7 +62,7 @@ class OpenBank:
         """Usable adapters as (version, factors), and for the other keys the reason why not."""
         entries = self.snapshot.lookup(keys)
         reasons = {key: "not in the bank" for key in keys if key not in entries}
-        reasons |= {key: entry.reason for key, entry in entries.items() if entry.status != "adapter"}
+        reasons |= {key: str(entry.reason) for key, entry in entries.items() if entry.status != "adapter"}
         usable = [key for key in keys if key not in reasons]
         factors, corrupt = self._read(usable)
         versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}
@@ -74,7 +74,8 @@ class OpenBank:
         try:
             return reader.fetch(keys), {}
         except CorruptBankError:
-            factors, corrupt = {}, {}
+            factors: dict[Key, AdapterFactors] = {}
+            corrupt: dict[Key, str] = {}
             for key in keys:
                 try:
                     factors |= reader.fetch([key])

@@ -91,7 +91,8 @@ class AugmentStage(ShardStage):
             if unknown:
                 settings, prompt = self.config.augmentation, self.config.prompt
                 written = augment_documents(unknown, self.engine, settings, prompt, self.generator)
-                for record in (*written.augmentations, *written.failures):
+                records: list[Augmentation | Failure] = [*written.augmentations, *written.failures]
+                for record in records:
                     writer.add(record)
             return writer.commit()
 

@@ -54,8 +54,11 @@ class Tools:
 class Method(Protocol):
     """Answers questions in order. `name` is what users call it; `uses_adapters` says whether it needs a bank's."""
 
-    name: str
-    uses_adapters: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def uses_adapters(self) -> bool: ...
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]: ...
 
