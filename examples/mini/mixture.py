@@ -8,7 +8,7 @@ forces the model to read; only those of the `known` world come back, and only ab
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -74,9 +74,10 @@ class Mixture:
             while True:
                 yield compare_years(rng)
         small = _small_world(rng)
-        if task in WRITERS:
+        if task in ("rewrite", "pairs"):
             entity = rng.choice(small.entities if rng.random() < 0.9 else self.known.entities)
-            yield WRITERS[task](rng, entity)
+            small = World((entity,))
+            yield rewrite(rng, entity) if task == "rewrite" else write_pairs(rng, entity)
             while True:
                 yield ask(world.ask_single(rng, entity, "any"), ())
         if task.startswith(("match", "prove")):
@@ -231,32 +232,6 @@ def rewrite(rng: Random, entity: Entity) -> list[Turn]:
 def write_pairs(rng: Random, entity: Entity, count: int = 3) -> list[Turn]:
     """Question-answer pairs about different facts, as `json.dumps` prints them."""
     user = prompts.qa_messages(world.write_passage(rng, entity), count)[0]["content"]
-    relations = rng.sample(list(entity.facts), count)
-    return [("user", user), ("assistant", print_pairs(world.ask_single(rng, entity, "augmentation", r) for r in relations))]
-
-
-def rewrite_in_order(rng: Random, entity: Entity) -> list[Turn]:
-    """The same facts said again one after the other, and nothing else."""
-    order = rng.sample(list(entity.facts), len(entity.facts))
-    user = prompts.rewrite_messages(world.write_passage(rng, entity, order=order))[0]["content"]
-    return [("user", user), ("assistant", world.write_passage(rng, entity, 0, order))]
-
-
-def write_pairs_in_order(rng: Random, entity: Entity, count: int = 3) -> list[Turn]:
-    """Question-answer pairs about different facts, in the passage's order."""
-    order = rng.sample(list(entity.facts), len(entity.facts))
-    user = prompts.qa_messages(world.write_passage(rng, entity, order=order), count)[0]["content"]
-    asked = sorted(rng.sample(range(len(order)), count))
-    return [("user", user), ("assistant", print_pairs(world.ask_single(rng, entity, "augmentation", order[i]) for i in asked))]
-
-
-def print_pairs(questions: Iterable[Question]) -> str:
-    return json.dumps([{"question": q.text, "answer": q.answer, "full_answer": q.chain} for q in questions])
-
-
-WRITERS: dict[str, Callable[[Random, Entity], list[Turn]]] = {
-    "rewrite": rewrite,
-    "pairs": write_pairs,
-    "rewrite in order": rewrite_in_order,
-    "pairs in order": write_pairs_in_order,
-}
+    questions = [world.ask_single(rng, entity, "augmentation", r) for r in rng.sample(list(entity.facts), count)]
+    pairs = [{"question": q.text, "answer": q.answer, "full_answer": q.chain} for q in questions]
+    return [("user", user), ("assistant", json.dumps(pairs))]

@@ -150,9 +150,9 @@ def some_facts(rng: Random, entity: Entity, count: int) -> Entity:
     return Entity(entity.kind, entity.name, {r: entity.facts[r] for r in rng.sample(list(entity.facts), count)})
 
 
-def write_passage(rng: Random, entity: Entity, min_words: int = MIN_WORDS, order: Sequence[str] | None = None) -> str:
-    """The facts in random order (or in `order`), filled up to `min_words` with sentences that say nothing."""
-    relations = order or rng.sample(list(entity.facts), len(entity.facts))
+def write_passage(rng: Random, entity: Entity, min_words: int = MIN_WORDS) -> str:
+    """The facts in random order, filled up to `min_words` with sentences that say nothing."""
+    relations = rng.sample(list(entity.facts), len(entity.facts))
     sentences = [state(rng, entity, r, _subject(rng, entity, i)) for i, r in enumerate(relations)]
     fillers = list(phrases.FILLERS[entity.kind])
     rng.shuffle(fillers)
