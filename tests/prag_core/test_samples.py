@@ -81,6 +81,13 @@ def test_order_for_every_count_of_pairs_and_rewrites(
     assert decoded(tiny_tokenizer, build(tiny_tokenizer, num_pairs, num_rewrites)) == expected
 
 
+def test_repeating_without_passage_asks_every_pair_of_the_parameters_alone_right_after_its_passages(tiny_tokenizer: Any) -> None:
+    original, rewrite = f"Passage 1: {TEXT}\n", f"Passage 1: {REWRITES[0]}\n"
+    shown = [(original, 0), (rewrite, 0), ("", 0), (original, 1), (rewrite, 1), ("", 1), ("", 2)]
+    expected = [written_out(passages, f"Question {pair}?", f"answer {pair}.") for passages, pair in shown]
+    assert decoded(tiny_tokenizer, build(tiny_tokenizer, repeat_without_passage=True)) == expected
+
+
 def test_the_loss_is_on_every_token_and_nothing_follows_the_answer(tiny_tokenizer: Any) -> None:
     for sample in build(tiny_tokenizer):
         assert sample.labels == sample.token_ids
