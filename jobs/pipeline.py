@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -93,6 +94,7 @@ def stages_fit_together(settings: RayConfig) -> bool:
 
 def _map(shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config], settings: RayConfig) -> Dataset:
     augment = actor is AugmentActor
+    warnings.filterwarnings("ignore", message="`ray_remote_args_fn` is deprecated")  # the named arguments lack retries so far
     return shards.map(
         actor,  # type: ignore[arg-type]
         fn_constructor_args=arguments,
