@@ -1,0 +1,105 @@
+"""The whole line in one process, without Ray: corpus → augmentations → adapters → bank → index → answers → report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from prag_core.bank import Bank, Stage
+from prag_core.config import Config, load_config
+from prag_core.corpus import read_corpus
+from prag_core.errors import BankError
+from prag_core.evaluate.output import write_report
+from prag_core.evaluate.run import evaluate
+from prag_core.plan import make_plan
+from prag_core.recipe import prepare_recipe
+from prag_core.retrieve import build_index
+from prag_core.stages import AugmentStage, TrainStage
+
+MINI = Path(__file__).resolve().parents[1] / "examples/mini"
+METHODS = ["closed_book", "rag", "prag", "combine", "prag_irrelevant", "prag_gold"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Eight held-out documents of one kind and the single-hop dev questions about them, in a bank with its index."""
+    folder = tmp_path_factory.mktemp("line")
+    lines = (MINI / "corpus.jsonl").read_text().splitlines()
+    documents = [line for line in lines if json.loads(line)["metadata"]["split"] == "dev"][:8]
+    ids = {json.loads(line)["doc_id"] for line in documents}
+    questions = [
+        line
+        for line in (MINI / "questions.dev.jsonl").read_text().splitlines()
+        if json.loads(line)["type"] == "single" and set(json.loads(line)["gold_doc_ids"]) <= ids
+    ]
+    (folder / "corpus.jsonl").write_text("\n".join(documents) + "\n")
+    (folder / "questions.jsonl").write_text("\n".join(questions) + "\n")
+    settings = [
+        f"corpus.uri={folder}/corpus.jsonl", f"bank.uri={folder}/bank", "bank.tier=bf16", "augmentation.engine=transformers",
+        "engine.kind=transformers", "engine.dtype=float32", f"evaluate.questions={folder}/questions.jsonl",
+        f"evaluate.methods=[{','.join(METHODS)}]", f"evaluate.out={folder}/out", "evaluate.num_resamples=200",
+    ]  # fmt: skip
+    made = load_config(settings)
+    prepared = prepare_recipe(made)
+    bank = Bank.create(made.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    plan = make_plan(made, bank, read_corpus(made.corpus), prepared, write=True)
+    for stage in (AugmentStage(bank.uri, made), TrainStage(bank.uri, made)):
+        for shard in plan.shards:
+            assert not stage.run(shard.shard_id, shard.documents_object).reused
+            assert stage.run(shard.shard_id, shard.documents_object).reused
+    build_index(bank, bank.write_snapshot(plan.wanted()), made.retrieval)
+    return made
+
+
+def test_every_document_has_an_adapter_in_the_tier_asked_for(config: Config) -> None:
+    snapshot = Bank.open(config.bank.uri).latest_snapshot()
+    assert snapshot is not None and snapshot.counts == {"adapter": 8, "failed": 0, "deleted": 0}
+    assert set(snapshot.index["tier"].to_pylist()) == {"bf16"}
+    assert len(Bank.open(config.bank.uri).committed_shards(Stage.adapters)) == 1
+
+
+def test_evaluation_writes_a_report_in_which_reading_beats_guessing(config: Config) -> None:
+    report = evaluate(config)
+    write_report(report, config.evaluate.out)
+    written = json.loads((Path(config.evaluate.out) / "report.json").read_text())
+    assert set(written["methods"]) == set(METHODS)
+    f1 = {name: result["f1"] for name, result in written["methods"].items()}
+    assert f1["rag"] >= 0.6 and f1["rag"] >= f1["closed_book"] + 0.4
+    answers = {(p.method, p.question.question_id): p.answer for p in report.predictions}
+    for (method, _), answer in answers.items():
+        assert bool(answer.adapters) == (method not in ("closed_book", "rag"))
+        assert not answer.degraded
+
+
+def test_a_corrupt_adapter_degrades_its_document_to_text_and_the_answer_says_so(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = Bank.open(config.bank.uri)
+    snapshot = bank.latest_snapshot()
+    assert snapshot is not None
+    (question, *_) = (json.loads(line) for line in Path(config.evaluate.questions).read_text().splitlines())
+    key = (question["gold_doc_ids"][0], 0)
+    entry = snapshot.lookup([key])[key]
+    path = Path(config.bank.uri) / str(entry.adapter_object)
+    data = bytearray(path.read_bytes())
+    data[int(entry.start or 0)] ^= 1
+    path.write_bytes(data)
+    settings = [f"bank.uri={config.bank.uri}", "engine.kind=transformers", "engine.dtype=float32"]
+    assert cli.main(["ask", question["question"], "--json", *settings]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [list(key)] == [key for key, reason in answer["degraded"] if "damaged" in reason]
+    assert list(key) not in answer["adapters"]
+
+
+def test_a_bank_of_another_model_is_not_answered_from(config: Config, tmp_path: Path) -> None:
+    other = tmp_path / "model"
+    shutil.copytree(config.model.path, other)
+    fields = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(fields | {"rms_norm_eps": 1e-4}))
+    with pytest.raises(BankError, match="another model"):
+        evaluate(replace(config, model=replace(config.model, path=str(other))))
