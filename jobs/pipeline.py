@@ -6,7 +6,6 @@ object store. A shard that raises does not stop the others: its row carries the 
 
 from __future__ import annotations
 
-import os
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from prag_core.config import Config, RayConfig
-from prag_core.errors import EngineDeadError, PragError
+from prag_core.errors import PragError
 from prag_core.plan_file import Shard
 from prag_core.stages import AugmentStage, ShardStage, TrainStage
 
@@ -40,9 +39,6 @@ class StageActor:
         try:
             self.stage = self.stage or self.kind(*self.arguments)
             result = self.stage.run(row["shard_id"], row["documents_object"])
-        except EngineDeadError:
-            traceback.print_exc()
-            os._exit(1)  # an actor that dies is restarted and its shard redone; an exception would only fail the shard
         except Exception as error:
             return row | {"error": describe(error), "error_stage": name}
         return row | {f"{name}_{field}": value for field, value in asdict(result).items()}

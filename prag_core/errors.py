@@ -38,7 +38,3 @@ class StorageError(PragError, OSError):
 
 class EngineError(PragError, RuntimeError):
     """The generation engine failed or refused a request."""
-
-
-class EngineDeadError(EngineError):
-    """The engine cannot serve any further request; the process that holds it has to be started again."""

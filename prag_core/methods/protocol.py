@@ -52,13 +52,10 @@ class Tools:
 
 
 class Method(Protocol):
-    """Answers questions in order. `name` is what users call it; `uses_adapters` says whether it needs a bank's."""
+    """Answers questions in order. `name` is what users call it."""
 
     @property
     def name(self) -> str: ...
-
-    @property
-    def uses_adapters(self) -> bool: ...
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]: ...
 

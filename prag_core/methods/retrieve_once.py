@@ -22,10 +22,6 @@ class RetrieveOnce:
     adapters: bool
     gold: bool = False
 
-    @property
-    def uses_adapters(self) -> bool:
-        return self.adapters
-
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()
         with clock.stage("retrieve"):
@@ -46,7 +42,6 @@ class IrrelevantAdapters:
     """
 
     name: str = "prag_irrelevant"
-    uses_adapters: bool = True
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()
