@@ -38,3 +38,7 @@ class StorageError(PragError, OSError):
 
 class EngineError(PragError, RuntimeError):
     """The generation engine failed or refused a request."""
+
+
+class EngineDiedError(EngineError):
+    """The generation engine is gone; nothing will come from it any more."""

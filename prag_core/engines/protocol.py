@@ -53,6 +53,28 @@ class Generation:
     finish: Literal["stop", "length"]
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How one request is decoded; the names are the OpenAI protocol's. Temperature 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What came since the last piece. `num_tokens` counts from the start; the last piece says why it is the last."""
+
+    text: str
+    num_tokens: int
+    finish: Literal["stop", "length"] | None = None
+
+
 class Engine(Protocol):
     """A loaded model. `max_length` is its context: prompt and new tokens together."""
 
