@@ -10,9 +10,9 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
+from cluster.bounds import Bounds, max_merged_rank
 from cluster.generator import Generator
 from cluster.ingress import Ingress
-from cluster.limits import Limits, max_merged_rank
 from cluster.retriever import Retriever
 from prag_core.answering import DEFAULT_NEW_TOKENS, open_bank
 from prag_core.bank import Bank
@@ -37,7 +37,7 @@ def application(config: Config) -> Application:
     """Raises BankError where the bank cannot be served with this model, ConfigError for settings that contradict each other."""
     if config.engine.kind is not EngineKind.vllm:
         raise ConfigError(f"engine.kind={config.engine.kind.value}: only vllm serves")
-    limits = limits_of(config, open_bank(config.bank.uri, config.model))
+    bounds = bounds_of(config, open_bank(config.bank.uri, config.model))
     options = config.serve
     common = {
         "graceful_shutdown_timeout_s": options.drain_seconds,
@@ -58,23 +58,23 @@ def application(config: Config) -> Application:
     )
     ingress = deployment(serve.ingress()(Ingress)).options(
         num_replicas=options.ingresses,
-        max_ongoing_requests=2 * limits.max_in_flight,  # it turns away by itself what is beyond, with a reply in JSON
-        max_queued_requests=limits.max_in_flight,
+        max_ongoing_requests=2 * bounds.max_in_flight,  # it turns away by itself what is beyond, with a reply in JSON
+        max_queued_requests=bounds.max_in_flight,
         ray_actor_options={"num_cpus": 0},
         **common,
     )
-    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), limits)
+    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), bounds)
     return made
 
 
-def limits_of(config: Config, bank: Bank) -> Limits:
+def bounds_of(config: Config, bank: Bank) -> Bounds:
     """Raises ConfigError where settings contradict each other."""
     serve = config.serve
     allowed = serve.max_top_k or slot_rank(max_merged_rank(config, bank.layout)) // bank.layout.rank
     if config.retrieval.top_k > allowed:
         raise ConfigError(f"retrieval.top_k={config.retrieval.top_k} is above serve.max_top_k={allowed}; raise the latter")
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[recorded_prompt(bank.recipe, config.prompt).cot]
-    return Limits(
+    return Bounds(
         top_k=config.retrieval.top_k,
         max_top_k=allowed,
         new_tokens=new_tokens,

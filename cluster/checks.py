@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.limits import Limits
+from cluster.bounds import Bounds
 from cluster.protocol import ChatRequest, CompletionRequest
 from cluster.records import Filter, Inquiry, Refused
 from prag_core.engines.protocol import Decoding
@@ -41,10 +41,10 @@ class Order:
     trace: bool
 
 
-def check(request: Asked, caller: Caller, limits: Limits) -> Order | Refused:
+def check(request: Asked, caller: Caller, bounds: Bounds) -> Order | Refused:
     """The order that a request makes, or why it cannot be taken."""
     method = request.prag.method or request.model
-    refused = wrong_names(request) or unused_options(request, method) or beyond_limits(request, limits)
+    refused = wrong_names(request) or unused_options(request, method) or out_of_bounds(request, bounds)
     if refused:
         return refused
     conversation = conversation_of(request)
@@ -54,10 +54,10 @@ def check(request: Asked, caller: Caller, limits: Limits) -> Order | Refused:
     options, wanted = request.prag, SERVED[method]
     filters = (*caller.filters, *([options.filter] if options.filter else []))
     doc_ids = tuple(dict.fromkeys(options.doc_ids)) if options.doc_ids else None
-    inquiry = Inquiry(question, options.top_k or limits.top_k, doc_ids, filters)
+    inquiry = Inquiry(question, options.top_k or bounds.top_k, doc_ids, filters)
     return Order(
         request.model, method, question, earlier, inquiry if wanted.text or wanted.adapters else None,
-        decoding_of(request, limits), options.merge or "sum", caller.salt, options.trace,
+        decoding_of(request, bounds), options.merge or "sum", caller.salt, options.trace,
     )  # fmt: skip
 
 
@@ -87,24 +87,24 @@ def unused_options(request: Asked, method: str) -> Refused | None:
     return None
 
 
-def beyond_limits(request: Asked, limits: Limits) -> Refused | None:
+def out_of_bounds(request: Asked, bounds: Bounds) -> Refused | None:
     options = request.prag
-    if options.top_k is not None and options.top_k > limits.max_top_k:
-        return Refused(400, f"prag.top_k={options.top_k}: at most {limits.max_top_k} here", "prag.top_k", "too_many_documents")
-    if options.doc_ids is not None and len(options.doc_ids) > limits.max_top_k:
+    if options.top_k is not None and options.top_k > bounds.max_top_k:
+        return Refused(400, f"prag.top_k={options.top_k}: at most {bounds.max_top_k} here", "prag.top_k", "too_many_documents")
+    if options.doc_ids is not None and len(options.doc_ids) > bounds.max_top_k:
         count = len(options.doc_ids)
-        return Refused(400, too_many(count, limits.max_top_k), "prag.doc_ids", "too_many_documents")
-    if request.new_tokens is not None and request.new_tokens > limits.max_new_tokens:
+        return Refused(400, too_many(count, bounds.max_top_k), "prag.doc_ids", "too_many_documents")
+    if request.new_tokens is not None and request.new_tokens > bounds.max_new_tokens:
         name = "max_tokens" if request.max_tokens == request.new_tokens else "max_completion_tokens"
-        return Refused(400, f"{name}={request.new_tokens}: at most {limits.max_new_tokens} here", name, "too_many_tokens")
+        return Refused(400, f"{name}={request.new_tokens}: at most {bounds.max_new_tokens} here", name, "too_many_tokens")
     if request.stream_options is not None and not request.stream:
         return Refused(400, "stream_options without stream has no use", "stream_options", "unused_parameter")
     return None
 
 
-def decoding_of(request: Asked, limits: Limits) -> Decoding:
+def decoding_of(request: Asked, bounds: Bounds) -> Decoding:
     return Decoding(
-        max_new_tokens=request.new_tokens or limits.new_tokens,
+        max_new_tokens=request.new_tokens or bounds.new_tokens,
         temperature=request.temperature or 0.0,
         top_p=1.0 if request.top_p is None else request.top_p,
         seed=request.seed,

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.adapters import AdapterCache
+from cluster.bounds import max_merged_rank
 from cluster.installer import Installed, Installer, Made
-from cluster.limits import max_merged_rank
 from cluster.loopback import keep_to_loopback
 from cluster.metrics import GeneratorMetrics
 from cluster.records import Begun, Delta, Done, Event, Refused, Stale, Task, UsedAs, UsedDocument

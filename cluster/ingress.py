@@ -18,8 +18,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
+from cluster.bounds import Bounds
 from cluster.checks import ANYONE, Caller, check
-from cluster.limits import Limits
 from cluster.loopback import keep_to_loopback
 from cluster.metrics import IngressMetrics
 from cluster.protocol import ChatRequest, CompletionRequest, error_object, parse
@@ -36,10 +36,10 @@ KINDS: dict[Kind, type[ChatRequest] | type[CompletionRequest]] = {"chat": ChatRe
 class Ingress:
     """A deployment."""
 
-    def __init__(self, retriever: DeploymentHandle, generator: DeploymentHandle, limits: Limits) -> None:
+    def __init__(self, retriever: DeploymentHandle, generator: DeploymentHandle, bounds: Bounds) -> None:
         keep_to_loopback()
         self.metrics = IngressMetrics()
-        self.service = Service(retriever, generator, limits)
+        self.service = Service(retriever, generator, bounds)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return make_app(self.service, self.metrics)
@@ -73,10 +73,11 @@ def make_app(service: Service, metrics: IngressMetrics) -> FastAPI:
     @app.get("/ready")
     async def ready() -> Response:
         try:
-            return JSONResponse({"status": "ready", **await service.ready()})
+            await service.check_ready()
         except Exception as error:  # whatever it is, it is not ready
             logger.warning("not ready", extra={"reason": repr(error)})
             return refusal(Refused(503, "no engine answers yet", None, "not_ready", 2))
+        return JSONResponse({"status": "ready"})
 
     @app.exception_handler(HTTPException)
     async def no_such_thing(request: Request, error: HTTPException) -> Response:
@@ -95,11 +96,11 @@ def make_app(service: Service, metrics: IngressMetrics) -> FastAPI:
         kind: Kind, request: Request, request_id: str
     ) -> tuple[Answering, ChatRequest | CompletionRequest] | Refused:
         caller: Caller = ANYONE
-        body = await read_body(request, service.limits.max_body_bytes)
+        body = await read_body(request, service.bounds.max_body_bytes)
         parsed = body if isinstance(body, Refused) else parse(KINDS[kind], body)
         if isinstance(parsed, Refused):
             return parsed
-        order = check(parsed, caller, service.limits)
+        order = check(parsed, caller, service.bounds)
         return order if isinstance(order, Refused) else (Answering(request_id, order), parsed)
 
     async def respond(kind: Kind, answering: Answering, *, stream: bool, usage: bool) -> Response:

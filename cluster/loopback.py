@@ -14,7 +14,7 @@ import ray.util
 
 def keep_to_loopback() -> None:
     """Called as a replica is made, before Serve opens the port: on a loopback Ray the port is opened there."""
-    if not ray.util.get_node_ip_address().startswith("127."):
+    if not ray.util.get_node_ip_address().startswith("127."):  # type: ignore[no-untyped-call]
         return
     replica: Any = importlib.import_module("ray.serve._private.replica")
     bind = replica.add_port_to_grpc_server

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cluster.records import Refused, Scalar
 
+Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Stop = Annotated[str, Field(min_length=1, max_length=64)]
@@ -28,9 +29,9 @@ class PragOptions(Strict):
     """What is ours in a request."""
 
     method: str | None = None
-    top_k: int | None = Field(None, ge=1)
-    doc_ids: list[DocId] | None = Field(None, min_length=1)
-    filter: dict[str, Scalar | list[Scalar]] | None = Field(None, min_length=1)
+    top_k: Count | None = None
+    doc_ids: Annotated[list[DocId], Field(min_length=1)] | None = None
+    filter: Annotated[dict[str, Scalar | list[Scalar]], Field(min_length=1)] | None = None
     merge: str | None = None
     trace: bool = False
 
@@ -59,10 +60,10 @@ class DecodingRequest(Strict):
     model: str
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: Count | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Probability | None = None
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     stop: Stop | list[Stop] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
@@ -87,7 +88,7 @@ class DecodingRequest(Strict):
 
 class ChatRequest(DecodingRequest):
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: Count | None = None
 
     @property
     def new_tokens(self) -> int | None:

@@ -18,12 +18,13 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.bounds import Bounds
 from cluster.checks import Order, too_many
-from cluster.limits import Limits
 from cluster.records import Begun, Delta, Done, Event, Found, Refused, Stale, Task
 
 logger = logging.getLogger("ray.serve")
 ATTEMPTS = 3  # of a request whose documents are deleted under it
+READY_SECONDS = 5
 RETRY_AFTER = 1  # seconds, when all queues are full
 NEVER_MIND = Refused(503, "no engine can be reached now; try again", None, "engine_unavailable", 5)
 FULL = Refused(503, "too many requests are waiting; try again", None, "overloaded", RETRY_AFTER)
@@ -47,26 +48,26 @@ class Answering:
 
 
 class Service:
-    """The handles of the other deployments, the limits, and the requests in flight."""
+    """The handles of the other deployments, the bounds, and the requests in flight."""
 
-    def __init__(self, retriever: DeploymentHandle, generator: DeploymentHandle, limits: Limits) -> None:
+    def __init__(self, retriever: DeploymentHandle, generator: DeploymentHandle, bounds: Bounds) -> None:
         self._retriever = retriever
         self._generator = generator.options(stream=True)
         self._status = generator
-        self.limits, self._in_flight = limits, 0
+        self.bounds, self._in_flight = bounds, 0
 
     async def events(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done | Refused, None]:
         """Begun, Delta …, Done; a Refused ends them wherever it comes."""
-        if self._in_flight >= self.limits.max_in_flight:
+        if self._in_flight >= self.bounds.max_in_flight:
             yield FULL
             return
         self._in_flight += 1
         try:
-            async with asyncio.timeout(self.limits.timeout_seconds), aclosing(self._events(answering)) as events:
+            async with asyncio.timeout(self.bounds.timeout_seconds), aclosing(self._events(answering)) as events:
                 async for event in events:
                     yield event
         except TimeoutError:
-            yield Refused(503, f"no answer within {self.limits.timeout_seconds:g} s; try again", None, "timeout", RETRY_AFTER)
+            yield Refused(503, f"no answer within {self.bounds.timeout_seconds:g} s; try again", None, "timeout", RETRY_AFTER)
         except BackPressureError:
             yield FULL
         except (RayActorError, DeploymentUnavailableError, RayServeException):
@@ -78,11 +79,10 @@ class Service:
         finally:
             self._in_flight -= 1
 
-    async def ready(self) -> dict[str, Any]:
-        """What an engine and a retriever say of themselves. Raises when one of them does not."""
-        async with asyncio.timeout(5):
-            engine, corpus = await asyncio.gather(self._status.status.remote(), self._retriever.status.remote())
-        return {"engine": engine, "retriever": corpus}
+    async def check_ready(self) -> None:
+        """Raises, whatever, when an engine or the retriever does not answer."""
+        async with asyncio.timeout(READY_SECONDS):
+            await asyncio.gather(self._status.status.remote(), self._retriever.status.remote())
 
     async def _events(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done | Refused, None]:
         at_least = 0
@@ -111,8 +111,8 @@ class Service:
         started = time.perf_counter()
         found: Found | Refused = await self._retriever.find.remote(replace(inquiry, at_least=at_least))
         answering.timings_ms["retrieve"] = (time.perf_counter() - started) * 1000
-        if isinstance(found, Found) and len(found.passages) > self.limits.max_top_k:
-            return Refused(400, too_many(len(found.passages), self.limits.max_top_k), "prag.doc_ids", "too_many_documents")
+        if isinstance(found, Found) and len(found.passages) > self.bounds.max_top_k:
+            return Refused(400, too_many(len(found.passages), self.bounds.max_top_k), "prag.doc_ids", "too_many_documents")
         return found
 
     async def _generate(self, answering: Answering, found: Found) -> AsyncGenerator[Event, None]:

@@ -9,7 +9,7 @@ from prag_core.lora import AdapterLayout
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Bounds:
     top_k: int  # where a request does not say
     max_top_k: int
     new_tokens: int  # where a request does not say
