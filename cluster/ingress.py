@@ -6,6 +6,7 @@ is an `error` event in place of the rest, and no `[DONE]` follows it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import uuid
@@ -30,6 +31,7 @@ from prag_core.methods import SERVED
 
 logger = logging.getLogger("ray.serve")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CLIENT_LEFT = 499  # in logs and metrics; nobody is there to read it
 KINDS: dict[Kind, type[ChatRequest] | type[CompletionRequest]] = {"chat": ChatRequest, "text": CompletionRequest}
 
 
@@ -86,11 +88,18 @@ def make_app(service: Service, metrics: IngressMetrics) -> FastAPI:
     async def complete(kind: Kind, request: Request) -> Response:
         request_id = id_of(request)
         metrics.began()
-        answering = await prepare(kind, request, request_id)
-        if isinstance(answering, Refused):
-            return turned_away(answering, request_id)
-        wants = answering[1]
-        return await respond(kind, answering[0], stream=wants.stream, usage=with_usage(wants))
+        try:
+            prepared = await prepare(kind, request, request_id)
+            if isinstance(prepared, Refused):
+                return turned_away(prepared, request_id)
+            answering, wants = prepared
+            return await respond(kind, answering, stream=wants.stream, usage=with_usage(wants))
+        except asyncio.CancelledError:
+            report(request_id, CLIENT_LEFT, "client_left")
+            raise
+        except Exception:
+            logger.exception("a defect of ours", extra={"prag_request": request_id})
+            return turned_away(Refused(500, "this request failed on our side", None, "internal_error"), request_id)
 
     async def prepare(
         kind: Kind, request: Request, request_id: str
@@ -147,7 +156,7 @@ def make_app(service: Service, metrics: IngressMetrics) -> FastAPI:
             if ended:
                 finished(answering)
             else:
-                report(answering.request_id, answering.refused.status if answering.refused else 499, "stream broken off")
+                report(answering.request_id, answering.refused.status if answering.refused else CLIENT_LEFT, "broken_off")
 
     def turned_away(refused: Refused, request_id: str) -> Response:
         report(request_id, refused.status, refused.code or "invalid", why=refused.message)

@@ -61,6 +61,9 @@ def shut_down() -> None:
     import ray
     from ray import serve
 
+    from cluster.app import NAME
+
+    serve.delete(NAME)
     serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
 
