@@ -17,6 +17,7 @@ from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, ConfigError, CorruptBankError
 from prag_core.evaluate.controls import Kinds, choose_irrelevant, group_by_kind
 from prag_core.identity import adapter_version, model_digest
+from prag_core.merge import find_rule, merged_rank
 from prag_core.methods.protocol import Tools
 from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Document, Key, Passage, Question
@@ -109,10 +110,12 @@ def open_tools(config: Config, banks: Mapping[str, str]) -> Iterator[dict[str, T
     """
     if config.retrieval.top_k < 1:
         raise ConfigError(f"retrieval.top_k={config.retrieval.top_k}: at least one passage must be asked for")
+    find_rule(config.merge.rule)
     opened = {name: OpenBank.open(uri, config) for name, uri in banks.items()}
     layouts = {name: bank.bank.layout for name, bank in opened.items()}
     widest = max(layouts.values(), key=lambda layout: layout.rank)
-    engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=widest.rank * config.retrieval.top_k)
+    max_rank = merged_rank(widest.rank, config.retrieval.top_k, config.merge)
+    engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=max_rank)
     try:
         yield {name: _tools(config, bank, engine) for name, bank in opened.items()}
     finally:
@@ -123,4 +126,4 @@ def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
     prompt = recorded_prompt(opened.bank.recipe, config.prompt)
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)
-    return Tools(engine, opened, opened.bank.layout, prompt, config.retrieval.top_k, new_tokens, fewshot)
+    return Tools(engine, opened, opened.bank.layout, prompt, config.retrieval.top_k, new_tokens, fewshot, config.merge)

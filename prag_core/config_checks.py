@@ -14,23 +14,28 @@ MINIMUM = {
         "augmentation.max_new_tokens", "augmentation.max_attempts", "training.rank", "training.epochs",
         "training.cohort_documents", "training.threads", "retrieval.top_k", "engine.max_sequences",
         "engine.kv_cache_gigabytes", "engine.max_new_tokens", "evaluate.limit", "evaluate.num_resamples",
-        "ray.augment_actors", "ray.train_actors", "ray.max_attempts",
+        "merge.rank", "ray.augment_actors", "ray.train_actors", "ray.max_attempts",
     ),
     0: (
         "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.temperature", "training.learning_rate",
         "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b", "ray.augment_cpus",
-        "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus",
+        "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "merge.sharpness",
     ),
 }  # fmt: skip
+SHARES = ("merge.density",)  # above 0, at most 1
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
-    """Raise ConfigError for the first setting below its minimum. `config` is nested plain values; null passes."""
+    """Raise ConfigError for the first setting out of its range. `config` is nested plain values; null passes."""
     for key, minimum in ((key, minimum) for minimum, keys in MINIMUM.items() for key in keys):
         section, name = key.split(".")
         value = config[section][name]
         if value is not None and not value >= minimum:
             raise ConfigError(f"{key}={value}: expected at least {minimum}")
+    for key in SHARES:
+        section, name = key.split(".")
+        if not 0 < config[section][name] <= 1:
+            raise ConfigError(f"{key}={config[section][name]}: expected a share above 0 and at most 1")
 
 
 def suggest(key: str, known: Sequence[str]) -> str:
