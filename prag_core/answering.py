@@ -21,7 +21,7 @@ from prag_core.merge import find_rule, merged_rank
 from prag_core.methods.protocol import Tools
 from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Document, Key, Passage, Question
-from prag_core.retrieve import LexicalIndex, open_index
+from prag_core.retrieve import Filter, LexicalIndex, open_index
 from prag_core.samples import load_fewshot
 
 DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
@@ -29,15 +29,17 @@ DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answ
 
 @dataclass(frozen=True)
 class OpenBank:
-    """A bank at one snapshot, with its retrieval index: everything about documents that answering needs."""
+    """A bank at one snapshot, with its retrieval index: everything about documents that answering needs. With `where`, only
+    the documents that it lets through are there, whatever they are asked for as."""
 
     bank: Bank
     snapshot: Snapshot
     index: LexicalIndex
     seed: int
+    where: Filter | None = None
 
     @classmethod
-    def open(cls, uri: str, config: Config) -> OpenBank:
+    def open(cls, uri: str, config: Config, where: Filter | None = None) -> OpenBank:
         """Raises BankError when the bank has no snapshot or index yet, or was made from another model."""
         bank = Bank.open(uri)
         snapshot = bank.latest_snapshot()
@@ -49,11 +51,12 @@ class OpenBank:
                 f"{uri}: the bank's adapters were trained from another model than model.path={config.model.path} "
                 f"(identity {made_from[:12]}, not {ours[:12]}); give the model it was made with"
             )
-        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed)
+        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed, where)
 
     @cached_property
     def documents(self) -> dict[Key, Document]:
-        return {document.key: document for document in self.snapshot.documents()}
+        allowed = self.where.allows if self.where else lambda _: True
+        return {document.key: document for document in self.snapshot.documents() if allowed(document.metadata)}
 
     @cached_property
     def kinds(self) -> Kinds:
@@ -85,7 +88,7 @@ class OpenBank:
             return factors, corrupt
 
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
-        return self.index.search(questions, k)
+        return self.index.search(questions, k, self.where)
 
     def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
         """Documents of the retrieved ones' kind that do not answer: the choice is fixed by the question's id and the seed."""
@@ -103,15 +106,15 @@ def as_passage(document: Document, score: float = 0.0) -> Passage:
 
 
 @contextmanager
-def open_tools(config: Config, banks: Mapping[str, str]) -> Iterator[dict[str, Tools]]:
-    """Tools for each named bank URI, over one engine that is closed at the end.
+def open_tools(config: Config, banks: Mapping[str, str], where: Filter | None = None) -> Iterator[dict[str, Tools]]:
+    """Tools for each named bank URI, over one engine that is closed at the end; with `where`, over what it lets through.
 
     Raises BankError where a bank is missing, unfinished or of another model, and ConfigError for unusable settings.
     """
     if config.retrieval.top_k < 1:
         raise ConfigError(f"retrieval.top_k={config.retrieval.top_k}: at least one passage must be asked for")
     find_rule(config.merge.rule)
-    opened = {name: OpenBank.open(uri, config) for name, uri in banks.items()}
+    opened = {name: OpenBank.open(uri, config, where) for name, uri in banks.items()}
     layouts = {name: bank.bank.layout for name, bank in opened.items()}
     widest = max(layouts.values(), key=lambda layout: layout.rank)
     max_rank = merged_rank(widest.rank, config.retrieval.top_k, config.merge)

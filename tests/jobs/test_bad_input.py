@@ -159,6 +159,11 @@ def test_a_merge_rule_that_is_not_there(capsys: pytest.CaptureFixture[str], made
     assert "no merge rule 'tie'; did you mean ties?" in capsys.readouterr().err
 
 
+def test_a_filter_that_is_none(capsys: pytest.CaptureFixture[str], made_bank: Path) -> None:
+    assert cli.main(["ask", "Where?", f"bank.uri={made_bank}", "--filter", "kind"]) == 2
+    assert "filter 'kind': expected field=value" in capsys.readouterr().err
+
+
 def test_s3_with_wrong_credentials(
     swift_uri: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
