@@ -130,6 +130,15 @@ class RetrievalConfig:
 
 
 @dataclass
+class MergeConfig:
+    rule: str = "sum"  # how the documents' adapters become one: a name in prag_core/merge
+    density: float = 0.9  # ties, dare: share of a factor's entries that is kept; low ranks have few to spare
+    sharpness: float = 1.0  # score_weighted: a document weighs (its score / the best) to this power
+    rank: int | None = None  # svd: of what is left; null: one document's
+    seed: int = 0  # dare: which entries are dropped
+
+
+@dataclass
 class EngineConfig:
     kind: EngineKind = EngineKind.vllm
     dtype: Dtype = Dtype.bfloat16
@@ -197,6 +206,7 @@ class Config:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    merge: MergeConfig = field(default_factory=MergeConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
