@@ -63,7 +63,7 @@ def application(config: Config) -> Application:
         ray_actor_options={"num_cpus": 0},
         **common,
     )
-    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), bounds)
+    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), bounds, options.keys)
     return made
 
 

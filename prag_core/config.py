@@ -164,6 +164,7 @@ class EvaluateConfig:
 class ServeConfig:
     host: str = "127.0.0.1"  # the one port that listens beyond loopback, if this says so
     port: int = 8000
+    keys: str | None = None  # a file of API keys (prag keys); null: everybody may ask everything
     generators: int = 1  # engines at least
     max_generators: int = 1  # engines at most; more than `generators`: as many as the load asks for
     generator_cpus: float = 1
@@ -250,6 +251,7 @@ def absolute_paths(config: Config) -> Config:
         prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
         augmentation=replace(writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)),
         training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
+        serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
     )
 

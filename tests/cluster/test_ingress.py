@@ -85,7 +85,7 @@ def oracle_answers(endpoint: Endpoint, wanted: list[tuple[str, list[str]]]) -> t
 
 
 async def all_at_once(endpoint: Endpoint, wanted: list[tuple[str, list[str]]]) -> list[str]:
-    async with AsyncOpenAI(base_url=endpoint.url, api_key="none", max_retries=0, timeout=120) as client:
+    async with AsyncOpenAI(base_url=endpoint.url, api_key=endpoint.keys["all"], max_retries=0, timeout=120) as client:
 
         async def one(question: str, documents: list[str]) -> str:
             messages: Any = [{"role": "user", "content": question}]
