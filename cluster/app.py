@@ -17,7 +17,7 @@ from cluster.retriever import Retriever
 from prag_core.answering import DEFAULT_NEW_TOKENS, open_bank
 from prag_core.bank import Bank
 from prag_core.config import Config, EngineKind, absolute_paths, load_config
-from prag_core.engines.vllm import slot_rank
+from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
 from prag_core.errors import ConfigError
 from prag_core.recipe import recorded_prompt
 
@@ -46,11 +46,12 @@ def application(config: Config) -> Application:
         "logging_config": LOGS,
     }
     deployment: Any = serve.deployment
+    ongoing = min(options.max_ongoing, CACHED_BATCHES * config.engine.max_sequences - 1)  # each may hold an adapter; one is bare
     generator = deployment(Generator).options(
-        max_ongoing_requests=options.max_ongoing,
+        max_ongoing_requests=ongoing,
         max_queued_requests=options.max_queued,
         ray_actor_options={"num_cpus": options.generator_cpus, "num_gpus": options.generator_gpus},
-        **_replicas(options.generators, options.max_generators, options.max_ongoing),
+        **_replicas(options.generators, options.max_generators, ongoing),
         **common,
     )
     retriever = deployment(Retriever).options(

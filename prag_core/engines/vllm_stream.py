@@ -95,7 +95,9 @@ class VllmStream:
             await self._llm.check_health()
 
     def close(self) -> None:
+        """End the engine. It cannot be used afterwards."""
         self._llm.shutdown()
+        del self._llm
 
     @contextmanager
     def _errors(self, what: str) -> Any:
