@@ -45,15 +45,8 @@ class Filter:
 
     @classmethod
     def from_text(cls, conditions: Sequence[str]) -> Filter:
-        """From `field=value` as typed, several values of a field in several of them. Typed text has no type: `year=1999` is
-        both the text and the number. Raises ConfigError for a condition without `=`."""
-        fields: dict[str, list[Any]] = {}
-        for condition in conditions:
-            name, equals, value = condition.partition("=")
-            if not name or not equals:
-                raise ConfigError(f"filter {condition!r}: expected field=value, e.g. kind=person")
-            fields.setdefault(name, []).extend(_meanings(value))
-        return cls.parse(fields)
+        """From conditions as typed, see `read_conditions`."""
+        return cls.parse(read_conditions(conditions))
 
     def __and__(self, other: Filter) -> Filter:
         return Filter(self.conditions | other.conditions)
@@ -62,6 +55,18 @@ class Filter:
         """Whether a document with this metadata is let through."""
         terms = set(terms_of(metadata))
         return all(not terms.isdisjoint(condition) for condition in self.conditions)
+
+
+def read_conditions(conditions: Sequence[str]) -> dict[str, list[Any]]:
+    """`field=value` as typed → the fields of a filter; several values of a field come as several conditions. Typed text has no
+    type: `year=1999` is both the text and the number. Raises ConfigError for a condition without `=`."""
+    fields: dict[str, list[Any]] = {}
+    for condition in conditions:
+        name, equals, value = condition.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"filter {condition!r}: expected field=value, e.g. kind=person")
+        fields.setdefault(name, []).extend(_meanings(value))
+    return fields
 
 
 def _meanings(text: str) -> list[Any]:
