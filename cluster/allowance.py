@@ -79,15 +79,15 @@ class _Use:
     def admit(self, tokens: int) -> Admission:
         limits = self.limits
         if limits.concurrent is not None and self.running >= limits.concurrent:
-            raise LimitExceeded(f"this key may have {limits.concurrent} requests running at once", 1.0)
+            raise LimitExceeded(f"this key is at its limit of requests at once, {limits.concurrent}", 1.0)
         if limits.tokens_per_minute is not None and tokens > limits.tokens_per_minute:
             raise LimitExceeded(
                 f"this request may take {tokens} tokens, the key has {limits.tokens_per_minute} a minute; lower max_tokens", None
             )
         if wait := self.requests.wait(1):
-            raise LimitExceeded(f"this key may make {limits.requests_per_minute} requests a minute", wait)
+            raise LimitExceeded(f"this key is at its limit of requests, {limits.requests_per_minute} a minute", wait)
         if wait := self.tokens.wait(tokens):
-            raise LimitExceeded(f"this key may use {limits.tokens_per_minute} tokens a minute", wait)
+            raise LimitExceeded(f"this key is at its limit of tokens, {limits.tokens_per_minute} a minute", wait)
         self.requests.take(1)
         self.tokens.take(tokens)
         self.running += 1
