@@ -13,7 +13,7 @@ from ray.serve import Application
 from cluster.bounds import Bounds, max_merged_rank
 from cluster.generator import Generator
 from cluster.ingress import Ingress
-from cluster.retriever import Retriever
+from cluster.retriever import Retriever, indexed_snapshot
 from prag_core.answering import DEFAULT_NEW_TOKENS, open_bank
 from prag_core.bank import Bank
 from prag_core.config import Config, EngineKind, absolute_paths, load_config
@@ -37,7 +37,9 @@ def application(config: Config) -> Application:
     """Raises BankError where the bank cannot be served with this model, ConfigError for settings that contradict each other."""
     if config.engine.kind is not EngineKind.vllm:
         raise ConfigError(f"engine.kind={config.engine.kind.value}: only vllm serves")
-    bounds = bounds_of(config, open_bank(config.bank.uri, config.model))
+    bank = open_bank(config.bank.uri, config.model)
+    indexed_snapshot(bank, config.retrieval)  # better said here than by a replica that cannot start
+    bounds = bounds_of(config, bank)
     options = config.serve
     common = {
         "graceful_shutdown_timeout_s": options.drain_seconds,

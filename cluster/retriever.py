@@ -94,6 +94,12 @@ class Retriever:
 
 def newest_view(bank: Bank, settings: RetrievalConfig) -> View:
     """The newest indexed snapshot, less what was deleted since. Raises BankError where none has an index."""
+    newest, indexed = indexed_snapshot(bank, settings)
+    return View(indexed, open_index(bank, indexed, settings), newest)
+
+
+def indexed_snapshot(bank: Bank, settings: RetrievalConfig) -> tuple[Snapshot, Snapshot]:
+    """The newest snapshot, and the newest that has an index. Raises BankError where there is none."""
     names = list_names(bank)
     if not names:
         raise BankError(f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
@@ -101,5 +107,5 @@ def newest_view(bank: Bank, settings: RetrievalConfig) -> View:
     for name in names:
         snapshot = newest if name == newest.name else load(bank, name)
         if has_index(bank, snapshot, settings):
-            return View(snapshot, open_index(bank, snapshot, settings), newest)
+            return newest, snapshot
     raise BankError(f"{bank.uri}: no snapshot has an index for these retrieval settings; run prag index bank.uri={bank.uri}")
