@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from prag_core.errors import ModelError
-from prag_core.records import Sample
+from prag_core.records import IGNORED, Sample
 
-IGNORED = -100  # a label where no loss is taken
 LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**27}  # entries of the logits matrix that exist at a time: cache, memory
 
 

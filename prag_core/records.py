@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Key = tuple[str, int]  # (doc_id, chunk)
+IGNORED = -100  # a label where no loss is taken
 
 
 class Factors(NamedTuple):
@@ -71,7 +72,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sequence: `labels[t]` is the target at position t, or -100 where no loss is taken (not shifted)."""
+    """One training sequence: `labels[t]` is the target at position t, or IGNORED (not shifted)."""
 
     token_ids: tuple[int, ...]
     labels: tuple[int, ...]

@@ -12,7 +12,7 @@ import pytest
 
 from prag_core.config import PromptConfig
 from prag_core.errors import ConfigError, CorpusError
-from prag_core.records import Augmentation, Document, QAPair, Sample
+from prag_core.records import IGNORED, Augmentation, Document, QAPair, Sample
 from prag_core.samples import (
     ReplaySample,
     SampleTooLongError,
@@ -138,6 +138,16 @@ def test_replay_is_spread_evenly_and_leaves_the_documents_own_order(tiny_tokeniz
     ]
     assert [texts.index(text) for text in others] == [1, 5]
     assert [text for text in texts if text not in others] == decoded(tiny_tokenizer, build(tiny_tokenizer))
+
+
+def test_the_loss_is_on_every_token_of_the_documents_own_samples_and_on_a_replays_answer(tiny_tokenizer: Any) -> None:
+    samples = build(tiny_tokenizer, 3, 1, replay=[ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",))])
+    (replay,) = (sample for sample in samples if IGNORED in sample.labels)
+    assert all(sample.labels == sample.token_ids for sample in samples if sample is not replay)
+    kept = [token for token, label in zip(replay.token_ids, replay.labels, strict=True) if label != IGNORED]
+    assert [label for label in replay.labels if label != IGNORED] == kept
+    assert tiny_tokenizer.decode(kept) == "Rome."
+    assert tiny_tokenizer.decode(replay.token_ids[: -len(kept)]).endswith("The answer is ")
 
 
 @pytest.mark.parametrize(
