@@ -38,3 +38,7 @@ class StorageError(PragError, OSError):
 
 class EngineError(PragError, RuntimeError):
     """The generation engine failed or refused a request."""
+
+
+class DeadEngineError(EngineError):
+    """The generation engine is broken for good: nothing helps but to start it anew, in another process."""

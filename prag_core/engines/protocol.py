@@ -4,8 +4,8 @@ Two engines keep this protocol. `vllm` is for throughput; `transformers` is the 
 against. Both promise: greedy decoding at temperature 0; with a seed, a request's text depends on that seed and its own
 prompt, not on what else is in the batch (up to rounding); the chat template's special tokens are not in the text; the
 end-of-sequence tokens are the tokenizer's and the model's own. A request that cannot be served (too long, an adapter of
-another shape) is refused with EngineError before anything runs, and the engine stays usable. Any other exception out of
-`generate` means that the engine is broken and must be replaced.
+another shape) is refused with EngineError before anything runs, and the engine stays usable. DeadEngineError
+means that the engine is broken and must be replaced, with its process.
 """
 
 from __future__ import annotations

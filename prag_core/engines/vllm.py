@@ -34,7 +34,7 @@ from prag_core.base_model import context_length, load_tokenizer
 from prag_core.config import EngineConfig, ModelConfig
 from prag_core.engines.grammar import json_grammar
 from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
-from prag_core.errors import EngineError, ModelError
+from prag_core.errors import DeadEngineError, EngineError, ModelError
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter
 from prag_core.records import Factors
@@ -65,12 +65,19 @@ class VllmEngine:
         self._bare = _zero_adapter(layout) if layout and _on_cpu() else None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
-        """One generation a request, in order. Raises EngineError before running anything if one cannot be served."""
+        """One generation a request, in order. Raises EngineError before running anything if one cannot be served, and
+        DeadEngineError where vLLM fails while it runs."""
         check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
         requests = [request if request.adapter else replace(request, adapter=self._bare) for request in requests]
         done: dict[int, Generation] = {}
         for places in _waves(requests, self._wave):
-            done.update(zip(places, self._generate_wave([requests[i] for i in places], sampling), strict=True))
+            try:
+                wave = self._generate_wave([requests[i] for i in places], sampling)
+            except EngineError:
+                raise
+            except Exception as error:
+                raise DeadEngineError(f"vLLM failed while generating: {type(error).__name__}: {error}") from error
+            done.update(zip(places, wave, strict=True))
         return [done[i] for i in range(len(requests))]
 
     def loaded_adapters(self) -> set[int]:
