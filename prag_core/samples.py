@@ -16,11 +16,10 @@ spread evenly among the document's own samples, so that neither comes last as a 
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, TypeVar
 
 import fsspec
@@ -75,7 +74,7 @@ def build_samples(
                 f"{max_length}; set corpus.long_documents=chunk, or use a model with a longer context"
             )
         asked = encode(tokenizer, messages, answer_prefill(cot=prompt.cot)) if answer_only else []
-        start = len(os.path.commonprefix([asked, list(tokens)]))
+        start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, tokens, strict=False)))
         return Sample(token_ids=tokens, labels=(IGNORED,) * start + tokens[start:])
 
     own = [

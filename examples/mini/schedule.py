@@ -53,7 +53,10 @@ STAGES = (
     Stage(3300, ((256, FINISH), (512, FINISH_LONG), (1024, MANY)), short=0.1),
 )
 # (step, factor on the learning rates), straight lines between: one cautious descent was taken back at step 1677.
-RATES = ((0, 1 / 60), (59, 1.0), (1435, 1.0), (1676, 0.61), (1677, 1.0), (2450, 1.0), (2800, 0.02), (2840, 0.5), (3000, 0.5), (3300, 0.02))
+RATES = (
+    (0, 1 / 60), (59, 1.0), (1435, 1.0), (1676, 0.61), (1677, 1.0), (2450, 1.0), (2800, 0.02),
+    (2840, 0.5), (3000, 0.5), (3300, 0.02),
+)  # fmt: skip
 
 
 def stage_at(step: int) -> Stage:
