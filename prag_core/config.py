@@ -16,6 +16,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from prag_core.choices import Dtype, Tier
 from prag_core.config_checks import check_ranges, suggest
 from prag_core.errors import ConfigError
 
@@ -36,22 +37,9 @@ class LongDocuments(Enum):
     chunk = "chunk"
 
 
-class Tier(Enum):
-    fp32 = "fp32"
-    bf16 = "bf16"
-    int8 = "int8"
-    int4 = "int4"
-
-
 class EngineKind(Enum):
     vllm = "vllm"
     transformers = "transformers"
-
-
-class Dtype(Enum):
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float64 = "float64"
 
 
 @dataclass
@@ -118,6 +106,7 @@ class TrainingConfig:
     replay_samples: int = 0  # how many of them each document trains on beside its own
     cohort_documents: int | None = None  # documents trained at once; null: from free memory
     threads: int | None = None  # of one training process on CPU; null: torch's choice
+    compile: bool = False  # torch.compile: faster steps after some tens of seconds; pays from some thousands of documents
 
 
 @dataclass

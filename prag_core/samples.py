@@ -20,14 +20,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec
 
-from prag_core.config import PromptConfig
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.prompts import answer_messages, answer_prefill, encode, show_passage
 from prag_core.records import IGNORED, Augmentation, Document, Sample
+
+if TYPE_CHECKING:
+    from prag_core.config import PromptConfig
 
 T = TypeVar("T")
 Example = tuple[str, str]  # (question, worked answer)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from prag_core.config import Tier
+from prag_core.choices import Tier
 from prag_core.errors import CorruptBankError
 from prag_core.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors

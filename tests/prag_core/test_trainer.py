@@ -78,15 +78,17 @@ def assert_same(left: AdapterFactors, right: AdapterFactors) -> None:
             np.testing.assert_allclose(one, other, **TIGHT)
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral"])
-@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize(
+    ("family", "epochs", "compiled"),
+    [(family, epochs, False) for family in ("llama", "qwen2", "qwen3", "mistral") for epochs in (1, 2)] + [("llama", 1, True)],
+)
 def test_together_equals_peft_alone_in_every_gradient_and_the_final_weights(
-    tiny_model: Callable[..., Any], family: str, epochs: int
+    tiny_model: Callable[..., Any], family: str, epochs: int, compiled: bool
 ) -> None:
     model = tiny_model(family, torch.float64)
     layout, initial = start(model)
     samples = random_samples()
-    settings = TrainingSettings(epochs=epochs, learning_rate=1e-2)
+    settings = TrainingSettings(epochs=epochs, learning_rate=1e-2, compile=compiled)
     seen: dict[int, list[Gradients]] = {n: [] for n in range(len(samples))}
 
     def observe(step: int, active: list[int], leaves: list[torch.Tensor], gradients: list[torch.Tensor]) -> None:
