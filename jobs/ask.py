@@ -9,8 +9,8 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from jobs.arguments import parse_settings, settings_parser
 from prag_core.answering import open_tools
+from prag_core.arguments import parse_settings, settings_parser
 from prag_core.config import absolute_paths
 from prag_core.evaluate.metrics import extract_answer
 from prag_core.methods import METHODS, find_method

@@ -19,6 +19,7 @@ VERBS = {
     "parameterize": ("jobs.parameterize", "corpus in, adapter bank out: augment and train on Ray; run again to resume"),
     "index": ("jobs.index", "build the retrieval index of the bank's newest snapshot"),
     "ask": ("jobs.ask", "answer one question"),
+    "serve": ("cluster.serve", "the OpenAI-compatible endpoint over a bank, on this machine or a Ray cluster"),
     "evaluate": ("jobs.evaluate", "score methods on a file of questions: table, report.json, report.md, plot"),
     "bank": ("jobs.bank", "look into a bank: ls, inspect, verify, export, gc"),
     "delete": ("jobs.delete", "take documents out of a bank"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from jobs.arguments import parse_settings, settings_parser
+from prag_core.arguments import parse_settings, settings_parser
 from prag_core.config import absolute_paths
 from prag_core.evaluate.output import show_report, write_report
 from prag_core.evaluate.run import evaluate

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from jobs.arguments import parse_settings, settings_parser
+from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank
 from prag_core.config import absolute_paths
 from prag_core.errors import BankError

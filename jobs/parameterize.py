@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from jobs.arguments import parse_settings, settings_parser
 from jobs.pipeline import Row, run_pipeline
 from jobs.progress import show_progress
 from jobs.ray_session import ray_session
+from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank, Snapshot
 from prag_core.config import Config, absolute_paths, as_yaml
 from prag_core.corpus import read_corpus

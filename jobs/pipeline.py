@@ -19,7 +19,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from prag_core.config import Config, RayConfig
-from prag_core.errors import DeadEngineError, PragError
+from prag_core.errors import EngineDiedError, PragError
 from prag_core.plan_file import Shard
 from prag_core.stages import AugmentStage, ShardStage, TrainStage
 
@@ -42,7 +42,7 @@ class StageActor:
         try:
             self.stage = self.stage or self.kind(*self.arguments)
             result = self.stage.run(row["shard_id"], row["documents_object"])
-        except DeadEngineError as error:
+        except EngineDiedError as error:
             print(f"shard {row['shard_id']}: {error}; this worker ends, to be started anew", file=sys.stderr, flush=True)
             os._exit(1)
         except Exception as error:

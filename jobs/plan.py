@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from jobs.arguments import parse_settings, settings_parser
+from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank
 from prag_core.config import Config
 from prag_core.corpus import read_corpus

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from prag_core.bank import AdapterReader, Bank, Snapshot
-from prag_core.config import Config
+from prag_core.bank import Bank, Snapshot
+from prag_core.bank.reader import read_usable
+from prag_core.config import Config, ModelConfig
 from prag_core.engines.protocol import Engine, make_engine
-from prag_core.errors import BankError, ConfigError, CorruptBankError
+from prag_core.errors import BankError, ConfigError
 from prag_core.evaluate.controls import Kinds, choose_irrelevant, group_by_kind
 from prag_core.identity import adapter_version, model_digest
 from prag_core.methods.protocol import Tools
@@ -24,6 +25,18 @@ from prag_core.retrieve import LexicalIndex, open_index
 from prag_core.samples import load_fewshot
 
 DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
+
+
+def open_bank(uri: str, model: ModelConfig) -> Bank:
+    """The bank. Raises BankError when there is none, or it was made from another model than this one."""
+    bank = Bank.open(uri)
+    made_from, ours = bank.recipe.fields["model"], model_digest(model.path, model.revision)
+    if made_from != ours:
+        raise BankError(
+            f"{uri}: the bank's adapters were trained from another model than model.path={model.path} "
+            f"(identity {made_from[:12]}, not {ours[:12]}); give the model it was made with"
+        )
+    return bank
 
 
 @dataclass(frozen=True)
@@ -38,16 +51,10 @@ class OpenBank:
     @classmethod
     def open(cls, uri: str, config: Config) -> OpenBank:
         """Raises BankError when the bank has no snapshot or index yet, or was made from another model."""
-        bank = Bank.open(uri)
+        bank = open_bank(uri, config.model)
         snapshot = bank.latest_snapshot()
         if snapshot is None:
             raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
-        made_from, ours = bank.recipe.fields["model"], model_digest(config.model.path, config.model.revision)
-        if made_from != ours:
-            raise BankError(
-                f"{uri}: the bank's adapters were trained from another model than model.path={config.model.path} "
-                f"(identity {made_from[:12]}, not {ours[:12]}); give the model it was made with"
-            )
         return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed)
 
     @cached_property
@@ -64,24 +71,9 @@ class OpenBank:
         reasons = {key: "not in the bank" for key in keys if key not in entries}
         reasons |= {key: str(entry.reason) for key, entry in entries.items() if entry.status != "adapter"}
         usable = [key for key in keys if key not in reasons]
-        factors, corrupt = self._read(usable)
+        factors, corrupt = read_usable(self.bank, [entries[key] for key in usable])
         versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}
         return {key: (versions[key], factors[key]) for key in factors}, reasons | corrupt
-
-    def _read(self, keys: Sequence[Key]) -> tuple[dict[Key, AdapterFactors], dict[Key, str]]:
-        """All at once; only when something is corrupt one by one, to lose no more than that."""
-        reader = AdapterReader(self.bank, self.snapshot)
-        try:
-            return reader.fetch(keys), {}
-        except CorruptBankError:
-            factors: dict[Key, AdapterFactors] = {}
-            corrupt: dict[Key, str] = {}
-            for key in keys:
-                try:
-                    factors |= reader.fetch([key])
-                except CorruptBankError as error:
-                    corrupt[key] = str(error)
-            return factors, corrupt
 
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
         return self.index.search(questions, k)

@@ -141,6 +141,30 @@ class EvaluateConfig:
 
 
 @dataclass
+class ServeConfig:
+    host: str = "127.0.0.1"  # the one port that listens beyond loopback, if this says so
+    port: int = 8000
+    generators: int = 1  # engines at least
+    max_generators: int = 1  # engines at most; more than `generators`: as many as the load asks for
+    generator_cpus: float = 1
+    generator_gpus: float = 0
+    retrievers: int = 1
+    ingresses: int = 1
+    max_top_k: int | None = None  # documents a request may ask for; null: as many as adapters of retrieval.top_k leave room for
+    max_new_tokens: int = 512  # a request may ask for
+    max_body_kilobytes: int = 512
+    max_ongoing: int = 64  # requests that one engine works on
+    max_queued: int = 128  # requests that wait at one ingress for an engine; beyond, 503
+    timeout_seconds: float = 120  # a request that takes longer ends with 503
+    drain_seconds: float = 60  # a replica that is to stop may take this long over the requests it has
+    health_seconds: float = 2  # between two looks at whether an engine lives
+    poll_seconds: float = 5  # between two looks for a new snapshot
+    adapter_cache_megabytes: int = 1024  # adapters that one engine keeps in memory
+    damaged_seconds: float = 60  # how long an adapter that could not be read is not tried again
+    grace_seconds: float = 10  # how long a merged adapter stays installed after its last request
+
+
+@dataclass
 class RayConfig:
     address: str | None = None  # null: a Ray of this process; "auto" or ray://… : a running cluster
     augment_actors: int = 1
@@ -164,6 +188,7 @@ class Config:
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 
 

@@ -14,12 +14,16 @@ MINIMUM = {
         "augmentation.max_new_tokens", "augmentation.max_attempts", "training.rank", "training.epochs",
         "training.cohort_documents", "training.threads", "retrieval.top_k", "engine.max_sequences",
         "engine.kv_cache_gigabytes", "engine.max_new_tokens", "evaluate.limit", "evaluate.num_resamples",
-        "ray.augment_actors", "ray.train_actors", "ray.max_attempts",
+        "ray.augment_actors", "ray.train_actors", "ray.max_attempts", "serve.port", "serve.generators",
+        "serve.max_generators", "serve.retrievers", "serve.ingresses", "serve.max_top_k", "serve.max_new_tokens",
+        "serve.max_body_kilobytes", "serve.max_ongoing", "serve.max_queued", "serve.timeout_seconds",
     ),
     0: (
         "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.temperature", "training.learning_rate",
         "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b", "ray.augment_cpus",
-        "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus",
+        "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus", "serve.generator_gpus",
+        "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds", "serve.adapter_cache_megabytes",
+        "serve.damaged_seconds", "serve.grace_seconds",
     ),
 }  # fmt: skip
 

@@ -40,5 +40,5 @@ class EngineError(PragError, RuntimeError):
     """The generation engine failed or refused a request."""
 
 
-class DeadEngineError(EngineError):
+class EngineDiedError(EngineError):
     """The generation engine is broken for good: nothing helps but to start it anew, in another process."""

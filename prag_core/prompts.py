@@ -13,6 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from prag_core.config import PromptConfig
+
 Message = dict[str, str]
 
 USER = (
@@ -97,6 +99,17 @@ def qa_messages(passage: str, num_pairs: int = 3) -> list[Message]:
     """Ask for `num_pairs` question-answer pairs as a JSON list of {question, answer, full_answer}."""
     count = NUMBER_WORDS.get(num_pairs, str(num_pairs))
     return [{"role": "user", "content": QA.format(passage=passage, count=count)}]
+
+
+def encode_question(
+    tokenizer: Any, question: str, passages: Sequence[tuple[str, str]], wording: PromptConfig,
+    fewshot: Sequence[tuple[str, str]] = (), earlier: Sequence[Message] = (),
+) -> tuple[int, ...]:  # fmt: skip
+    """Token ids of a question over (title, text) passages, after the `earlier` messages of its conversation, up to where
+    the model goes on."""
+    texts = [show_passage(title, text, with_title=wording.with_title) for title, text in passages]
+    messages = answer_messages(question, texts, cot=wording.cot, fewshot=fewshot)
+    return tuple(encode(tokenizer, [*earlier, *messages], answer_prefill(cot=wording.cot)))
 
 
 def encode(tokenizer: Any, messages: Sequence[Message], prefill: str = "") -> list[int]:

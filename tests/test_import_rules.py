@@ -15,7 +15,7 @@ LAYERS = {  # folder → top-level packages it never imports
 }
 MAY_REACH_ACROSS = {"jobs/cli.py"}
 ONLY_IN = {  # package → the modules that may import it
-    "vllm": {"prag_core/engines/vllm.py"},
+    "vllm": {"prag_core/engines/vllm.py", "prag_core/engines/vllm_stream.py"},
     "s3fs": {"prag_core/storage.py"},
     "boto3": set(),
     "lancedb": set(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,10 +31,7 @@ class AdapterReader:
         Raises BankError naming keys that the snapshot has no adapter of, CorruptBankError naming object and doc_id when bytes
         are damaged or missing.
         """
-        entries = self.entries(keys)
-        values = self._read(entries)
-        layout = self.bank.layout
-        return {entry.key: decode(value, layout, str(entry.tier)) for entry, value in zip(entries, values, strict=True)}
+        return read_factors(self.bank, self.entries(keys))
 
     def entries(self, keys: Collection[Key]) -> list[Entry]:
         """Where the adapters of these keys lie, in the order asked, each once. Raises BankError for those without one."""
@@ -46,19 +43,42 @@ class AdapterReader:
             raise BankError(f"{self.bank.uri}: snapshot {self.snapshot.name} has no adapter of {names}")
         return [found[key] for key in asked]
 
-    def _read(self, entries: list[Entry]) -> list[bytes]:
-        paths = [self.bank.path(str(entry.adapter_object)) for entry in entries]
-        starts = [int(entry.start or 0) for entry in entries]
-        ends = [start + int(entry.length or 0) for start, entry in zip(starts, entries, strict=True)]
-        try:
-            with storage_errors("reading", self.bank.uri):
-                values = read_ranges(self.bank.fs, paths, starts, ends)
-        except FileNotFoundError as error:
-            raise CorruptBankError(f"{error.filename} is missing; run prag bank verify") from None
-        for path, entry, value in zip(paths, entries, values, strict=True):
-            if hashlib.sha256(value).hexdigest() != entry.sha256:
-                raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
-        return values
+
+def read_factors(bank: Bank, entries: Sequence[Entry]) -> dict[Key, AdapterFactors]:
+    """The adapters that lie at `entries`, float32: one concurrent ranged request each, digests checked. Raises
+    CorruptBankError naming object and doc_id when bytes are damaged or missing."""
+    values = _read_values(bank, entries)
+    return {entry.key: decode(value, bank.layout, str(entry.tier)) for entry, value in zip(entries, values, strict=True)}
+
+
+def read_usable(bank: Bank, entries: Sequence[Entry]) -> tuple[dict[Key, AdapterFactors], dict[Key, str]]:
+    """The same, with what is damaged as reasons. All at once; only when something is, one by one, to lose no more than that."""
+    try:
+        return read_factors(bank, entries), {}
+    except CorruptBankError:
+        factors: dict[Key, AdapterFactors] = {}
+        damaged: dict[Key, str] = {}
+        for entry in entries:
+            try:
+                factors |= read_factors(bank, [entry])
+            except CorruptBankError as error:
+                damaged[entry.key] = str(error)
+        return factors, damaged
+
+
+def _read_values(bank: Bank, entries: Sequence[Entry]) -> list[bytes]:
+    paths = [bank.path(str(entry.adapter_object)) for entry in entries]
+    starts = [int(entry.start or 0) for entry in entries]
+    ends = [start + int(entry.length or 0) for start, entry in zip(starts, entries, strict=True)]
+    try:
+        with storage_errors("reading", bank.uri):
+            values = read_ranges(bank.fs, paths, starts, ends)
+    except FileNotFoundError as error:
+        raise CorruptBankError(f"{error.filename} is missing; run prag bank verify") from None
+    for path, entry, value in zip(paths, entries, values, strict=True):
+        if hashlib.sha256(value).hexdigest() != entry.sha256:
+            raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
+    return values
 
 
 def shown(doc_id: str, chunk: int) -> str:

@@ -4,7 +4,7 @@ Two engines keep this protocol. `vllm` is for throughput; `transformers` is the 
 against. Both promise: greedy decoding at temperature 0; with a seed, a request's text depends on that seed and its own
 prompt, not on what else is in the batch (up to rounding); the chat template's special tokens are not in the text; the
 end-of-sequence tokens are the tokenizer's and the model's own. A request that cannot be served (too long, an adapter of
-another shape) is refused with EngineError before anything runs, and the engine stays usable. DeadEngineError
+another shape) is refused with EngineError before anything runs, and the engine stays usable. EngineDiedError
 means that the engine is broken and must be replaced, with its process.
 """
 
@@ -51,6 +51,28 @@ class Generation:
     text: str
     token_ids: tuple[int, ...]
     finish: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How one request is decoded; the names are the OpenAI protocol's. Temperature 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What came since the last piece. `num_tokens` counts from the start; the last piece says why it is the last."""
+
+    text: str
+    num_tokens: int
+    finish: Literal["stop", "length"] | None = None
 
 
 class Engine(Protocol):

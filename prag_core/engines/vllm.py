@@ -34,7 +34,7 @@ from prag_core.base_model import context_length, load_tokenizer
 from prag_core.config import EngineConfig, ModelConfig
 from prag_core.engines.grammar import json_grammar
 from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
-from prag_core.errors import DeadEngineError, EngineError, ModelError
+from prag_core.errors import EngineDiedError, EngineError, ModelError
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter
 from prag_core.records import Factors
@@ -54,7 +54,7 @@ class VllmEngine:
         self._layout, self._max_merged_rank = layout, max_merged_rank
         self._wave = CACHED_BATCHES * config.max_sequences
         self._ids = itertools.count(1)
-        self.folder = Path(tempfile.mkdtemp(prefix="prag-adapters-", dir=_ram_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="prag-adapters-", dir=ram_folder()))
         self._remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # without close(), too
         try:
             self._llm = _load(config, model, layout, max_merged_rank)
@@ -62,11 +62,11 @@ class VllmEngine:
             self.close()
             raise
         self.max_length = int(self._llm.llm_engine.model_config.max_model_len)
-        self._bare = _zero_adapter(layout) if layout and _on_cpu() else None
+        self._bare = zero_adapter(layout) if layout and on_cpu() else None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
         """One generation a request, in order. Raises EngineError before running anything if one cannot be served, and
-        DeadEngineError where vLLM fails while it runs."""
+        EngineDiedError where vLLM fails while it runs."""
         check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
         requests = [request if request.adapter else replace(request, adapter=self._bare) for request in requests]
         done: dict[int, Generation] = {}
@@ -76,7 +76,7 @@ class VllmEngine:
             except EngineError:
                 raise
             except Exception as error:
-                raise DeadEngineError(f"vLLM failed while generating: {type(error).__name__}: {error}") from error
+                raise EngineDiedError(f"vLLM failed while generating: {type(error).__name__}: {error}") from error
             done.update(zip(places, wave, strict=True))
         return [done[i] for i in range(len(requests))]
 
@@ -131,13 +131,13 @@ class VllmEngine:
             raise EngineError(f"adapter {handle.lora_name[:12]}: vLLM refuses it: {error}") from error
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
     from vllm.platforms import current_platform
 
     return bool(current_platform.is_cpu())
 
 
-def _zero_adapter(layout: AdapterLayout) -> MergedAdapter:
+def zero_adapter(layout: AdapterLayout) -> MergedAdapter:
     """What a request without adapter carries on the CPU backend, which otherwise gives it the adapter in its last slot
     (vLLM 0.32; its index for none, -1, is used as an index)."""
     factors = {
@@ -195,10 +195,23 @@ def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
 
 
 def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> Any:
+    arguments = engine_arguments(config, model, layout, max_merged_rank)
+    from vllm import LLM
+
+    with loading(model):
+        return LLM(**arguments, use_tqdm_on_load=False)
+
+
+def engine_arguments(
+    config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int
+) -> dict[str, Any]:
+    """What vLLM is started with, by the names of its own engine arguments. Prepares this process for vLLM's import.
+
+    Raises EngineError where vLLM is not installed, or has no slots for adapters of that rank."""
     _prepare_environment(model)
     _seal_llvmlite()
     try:
-        from vllm import LLM
+        import vllm  # noqa: F401
     except ImportError as error:
         raise EngineError(f"engine.kind=vllm, but vLLM cannot be imported ({error}); install it or use transformers") from error
     max_length = _context_length(model)
@@ -211,16 +224,21 @@ def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None
         "gpu_memory_utilization": config.gpu_memory_utilization,
         "enable_prefix_caching": True,
         "structured_outputs_config": {"backend": "xgrammar"},
-        "use_tqdm_on_load": False,
     }
     arguments |= _lora_arguments(config, layout, max_merged_rank)
-    if _on_cpu():
+    if on_cpu():
         arguments |= _cpu_arguments(config, max_length)
+    return arguments
+
+
+@contextmanager
+def loading(model: ModelConfig) -> Iterator[None]:
+    """Around the start of vLLM: its complaints become ModelError, and torch is left as it was."""
     set_num_threads = torch.set_num_threads
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the CPU backend touches every name of every module
-            return LLM(**arguments)
+            yield
     except (ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:500]
         raise ModelError(f"model.path={model.path}: vLLM cannot load it: {reason}") from error
@@ -257,15 +275,20 @@ def _seal_llvmlite() -> None:
     library.__getattr__ = refuse_dunder
 
 
-def _lora_arguments(config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int) -> dict[str, Any]:
-    if layout is None:
-        return {}
+def slot_rank(max_merged_rank: int) -> int:
+    """The rank of the slots that hold merged adapters of up to this rank. Raises EngineError where vLLM has none so large."""
     slot = next((rank for rank in RANKS if rank >= max_merged_rank), None)
     if slot is None:
         raise EngineError(f"merged adapters of rank {max_merged_rank}; vLLM takes {RANKS[-1]} at most, lower retrieval.top_k")
+    return slot
+
+
+def _lora_arguments(config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int) -> dict[str, Any]:
+    if layout is None:
+        return {}
     return {
         "enable_lora": True,
-        "max_lora_rank": slot,
+        "max_lora_rank": slot_rank(max_merged_rank),
         "max_loras": config.max_sequences,
         "max_cpu_loras": CACHED_BATCHES * config.max_sequences,
         "lora_target_modules": sorted({m.name.rsplit(".", 1)[-1] for m in layout.modules}),
@@ -289,6 +312,6 @@ def _prepare_environment(model: ModelConfig) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-def _ram_folder() -> str | None:
+def ram_folder() -> str | None:
     """Where files are memory; None (the default temporary folder) on a system without."""
     return str(RAM) if RAM.is_dir() and os.access(RAM, os.W_OK) else None

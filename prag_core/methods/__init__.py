@@ -6,10 +6,10 @@ import difflib
 
 from prag_core.errors import ConfigError
 from prag_core.methods.closed_book import ClosedBook
-from prag_core.methods.protocol import Method, Tools
+from prag_core.methods.protocol import Method, OneRound, Tools
 from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
 
-__all__ = ["METHODS", "Method", "Tools", "find_method"]
+__all__ = ["METHODS", "SERVED", "Method", "OneRound", "Tools", "find_method"]
 
 _ALL: tuple[Method, ...] = (
     ClosedBook(),
@@ -22,6 +22,7 @@ _ALL: tuple[Method, ...] = (
     RetrieveOnce("combine_gold", text=True, adapters=True, gold=True),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+SERVED: dict[str, OneRound] = {m.name: m for m in _ALL if isinstance(m, OneRound) and not m.gold}  # what an endpoint answers with
 
 
 def find_method(name: str) -> Method:

@@ -10,6 +10,7 @@ from prag_core.records import Answer, Question
 
 class ClosedBook:
     name = "closed_book"
+    text = adapters = gold = False
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         return answer_once(questions, [[] for _ in questions], tools, Stopwatch(), text=False, adapters=False)

@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from prag_core import prompts
 from prag_core.config import PromptConfig
 from prag_core.engines.protocol import Engine, Request, Sampling
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter, merge_cat
-from prag_core.prompts import answer_messages, answer_prefill, encode, show_passage
 from prag_core.records import AdapterFactors, Answer, Key, Passage, Question
 
 Usable = dict[Key, tuple[str, AdapterFactors]]  # adapter version and factors
@@ -58,6 +58,21 @@ class Method(Protocol):
     def name(self) -> str: ...
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]: ...
+
+
+@runtime_checkable
+class OneRound(Method, Protocol):
+    """A method of at most one retrieval and one generation. All that tells it from the others: whether its passages are shown
+    as `text`, merged as `adapters`, or neither; and whether they are the `gold` ones instead of retrieved ones."""
+
+    @property
+    def text(self) -> bool: ...
+
+    @property
+    def adapters(self) -> bool: ...
+
+    @property
+    def gold(self) -> bool: ...
 
 
 @dataclass
@@ -125,10 +140,8 @@ def shown(passages: Sequence[Passage], merge: Merge, text: bool) -> list[Passage
 
 def encode_question(question: str, passages: Sequence[Passage], tools: Tools) -> tuple[int, ...]:
     """Token ids of a question over passages, up to where the model goes on."""
-    with_title, cot = tools.prompt.with_title, tools.prompt.cot
-    texts = [show_passage(passage.title, passage.text, with_title=with_title) for passage in passages]
-    messages = answer_messages(question, texts, cot=cot, fewshot=tools.fewshot)
-    return tuple(encode(tools.engine.tokenizer, messages, answer_prefill(cot=cot)))
+    shown_as = [(passage.title, passage.text) for passage in passages]
+    return prompts.encode_question(tools.engine.tokenizer, question, shown_as, tools.prompt, tools.fewshot)
 
 
 def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: Stopwatch) -> list[Merge]:

@@ -13,7 +13,7 @@ from jobs.pipeline import StageActor, as_dataset, describe, map_shards
 from jobs.ray_session import ray_session
 from prag_core.bank import Stage
 from prag_core.config import Config, RayConfig
-from prag_core.errors import DeadEngineError, EngineError
+from prag_core.errors import EngineDiedError, EngineError
 from prag_core.stages import ShardResult
 
 
@@ -29,7 +29,7 @@ class DyingStage:
         died = len(list(self.folder.iterdir()))
         if shard_id == "bad" and died < self.deaths:
             (self.folder / str(died)).touch()
-            raise DeadEngineError("it will not answer again")
+            raise EngineDiedError("it will not answer again")
         return ShardResult(1, 0, 0.0, reused=False)
 
 

@@ -12,7 +12,7 @@ from prag_core.engines import vllm
 from prag_core.engines.protocol import Request, Sampling, make_engine
 from prag_core.engines.transformers import TransformersEngine
 from prag_core.engines.vllm import VllmEngine
-from prag_core.errors import DeadEngineError, EngineError
+from prag_core.errors import EngineDiedError, EngineError
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter
 
@@ -71,7 +71,7 @@ def test_a_failure_of_vllm_itself_is_told_from_a_refusal(vllm_engine: VllmEngine
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(vllm_engine._llm, "generate", fail)
-    with pytest.raises(DeadEngineError, match="RuntimeError: out of memory"):
+    with pytest.raises(EngineDiedError, match="RuntimeError: out of memory"):
         vllm_engine.generate([Request(prompt(vllm_engine, "Hello"))], Sampling(4))
 
 

@@ -1,0 +1,93 @@
+"""The Serve application: an ingress over a retriever and generators, sized by the `serve` section of the configuration.
+
+`build` is what `serve run`, `serve deploy` and KubeRay call (see serve.yaml); `prag serve` calls `application`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+
+from cluster.bounds import Bounds, max_merged_rank
+from cluster.generator import Generator
+from cluster.ingress import Ingress
+from cluster.retriever import Retriever
+from prag_core.answering import DEFAULT_NEW_TOKENS, open_bank
+from prag_core.bank import Bank
+from prag_core.config import Config, EngineKind, absolute_paths, load_config
+from prag_core.engines.vllm import slot_rank
+from prag_core.errors import ConfigError
+from prag_core.recipe import recorded_prompt
+
+NAME = "prag"
+LOGS = {"encoding": "JSON", "enable_access_log": False}
+
+
+def build(args: dict[str, Any]) -> Application:
+    """`args`: `config`, a YAML file of settings, and `settings`, a list of key=value. Both may be left out."""
+    unknown = args.keys() - {"config", "settings"}
+    if unknown:
+        raise ConfigError(f"args: unknown {', '.join(sorted(unknown))}; there are config (a file) and settings (key=value …)")
+    return application(absolute_paths(load_config(args.get("settings", ()), args.get("config"))))
+
+
+def application(config: Config) -> Application:
+    """Raises BankError where the bank cannot be served with this model, ConfigError for settings that contradict each other."""
+    if config.engine.kind is not EngineKind.vllm:
+        raise ConfigError(f"engine.kind={config.engine.kind.value}: only vllm serves")
+    bounds = bounds_of(config, open_bank(config.bank.uri, config.model))
+    options = config.serve
+    common = {
+        "graceful_shutdown_timeout_s": options.drain_seconds,
+        "graceful_shutdown_wait_loop_s": min(2.0, options.drain_seconds),
+        "health_check_period_s": options.health_seconds,
+        "logging_config": LOGS,
+    }
+    deployment: Any = serve.deployment
+    generator = deployment(Generator).options(
+        max_ongoing_requests=options.max_ongoing,
+        max_queued_requests=options.max_queued,
+        ray_actor_options={"num_cpus": options.generator_cpus, "num_gpus": options.generator_gpus},
+        **_replicas(options.generators, options.max_generators, options.max_ongoing),
+        **common,
+    )
+    retriever = deployment(Retriever).options(
+        num_replicas=options.retrievers, max_ongoing_requests=256, ray_actor_options={"num_cpus": 0}, **common
+    )
+    ingress = deployment(serve.ingress()(Ingress)).options(
+        num_replicas=options.ingresses,
+        max_ongoing_requests=2 * bounds.max_in_flight,  # it turns away by itself what is beyond, with a reply in JSON
+        max_queued_requests=bounds.max_in_flight,
+        ray_actor_options={"num_cpus": 0},
+        **common,
+    )
+    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), bounds)
+    return made
+
+
+def bounds_of(config: Config, bank: Bank) -> Bounds:
+    """Raises ConfigError where settings contradict each other."""
+    serve = config.serve
+    allowed = serve.max_top_k or slot_rank(max_merged_rank(config, bank.layout)) // bank.layout.rank
+    if config.retrieval.top_k > allowed:
+        raise ConfigError(f"retrieval.top_k={config.retrieval.top_k} is above serve.max_top_k={allowed}; raise the latter")
+    new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[recorded_prompt(bank.recipe, config.prompt).cot]
+    return Bounds(
+        top_k=config.retrieval.top_k,
+        max_top_k=allowed,
+        new_tokens=new_tokens,
+        max_new_tokens=max(serve.max_new_tokens, new_tokens),
+        max_body_bytes=serve.max_body_kilobytes << 10,
+        max_in_flight=serve.max_ongoing * max(serve.generators, serve.max_generators) + serve.max_queued,
+        timeout_seconds=serve.timeout_seconds,
+    )
+
+
+def _replicas(least: int, most: int, ongoing: int) -> dict[str, Any]:
+    if most <= least:
+        return {"num_replicas": least}
+    return {
+        "autoscaling_config": {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": max(1.0, 0.7 * ongoing)}
+    }

@@ -1,0 +1,132 @@
+"""Whether a request can be honoured, and what is then to be done for it. Pure: nothing is computed or read here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.bounds import Bounds
+from cluster.protocol import ChatRequest, CompletionRequest
+from cluster.records import Filter, Inquiry, Refused
+from prag_core.engines.protocol import Decoding
+from prag_core.merge import MERGES
+from prag_core.methods import SERVED
+from prag_core.prompts import Message
+
+Asked = ChatRequest | CompletionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a request is answered: `salt` keeps caches apart, `filters` bound what may be retrieved."""
+
+    salt: str = ""
+    filters: tuple[Filter, ...] = ()
+
+
+ANYONE = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a request comes down to. `inquiry` is None for a method that retrieves nothing."""
+
+    model: str
+    method: str
+    question: str
+    earlier: tuple[Message, ...]
+    inquiry: Inquiry | None
+    decoding: Decoding
+    merge: str
+    salt: str
+    trace: bool
+
+
+def check(request: Asked, caller: Caller, bounds: Bounds) -> Order | Refused:
+    """The order that a request makes, or why it cannot be taken."""
+    method = request.prag.method or request.model
+    refused = wrong_names(request) or unused_options(request, method) or out_of_bounds(request, bounds)
+    if refused:
+        return refused
+    conversation = conversation_of(request)
+    if isinstance(conversation, Refused):
+        return conversation
+    question, earlier = conversation
+    options, wanted = request.prag, SERVED[method]
+    filters = (*caller.filters, *([options.filter] if options.filter else []))
+    doc_ids = tuple(dict.fromkeys(options.doc_ids)) if options.doc_ids else None
+    inquiry = Inquiry(question, options.top_k or bounds.top_k, doc_ids, filters)
+    return Order(
+        request.model, method, question, earlier, inquiry if wanted.text or wanted.adapters else None,
+        decoding_of(request, bounds), options.merge or "sum", caller.salt, options.trace,
+    )  # fmt: skip
+
+
+def wrong_names(request: Asked) -> Refused | None:
+    options, known = request.prag, ", ".join(SERVED)
+    if request.model not in SERVED:
+        return Refused(404, f"no model {request.model[:80]!r}; there are {known}", "model", "model_not_found")
+    if options.method is not None and options.method not in SERVED:
+        return Refused(400, f"no method {options.method[:80]!r}; there are {known}", "prag.method", "unknown_method")
+    if options.merge is not None and options.merge not in MERGES:
+        return Refused(400, f"no merge {options.merge[:80]!r}; there are {', '.join(MERGES)}", "prag.merge", "unknown_merge")
+    return None
+
+
+def unused_options(request: Asked, method: str) -> Refused | None:
+    """Options that the method, or another option, leaves no meaning."""
+    given = request.prag.model_fields_set
+    wanted = SERVED[method]
+    unused = [] if wanted.text or wanted.adapters else ["top_k", "doc_ids", "filter"]
+    unused += [] if wanted.adapters else ["merge"]
+    for name in unused:
+        if name in given:
+            return Refused(400, f"{method} has no use for prag.{name}", f"prag.{name}", "unused_parameter")
+    for name in ("top_k", "filter"):
+        if "doc_ids" in given and name in given:
+            return Refused(400, f"prag.doc_ids names the documents; prag.{name} then has no use", f"prag.{name}")
+    return None
+
+
+def out_of_bounds(request: Asked, bounds: Bounds) -> Refused | None:
+    options = request.prag
+    if options.top_k is not None and options.top_k > bounds.max_top_k:
+        return Refused(400, f"prag.top_k={options.top_k}: at most {bounds.max_top_k} here", "prag.top_k", "too_many_documents")
+    if options.doc_ids is not None and len(options.doc_ids) > bounds.max_top_k:
+        count = len(options.doc_ids)
+        return Refused(400, too_many(count, bounds.max_top_k), "prag.doc_ids", "too_many_documents")
+    if request.new_tokens is not None and request.new_tokens > bounds.max_new_tokens:
+        name = "max_tokens" if request.max_tokens == request.new_tokens else "max_completion_tokens"
+        return Refused(400, f"{name}={request.new_tokens}: at most {bounds.max_new_tokens} here", name, "too_many_tokens")
+    if request.stream_options is not None and not request.stream:
+        return Refused(400, "stream_options without stream has no use", "stream_options", "unused_parameter")
+    return None
+
+
+def decoding_of(request: Asked, bounds: Bounds) -> Decoding:
+    return Decoding(
+        max_new_tokens=request.new_tokens or bounds.new_tokens,
+        temperature=request.temperature or 0.0,
+        top_p=1.0 if request.top_p is None else request.top_p,
+        seed=request.seed,
+        stop=request.stops,
+        presence_penalty=request.presence_penalty or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+    )
+
+
+def conversation_of(request: Asked) -> tuple[str, tuple[Message, ...]] | Refused:
+    """The question, and the messages before it."""
+    if isinstance(request, CompletionRequest):
+        question, earlier = request.prompt, []
+    else:
+        *before, last = request.messages
+        if last.role != "user":
+            return Refused(400, f"the last message is of role {last.role}; it must be the user's question", "messages")
+        question, earlier = last.text, [Message(role=message.role, content=message.text) for message in before]
+    if not question.strip():
+        return Refused(400, "the question is empty", "prompt" if isinstance(request, CompletionRequest) else "messages")
+    return question, tuple(earlier)
+
+
+def too_many(count: int, most: int) -> str:
+    return f"{count} documents or chunks of them; adapters of at most {most} fit into one request here"

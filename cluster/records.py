@@ -1,0 +1,110 @@
+"""What flows between the processes of the endpoint, one frozen record a step.
+
+    HTTP request → Inquiry → retriever → Found → generator → Begun, Delta …, Done → HTTP response
+                                           ↑                      │
+                                           └──────── Stale ───────┘   (the corpus has moved on: retrieve again)
+
+`Refused` may take the place of any of them: it carries the HTTP status and the OpenAI error's fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prag_core.bank import Entry
+from prag_core.engines.protocol import Decoding
+from prag_core.prompts import Message
+from prag_core.records import Key, Passage
+
+Scalar = str | int | float | bool
+Filter = Mapping[str, Scalar | list[Scalar]]  # metadata field → the value, or any of the values, it must have
+UsedAs = Literal["adapter", "text", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What to retrieve: the best `top_k` for a query, or exactly `doc_ids`; only documents that pass every filter.
+    `at_least` is the number of a snapshot that must have been seen."""
+
+    query: str
+    top_k: int
+    doc_ids: tuple[str, ...] | None = None
+    filters: tuple[Filter, ...] = ()
+    at_least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Passages of one snapshot and where their adapters lie. `seen` is the newest snapshot's number that was known."""
+
+    snapshot: str
+    seen: int
+    passages: tuple[Passage, ...] = ()
+    entries: Mapping[Key, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a generator is asked for. `salt` keeps one caller's caches apart from another's."""
+
+    request_id: str
+    method: str
+    question: str
+    found: Found
+    decoding: Decoding
+    earlier: tuple[Message, ...] = ()
+    merge: str = "sum"
+    salt: str = ""
+    trace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsedDocument:
+    passage: Passage
+    adapter: str | None  # its version, where it was merged
+    used_as: UsedAs
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Everything but the text: sent before the first piece of it."""
+
+    documents: tuple[UsedDocument, ...]
+    degraded: tuple[tuple[Key, str], ...]
+    timings_ms: Mapping[str, float]
+    prompt_tokens: int
+    trace: Mapping[str, Any]  # on request: facts about the merge
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    finish: Literal["stop", "length"]
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The passages are of a corpus that has lost some of them since: retrieve again, having seen snapshot `number`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why there is no answer: an HTTP status and what the OpenAI error object says."""
+
+    status: int
+    message: str
+    param: str | None = None
+    code: str | None = None
+    retry_after: int | None = None
+
+
+Event = Begun | Delta | Done | Stale | Refused

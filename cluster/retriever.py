@@ -1,0 +1,115 @@
+"""Inquiries → passages of one snapshot, with the places of their adapters.
+
+The index in use is that of the newest indexed snapshot. When a newer snapshot appears (a run, `prag delete`), its deleted
+documents are out of every result from then on; what else it changes is served from the moment `prag index` has indexed it,
+all at once. So a result is always of one snapshot, and never holds a document that was deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+
+from cluster.loopback import keep_to_loopback
+from cluster.records import Found, Inquiry, Refused
+from cluster.watch import SnapshotWatch
+from prag_core.answering import open_bank
+from prag_core.bank import Bank, Snapshot
+from prag_core.bank.snapshot import list_names, load
+from prag_core.config import Config, RetrievalConfig
+from prag_core.errors import BankError
+from prag_core.records import Passage
+from prag_core.retrieve import LexicalIndex, has_index, open_index
+
+
+@dataclass(frozen=True)
+class View:
+    """An indexed snapshot, less what was deleted since."""
+
+    snapshot: Snapshot
+    index: LexicalIndex
+    newest: Snapshot
+
+    @property
+    def gone(self) -> set[str]:
+        return set() if self.newest is self.snapshot else set(self.newest.deleted)
+
+    def find(self, inquiry: Inquiry) -> Found | Refused:
+        passages = self._search(inquiry) if inquiry.doc_ids is None else self._exactly(inquiry.doc_ids)
+        if isinstance(passages, Refused):
+            return passages
+        keys = [passage.key for passage in passages]
+        return Found(self.snapshot.name, self.newest.number, tuple(passages), self.snapshot.lookup(keys))
+
+    def _search(self, inquiry: Inquiry) -> list[Passage]:
+        gone = self.gone
+        (passages,) = self.index.search([inquiry.query], inquiry.top_k + len(gone))
+        return [passage for passage in passages if passage.doc_id not in gone][: inquiry.top_k]
+
+    def _exactly(self, doc_ids: tuple[str, ...]) -> list[Passage] | Refused:
+        """The documents asked for, all their chunks, in the order asked. Unknown, deleted and forbidden are one answer."""
+        gone = self.gone
+        passages: list[Passage] = []
+        for doc_id in doc_ids:
+            chunks = [] if doc_id in gone else chunks_of(self.index, doc_id)
+            if not chunks:
+                return Refused(404, f"no document {doc_id[:80]!r}", "prag.doc_ids", "document_not_found")
+            passages += chunks
+        return passages
+
+
+def chunks_of(index: LexicalIndex, doc_id: str) -> list[Passage]:
+    """A document's chunks in order; the index is sorted by doc_id."""
+    ids = index.documents["doc_id"]
+    rows = range(len(ids))
+    first, end = (bisect(rows, doc_id, key=lambda row: ids[row].as_py()) for bisect in (bisect_left, bisect_right))
+    return [Passage(**row, score=0.0) for row in index.documents.slice(first, end - first).to_pylist()]
+
+
+class Retriever:
+    """A deployment. Answers inquiries over the view at hand, and keeps it new."""
+
+    async def __init__(self, config: Config) -> None:  # type: ignore[misc]  # Serve awaits it
+        keep_to_loopback()
+        self.config = config
+        self.bank = open_bank(config.bank.uri, config.model)
+        self.view = newest_view(self.bank, config.retrieval)
+        self.watch = SnapshotWatch(self.bank, self.view.newest, self._changed)
+        self._looking = asyncio.get_running_loop().create_task(
+            self.watch.keep_looking(config.serve.poll_seconds, also=self._index_of_newest)
+        )
+
+    async def find(self, inquiry: Inquiry) -> Found | Refused:
+        await self.watch.look(inquiry.at_least)
+        return await asyncio.to_thread(self.view.find, inquiry)
+
+    async def status(self) -> dict[str, str]:
+        return {"snapshot": self.view.snapshot.name, "newest": self.view.newest.name}
+
+    async def _changed(self, newest: Snapshot) -> None:
+        """What is deleted goes at once; the rest of what is new when its index is there."""
+        self.view = View(self.view.snapshot, self.view.index, newest)
+        await self._index_of_newest()
+
+    async def _index_of_newest(self) -> None:
+        newest = self.view.newest
+        if newest is self.view.snapshot or not await asyncio.to_thread(has_index, self.bank, newest, self.config.retrieval):
+            return
+        index = await asyncio.to_thread(open_index, self.bank, newest, self.config.retrieval)
+        await asyncio.to_thread(newest.lookup, [("", 0)])  # its index in memory before anyone waits for it
+        if self.view.newest is newest:
+            self.view = View(newest, index, newest)
+
+
+def newest_view(bank: Bank, settings: RetrievalConfig) -> View:
+    """The newest indexed snapshot, less what was deleted since. Raises BankError where none has an index."""
+    names = list_names(bank)
+    if not names:
+        raise BankError(f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
+    newest = load(bank, names[0])
+    for name in names:
+        snapshot = newest if name == newest.name else load(bank, name)
+        if has_index(bank, snapshot, settings):
+            return View(snapshot, open_index(bank, snapshot, settings), newest)
+    raise BankError(f"{bank.uri}: no snapshot has an index for these retrieval settings; run prag index bank.uri={bank.uri}")

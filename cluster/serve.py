@@ -1,0 +1,72 @@
+"""`prag serve`: the endpoint on this machine, until it is told to stop; or on the Ray cluster that ray.address names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from prag_core.arguments import parse_settings, settings_parser
+from prag_core.config import Config, absolute_paths
+from prag_core.errors import StorageError
+
+EXAMPLE = "prag serve bank.uri=out/bank serve.port=8000"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit code."""
+    parser = settings_parser("serve", "Answer questions over HTTP, in OpenAI's protocol.", EXAMPLE)
+    config, _ = parse_settings(parser, argv)
+    config = absolute_paths(config)
+    address = start(config)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own
+        signal.signal(number, lambda *_: stop.set())
+    print(f"serving {config.bank.uri} at {address} (Ctrl-C ends it)", flush=True)
+    stop.wait()
+    shut_down()
+    return 0
+
+
+def start(config: Config) -> str:
+    """Bring the endpoint up; returns its URL. Only its own port listens beyond loopback, and only if `serve.host` says so."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray's own ports on loopback, as it does on a Mac
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+    from ray import serve
+
+    from cluster.app import LOGS, NAME, application
+
+    app = application(config)
+    address = config.ray.address or os.environ.get("RAY_ADDRESS")
+    local: dict[str, Any] = {} if address else {"include_dashboard": False, "dashboard_host": "127.0.0.1"}
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    except ConnectionError as error:
+        raise StorageError(f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out") from None
+    options = config.serve
+    http = {"host": options.host, "port": options.port, "request_timeout_s": options.timeout_seconds + 10}
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(proxy_location="HeadOnly" if local else "EveryNode", http_options=http, logging_config=LOGS)
+    serve.run(app, name=NAME, route_prefix="/")
+    return f"http://{options.host}:{options.port}/v1"
+
+
+def shut_down() -> None:
+    """Let every replica finish what it has, then end Serve and this process's Ray."""
+    import ray
+    from ray import serve
+
+    from cluster.app import NAME
+
+    serve.delete(NAME)
+    serve.shutdown()  # type: ignore[no-untyped-call]
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""A bank over documents of the miniature world, and the endpoint over it: the real Serve application, engine and HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from cluster.serve import shut_down, start
+from prag_core.bank import Bank
+from prag_core.config import Config, load_config
+from prag_core.corpus import read_corpus
+from prag_core.plan import make_plan
+from prag_core.recipe import prepare_recipe
+from prag_core.retrieve import build_index
+from prag_core.stages import AugmentStage, TrainStage
+
+MINI = Path(__file__).resolve().parents[2] / "examples/mini"
+DAMAGED = "dev-003-place"  # a document whose adapter is damaged in the bank
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running endpoint: where it is, the settings it runs with, and a client that does not try again."""
+
+    url: str
+    config: Config
+    client: OpenAI
+    http: httpx.Client
+
+
+def make_bank(folder: Path, num_documents: int) -> list[str]:
+    """A trained and indexed bank of dev documents in `folder`; returns its settings. Strong steps, so that adapters are heard."""
+    lines = [line for line in (MINI / "corpus.jsonl").read_text().splitlines() if json.loads(line)["metadata"]["split"] == "dev"]
+    (folder / "corpus.jsonl").write_text("\n".join(lines[:num_documents]) + "\n")
+    settings = [f"corpus.uri={folder}/corpus.jsonl", f"bank.uri={folder}/bank", "augmentation.engine=transformers"]
+    settings += ["engine.dtype=float32", "training.learning_rate=3e-3", "training.epochs=3"]
+    config = load_config(settings)
+    prepared = prepare_recipe(config)
+    bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=True)
+    for stage in (AugmentStage(bank.uri, config), TrainStage(bank.uri, config)):
+        for shard in plan.shards:
+            stage.run(shard.shard_id, shard.documents_object)
+    build_index(bank, bank.write_snapshot(plan.wanted()), config.retrieval)
+    return settings
+
+
+def damage(bank: Bank, doc_id: str) -> None:
+    """Change a byte of a document's adapter."""
+    snapshot = bank.latest_snapshot()
+    assert snapshot is not None
+    (entry,) = snapshot.lookup([(doc_id, 0)]).values()
+    path = Path(bank.uri) / str(entry.adapter_object)
+    data = bytearray(path.read_bytes())
+    data[int(entry.start or 0)] ^= 1
+    path.write_bytes(data)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="package")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of a bank of 24 documents, one of them damaged."""
+    made = make_bank(tmp_path_factory.mktemp("endpoint"), 24)
+    damage(Bank.open(load_config(made).bank.uri), DAMAGED)
+    return made
+
+
+@pytest.fixture(scope="package")
+def endpoint(settings: list[str]) -> Iterator[Endpoint]:
+    quick = ["serve.poll_seconds=0.3", "serve.health_seconds=0.5", "serve.grace_seconds=1", "serve.drain_seconds=5"]
+    config = load_config([*settings, *quick, f"serve.port={free_port()}", "engine.max_sequences=16", "serve.max_queued=256"])
+    url = start(config)
+    client = OpenAI(base_url=url, api_key="none", max_retries=0, timeout=60)
+    try:
+        with httpx.Client(base_url=url.removesuffix("/v1"), timeout=60) as http:
+            yield Endpoint(url, config, client, http)
+    finally:
+        shut_down()
+
+
+@pytest.fixture(scope="package")
+def questions_about(settings: list[str]) -> dict[str, list[str]]:
+    """Single-hop questions by the document of the bank that answers them."""
+    found: dict[str, list[str]] = {}
+    for line in Path(load_config(settings).corpus.uri).read_text().splitlines():
+        found[json.loads(line)["doc_id"]] = []
+    for line in (MINI / "questions.dev.jsonl").read_text().splitlines():
+        asked = json.loads(line)
+        if asked["type"] == "single" and asked["gold_doc_ids"][0] in found:
+            found[asked["gold_doc_ids"][0]].append(asked["question"])
+    return found
+
+
+@pytest.fixture(scope="package")
+def questions(questions_about: dict[str, list[str]]) -> list[str]:
+    return [question for asked in questions_about.values() for question in asked]
