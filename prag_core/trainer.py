@@ -186,7 +186,7 @@ def _made_fast(model: Any, device: torch.device, settings: TrainingSettings) -> 
         stack.enter_context(short_attention(model))
         if settings.compile:
             body = model.base_model
-            body.__dict__["forward"] = torch.compile(body.forward)
+            body.__dict__["forward"] = torch.compile(body.forward, dynamic=True)
             stack.callback(body.__dict__.pop, "forward")
         yield
 
