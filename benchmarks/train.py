@@ -175,7 +175,7 @@ def report(rows: Sequence[dict[str, Any]], rates: dict[Dtype, float], options: a
         [
             [row["system"], row["dtype"], row["documents"], row["documents_per_second"], row["tokens_per_second"],
              row["documents_per_second"] / fair, row["documents_per_second"] / slow if slow else "–",
-             100 * row["utilisation"], row["peak_bytes"] / 1e6, row["last_loss"]]
+             100 * row["utilisation"], row["peak_bytes"] / 1e6, f"{row['last_loss']:.4f}"]
             for row in rows
         ],
     )  # fmt: skip

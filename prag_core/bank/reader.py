@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,6 +19,8 @@ from prag_core.storage import read_ranges, storage_errors
 
 if TYPE_CHECKING:
     from prag_core.bank.bank import Bank
+
+LARGE = 1 << 20  # bytes of an adapter from which several are checked at once, in threads
 
 
 class AdapterReader:
@@ -33,8 +37,17 @@ class AdapterReader:
         """
         entries = self.entries(keys)
         values = self._read(entries)
-        layout = self.bank.layout
-        return {entry.key: decode(value, layout, str(entry.tier)) for entry, value in zip(entries, values, strict=True)}
+        if len(entries) == 1 or max(map(len, values), default=0) < LARGE:
+            return dict(map(self._check, entries, values))
+        with ThreadPoolExecutor(min(len(entries), os.cpu_count() or 1)) as pool:
+            return dict(pool.map(self._check, entries, values))
+
+    def _check(self, entry: Entry, value: bytes) -> tuple[Key, AdapterFactors]:
+        """A key and its factors. Raises CorruptBankError when the bytes are not those that were written."""
+        if hashlib.sha256(value).hexdigest() != entry.sha256:
+            path = self.bank.path(str(entry.adapter_object))
+            raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
+        return entry.key, decode(value, self.bank.layout, str(entry.tier))
 
     def entries(self, keys: Collection[Key]) -> list[Entry]:
         """Where the adapters of these keys lie, in the order asked, each once. Raises BankError for those without one."""
@@ -52,13 +65,9 @@ class AdapterReader:
         ends = [start + int(entry.length or 0) for start, entry in zip(starts, entries, strict=True)]
         try:
             with storage_errors("reading", self.bank.uri):
-                values = read_ranges(self.bank.fs, paths, starts, ends)
+                return read_ranges(self.bank.fs, paths, starts, ends)
         except FileNotFoundError as error:
             raise CorruptBankError(f"{error.filename} is missing; run prag bank verify") from None
-        for path, entry, value in zip(paths, entries, values, strict=True):
-            if hashlib.sha256(value).hexdigest() != entry.sha256:
-                raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
-        return values
 
 
 def shown(doc_id: str, chunk: int) -> str:
