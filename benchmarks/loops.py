@@ -32,7 +32,7 @@ class Clock:
     seconds: dict[str, float] = field(default_factory=dict)
     documents: int = 0
     tokens: int = 0
-    losses: list[float] = field(default_factory=list)  # of each document's last step
+    losses: dict[int, float] = field(default_factory=dict)  # of each document's last step, by its number
 
     def add(self, part: str, start: float) -> float:
         """Charge the time since `start` to a part; the time now."""
@@ -40,10 +40,14 @@ class Clock:
         self.seconds[part] = self.seconds.get(part, 0.0) + now - start
         return now
 
-    def trained(self, samples: Sequence[Sample], loss: float) -> None:
+    def trained(self, number: int, tokens: int, loss: float) -> None:
         self.documents += 1
-        self.tokens += sum(len(sample.token_ids) for sample in samples)
-        self.losses.append(loss)
+        self.tokens += tokens
+        self.losses[number] = loss
+
+
+def count_tokens(samples: Sequence[Sample]) -> int:
+    return sum(len(sample.token_ids) for sample in samples)
 
 
 def lora_config(layout: AdapterLayout) -> LoraConfig:
@@ -80,7 +84,7 @@ def published(model: Any, documents: Sequence[Sequence[Sample]], initial: Path, 
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        clock.trained(samples, loss.item())
+        clock.trained(number, count_tokens(samples), loss.item())
         start = clock.add("train", start)
         peft.save_pretrained(out / str(number))
         model = peft.unload()
@@ -105,7 +109,7 @@ class FairLoop:
         for number, samples in enumerate(documents):
             start = time.perf_counter()
             loss = self.train(samples)
-            clock.trained(samples, loss.item())
+            clock.trained(number, count_tokens(samples), loss.item())
             start = clock.add("train", start)
             tensors = [parameter.detach().cpu() for parameter in self.parameters]
             start = clock.add("extract", start)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+CPU = torch.device("cpu")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -16,7 +16,7 @@ from prag_core.lora import AdapterLayout
 from prag_core.stacked_lora import RANK_MULTIPLE
 
 SHARE_OF_FREE_MEMORY = 0.6
-TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # beyond which a step gains nothing; on the CPU per thread
+TOKENS_AT_ONCE = {"cpu": 2560, "cuda": 65536}  # beyond which a step gains nothing; on the CPU per thread
 
 
 def choose_cohort_size(model: Any, layout: AdapterLayout, max_tokens: int, free_bytes: int | None = None) -> int:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 Observer = Callable[[int, list[int], list[Tensor], list[Tensor]], None]
 LENGTH_MULTIPLE = {"cpu": 8, "cuda": 64}  # of a batch's length, so that shapes repeat
+COMPILED_MULTIPLE = 64  # the same where each shape is compiled
+COMPILED_SHAPES = 64  # numbers of documents and lengths, beyond which steps are not compiled
 WAITING_COHORTS = 4  # so many cohorts' documents are sorted by length together
 FIRST_WAITING = 64  # documents that are looked at before a cohort's size is known
 
@@ -162,11 +164,12 @@ def train_cohort(
     lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=device)
     optimiser = _StackedAdamW(lora.tensors, settings)
     objective = OBJECTIVES[settings.objective]
+    multiple = COMPILED_MULTIPLE if settings.compile else LENGTH_MULTIPLE.get(device.type, 1)
     losses: list[Tensor] = []
     with lora.attach(model), _made_fast(model, device, settings):
         for step in range(steps[0]):
             active = [n for n, last in zip(order, steps, strict=True) if step < last]
-            batch = collate([samples[n][step % len(samples[n])] for n in active], device, LENGTH_MULTIPLE.get(device.type, 1))
+            batch = collate([samples[n][step % len(samples[n])] for n in active], device, multiple)
             leaves = lora.activate(len(active))
             loss_n = objective(model, batch)
             gradients = list(torch.autograd.grad(loss_n.sum(), leaves))
@@ -186,7 +189,8 @@ def _made_fast(model: Any, device: torch.device, settings: TrainingSettings) -> 
         stack.enter_context(short_attention(model))
         if settings.compile:
             body = model.base_model
-            body.__dict__["forward"] = torch.compile(body.forward)
+            stack.enter_context(torch._dynamo.config.patch(recompile_limit=COMPILED_SHAPES))  # type: ignore[no-untyped-call]
+            body.__dict__["forward"] = torch.compile(body.forward, dynamic=False)  # for shapes unknown it is half as fast
             stack.callback(body.__dict__.pop, "forward")
         yield
 
