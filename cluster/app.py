@@ -13,11 +13,11 @@ from ray.serve import Application
 from cluster.bounds import Bounds, max_merged_rank
 from cluster.generator import Generator
 from cluster.ingress import Ingress
-from cluster.retriever import Retriever
+from cluster.retriever import Retriever, indexed_snapshot
 from prag_core.answering import DEFAULT_NEW_TOKENS, open_bank
 from prag_core.bank import Bank
 from prag_core.config import Config, EngineKind, absolute_paths, load_config
-from prag_core.engines.vllm import slot_rank
+from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
 from prag_core.errors import ConfigError
 from prag_core.recipe import recorded_prompt
 
@@ -37,7 +37,9 @@ def application(config: Config) -> Application:
     """Raises BankError where the bank cannot be served with this model, ConfigError for settings that contradict each other."""
     if config.engine.kind is not EngineKind.vllm:
         raise ConfigError(f"engine.kind={config.engine.kind.value}: only vllm serves")
-    bounds = bounds_of(config, open_bank(config.bank.uri, config.model))
+    bank = open_bank(config.bank.uri, config.model)
+    indexed_snapshot(bank, config.retrieval)  # better said here than by a replica that cannot start
+    bounds = bounds_of(config, bank)
     options = config.serve
     common = {
         "graceful_shutdown_timeout_s": options.drain_seconds,
@@ -46,11 +48,12 @@ def application(config: Config) -> Application:
         "logging_config": LOGS,
     }
     deployment: Any = serve.deployment
+    ongoing = min(options.max_ongoing, CACHED_BATCHES * config.engine.max_sequences - 1)  # each may hold an adapter; one is bare
     generator = deployment(Generator).options(
-        max_ongoing_requests=options.max_ongoing,
+        max_ongoing_requests=ongoing,
         max_queued_requests=options.max_queued,
         ray_actor_options={"num_cpus": options.generator_cpus, "num_gpus": options.generator_gpus},
-        **_replicas(options.generators, options.max_generators, options.max_ongoing),
+        **_replicas(options.generators, options.max_generators, ongoing),
         **common,
     )
     retriever = deployment(Retriever).options(
@@ -63,7 +66,7 @@ def application(config: Config) -> Application:
         ray_actor_options={"num_cpus": 0},
         **common,
     )
-    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), bounds)
+    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), bounds, options.keys)
     return made
 
 

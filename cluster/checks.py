@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cluster.bounds import Bounds
 from cluster.protocol import ChatRequest, CompletionRequest
-from cluster.records import Filter, Inquiry, Refused
+from cluster.records import Inquiry, Refused
 from prag_core.engines.protocol import Decoding
-from prag_core.merge import MERGES
+from prag_core.errors import ConfigError
+from prag_core.merge import RULES
 from prag_core.methods import SERVED
 from prag_core.prompts import Message
+from prag_core.retrieve import Filter
 
 Asked = ChatRequest | CompletionRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf a request is answered: `salt` keeps caches apart, `filters` bound what may be retrieved."""
+    """On whose behalf a request is answered: `salt` keeps caches apart, `where` bounds what may be retrieved."""
 
     salt: str = ""
-    filters: tuple[Filter, ...] = ()
+    where: Filter | None = None
 
 
 ANYONE = Caller()
@@ -36,7 +40,7 @@ class Order:
     earlier: tuple[Message, ...]
     inquiry: Inquiry | None
     decoding: Decoding
-    merge: str
+    merge: str | None
     salt: str
     trace: bool
 
@@ -52,13 +56,26 @@ def check(request: Asked, caller: Caller, bounds: Bounds) -> Order | Refused:
         return conversation
     question, earlier = conversation
     options, wanted = request.prag, SERVED[method]
-    filters = (*caller.filters, *([options.filter] if options.filter else []))
+    where = narrowed(caller.where, options.filter)
+    if isinstance(where, Refused):
+        return where
     doc_ids = tuple(dict.fromkeys(options.doc_ids)) if options.doc_ids else None
-    inquiry = Inquiry(question, options.top_k or bounds.top_k, doc_ids, filters)
+    inquiry = Inquiry(question, options.top_k or bounds.top_k, doc_ids, where)
     return Order(
         request.model, method, question, earlier, inquiry if wanted.text or wanted.adapters else None,
-        decoding_of(request, bounds), options.merge or "sum", caller.salt, options.trace,
+        decoding_of(request, bounds), options.merge, caller.salt, options.trace,
     )  # fmt: skip
+
+
+def narrowed(allowed: Filter | None, asked: Mapping[str, Any] | None) -> Filter | Refused | None:
+    """What a caller may see, less what its request leaves out."""
+    if asked is None:
+        return allowed
+    try:
+        wanted = Filter.parse(asked)
+    except ConfigError as error:
+        return Refused(400, str(error), "prag.filter", "invalid_value")
+    return wanted if allowed is None else allowed & wanted
 
 
 def wrong_names(request: Asked) -> Refused | None:
@@ -67,8 +84,8 @@ def wrong_names(request: Asked) -> Refused | None:
         return Refused(404, f"no model {request.model[:80]!r}; there are {known}", "model", "model_not_found")
     if options.method is not None and options.method not in SERVED:
         return Refused(400, f"no method {options.method[:80]!r}; there are {known}", "prag.method", "unknown_method")
-    if options.merge is not None and options.merge not in MERGES:
-        return Refused(400, f"no merge {options.merge[:80]!r}; there are {', '.join(MERGES)}", "prag.merge", "unknown_merge")
+    if options.merge is not None and options.merge not in RULES:
+        return Refused(400, f"no merge {options.merge[:80]!r}; there are {', '.join(RULES)}", "prag.merge", "unknown_merge")
     return None
 
 

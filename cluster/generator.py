@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.adapters import AdapterCache
@@ -25,12 +25,12 @@ from cluster.watch import SnapshotWatch
 from prag_core.answering import open_bank
 from prag_core.bank import Entry, Snapshot
 from prag_core.bank.reader import read_usable
-from prag_core.config import Config
+from prag_core.config import Config, MergeConfig
 from prag_core.engines.vllm_stream import VllmStream
 from prag_core.errors import BankError, EngineDiedError, EngineError, ModelError
 from prag_core.identity import adapter_version, digest
 from prag_core.lora import check_factors
-from prag_core.merge import MERGES, Versioned
+from prag_core.merge import interference, merge_adapters, merged_name
 from prag_core.methods import SERVED
 from prag_core.methods.protocol import Stopwatch
 from prag_core.prompts import encode_question
@@ -62,10 +62,11 @@ class Generator:
         newest = self.bank.latest_snapshot()
         if newest is None:
             raise BankError(f"{self.bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={self.bank.uri}")
-        self.layout = self.bank.layout
+        self.layout, self.merge = self.bank.layout, config.merge
         self.wording = recorded_prompt(self.bank.recipe, config.prompt)
         self.fewshot = load_fewshot(self.wording.fewshot)
-        self.engine = VllmStream(config.engine, config.model, self.layout, max_merged_rank(config, self.layout))
+        max_rank = max_merged_rank(config, self.layout)
+        self.engine = VllmStream(config.engine, config.model, self.layout, max_rank, ray_metrics=True)
         self.cache = AdapterCache(self._read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
         self.installer = Installer(self.engine, self.engine.capacity, serve.grace_seconds)
         self.metrics = GeneratorMetrics()
@@ -131,7 +132,7 @@ class Generator:
                 return
             self.metrics.prepared(clock.milliseconds, task.method, len(plan.degraded))
             documents = self._used(task, plan, text=uses.text)
-            facts = {"adapter": adapter.name, **adapter.facts} if task.trace and adapter else {}
+            facts = await self._trace(task, plan, adapter) if task.trace else {}
             yield Begun(documents, tuple(plan.degraded.items()), dict(clock.milliseconds), len(token_ids), facts)
             async with aclosing(self._generate(task, token_ids, adapter and adapter.handle)) as events:
                 async for event in events:
@@ -169,19 +170,31 @@ class Generator:
         return self._name(task, plan), fetched.factors, plan
 
     def _name(self, task: Task, plan: Plan) -> str:
-        """Named by content: the rule, what it merges with which scores, and whose it is."""
+        """By content: what is merged, how, and on whose behalf."""
         if not plan.entries:
             return BARE
-        scores = {passage.key: passage.score for passage in task.found.passages}
-        parts = sorted((self._version(entry), 0.0 if task.merge == "sum" else scores[entry.key]) for entry in plan.entries)
-        return digest([task.merge, [list(part) for part in parts], task.salt])
+        versions = [self._version(entry) for entry in plan.entries]
+        return digest([merged_name(versions, self._rule(task), scores_of(task, plan)), task.salt])
 
     def _merge(self, task: Task, plan: Plan, factors: Mapping[Key, AdapterFactors]) -> Made:
-        adapters: list[Versioned] = [(self._version(entry), factors[entry.key]) for entry in plan.entries]
-        merged = MERGES[task.merge](adapters, self.layout, None)
-        if merged.rank > self.engine.max_rank:
-            raise EngineError(f"merged rank {merged.rank}, the engine holds {self.engine.max_rank}; ask for fewer documents")
-        return Made(merged, tuple(entry.key for entry in plan.entries), {"rank": merged.rank})
+        adapters = [(self._version(entry), factors[entry.key]) for entry in plan.entries]
+        merged = merge_adapters(adapters, self.layout, self._rule(task), scores_of(task, plan))
+        return Made(merged, tuple(entry.key for entry in plan.entries))
+
+    def _rule(self, task: Task) -> MergeConfig:
+        return self.merge if task.merge is None else replace(self.merge, rule=task.merge)
+
+    async def _trace(self, task: Task, plan: Plan, adapter: Installed | None) -> dict[str, Any]:
+        """Facts about the merge: rule, rank, and how much the documents' adapters get into each other's way."""
+        if adapter is None or not plan.entries:
+            return {}
+        factors = (await self.cache.fetch(plan.entries, task.salt)).factors
+        between = await asyncio.to_thread(interference, list(factors.values()), self.layout)
+        return {
+            "rule": self._rule(task).rule,
+            "rank": adapter.rank,
+            "interference": {"mean": between.mean, "largest": between.largest, "cosine": between.cosine_kk.tolist()},
+        }
 
     async def _make_bare(self) -> Made:
         assert self.engine.bare is not None  # asked for in `_adapter` only then
@@ -226,6 +239,11 @@ class Generator:
                 await self.installer.sweep()
             except EngineError:
                 logger.exception("idle adapters cannot be removed")
+
+
+def scores_of(task: Task, plan: Plan) -> list[float]:
+    scores = {passage.key: passage.score for passage in task.found.passages}
+    return [scores[entry.key] for entry in plan.entries]
 
 
 def why_not(entry: Entry | None) -> str:

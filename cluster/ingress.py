@@ -20,7 +20,8 @@ from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
 from cluster.bounds import Bounds
-from cluster.checks import ANYONE, Caller, check
+from cluster.checks import check
+from cluster.gate import Gate
 from cluster.loopback import keep_to_loopback
 from cluster.metrics import IngressMetrics
 from cluster.protocol import ChatRequest, CompletionRequest, error_object, parse
@@ -38,16 +39,17 @@ KINDS: dict[Kind, type[ChatRequest] | type[CompletionRequest]] = {"chat": ChatRe
 class Ingress:
     """A deployment."""
 
-    def __init__(self, retriever: DeploymentHandle, generator: DeploymentHandle, bounds: Bounds) -> None:
+    def __init__(self, retriever: DeploymentHandle, generator: DeploymentHandle, bounds: Bounds, keys_file: str | None) -> None:
         keep_to_loopback()
         self.metrics = IngressMetrics()
         self.service = Service(retriever, generator, bounds)
+        self.gate = Gate(keys_file)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return make_app(self.service, self.metrics)
+        return make_app(self.service, self.gate, self.metrics)
 
 
-def make_app(service: Service, metrics: IngressMetrics) -> FastAPI:
+def make_app(service: Service, gate: Gate, metrics: IngressMetrics) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.post("/v1/chat/completions")
@@ -59,11 +61,17 @@ def make_app(service: Service, metrics: IngressMetrics) -> FastAPI:
         return await complete("text", request)
 
     @app.get("/v1/models")
-    async def models() -> Response:
+    async def models(request: Request) -> Response:
+        entrant = gate.enter(request.headers.get("authorization"))
+        if isinstance(entrant, Refused):
+            return refusal(entrant)
         return JSONResponse({"object": "list", "data": [model_object(name) for name in SERVED]})
 
     @app.get("/v1/models/{name}")
-    async def model(name: str) -> Response:
+    async def model(name: str, request: Request) -> Response:
+        entrant = gate.enter(request.headers.get("authorization"))
+        if isinstance(entrant, Refused):
+            return refusal(entrant)
         known = ", ".join(SERVED)
         unknown = Refused(404, f"no model {name[:80]!r}; there are {known}", "model", "model_not_found")
         return JSONResponse(model_object(name)) if name in SERVED else refusal(unknown)
@@ -104,13 +112,18 @@ def make_app(service: Service, metrics: IngressMetrics) -> FastAPI:
     async def prepare(
         kind: Kind, request: Request, request_id: str
     ) -> tuple[Answering, ChatRequest | CompletionRequest] | Refused:
-        caller: Caller = ANYONE
+        entrant = gate.enter(request.headers.get("authorization"))
+        if isinstance(entrant, Refused):
+            return entrant
         body = await read_body(request, service.bounds.max_body_bytes)
         parsed = body if isinstance(body, Refused) else parse(KINDS[kind], body)
         if isinstance(parsed, Refused):
             return parsed
-        order = check(parsed, caller, service.bounds)
-        return order if isinstance(order, Refused) else (Answering(request_id, order), parsed)
+        order = check(parsed, entrant.caller, service.bounds)
+        if isinstance(order, Refused):
+            return order
+        admission = gate.admit(entrant, order)
+        return admission if isinstance(admission, Refused) else (Answering(request_id, order, admission), parsed)
 
     async def respond(kind: Kind, answering: Answering, *, stream: bool, usage: bool) -> Response:
         reply = Reply(kind, answering)
@@ -217,4 +230,5 @@ def model_object(name: str) -> dict[str, Any]:
 
 def refusal(refused: Refused) -> Response:
     headers = {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
+    headers |= {"www-authenticate": "Bearer"} if refused.status == 401 else {}
     return JSONResponse(error_object(refused), refused.status, headers=headers)

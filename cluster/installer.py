@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,18 +47,17 @@ class Installed:
     handle: Any
     folder: Path
     keys: tuple[Key, ...]
-    facts: dict[str, Any]
+    rank: int
     users: int = 0
     idle_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A merged adapter, the documents in it, and what there is to tell about the merge."""
+    """A merged adapter and the documents in it."""
 
     adapter: MergedAdapter
     keys: tuple[Key, ...]
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Installer:
@@ -131,7 +130,7 @@ class Installer:
             raise
         finally:
             del self._coming[name]
-        self._installed[name] = Installed(name, handle, folder, made.keys, made.facts, idle_since=self._clock())
+        self._installed[name] = Installed(name, handle, folder, made.keys, made.adapter.rank, idle_since=self._clock())
 
     async def _make_room(self) -> None:
         while len(self._installed) + len(self._coming) > self._capacity:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cluster.records import Refused, Scalar
+from cluster.records import Refused
 
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -31,7 +31,7 @@ class PragOptions(Strict):
     method: str | None = None
     top_k: Count | None = None
     doc_ids: Annotated[list[DocId], Field(min_length=1)] | None = None
-    filter: Annotated[dict[str, Scalar | list[Scalar]], Field(min_length=1)] | None = None
+    filter: Annotated[dict[str, Any], Field(min_length=1)] | None = None
     merge: str | None = None
     trace: bool = False
 

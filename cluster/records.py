@@ -17,21 +17,20 @@ from prag_core.bank import Entry
 from prag_core.engines.protocol import Decoding
 from prag_core.prompts import Message
 from prag_core.records import Key, Passage
+from prag_core.retrieve import Filter
 
-Scalar = str | int | float | bool
-Filter = Mapping[str, Scalar | list[Scalar]]  # metadata field → the value, or any of the values, it must have
 UsedAs = Literal["adapter", "text", "both"]
 
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What to retrieve: the best `top_k` for a query, or exactly `doc_ids`; only documents that pass every filter.
+    """What to retrieve: the best `top_k` for a query, or exactly `doc_ids`; only documents that `where` lets through.
     `at_least` is the number of a snapshot that must have been seen."""
 
     query: str
     top_k: int
     doc_ids: tuple[str, ...] | None = None
-    filters: tuple[Filter, ...] = ()
+    where: Filter | None = None
     at_least: int = 0
 
 
@@ -55,7 +54,7 @@ class Task:
     found: Found
     decoding: Decoding
     earlier: tuple[Message, ...] = ()
-    merge: str = "sum"
+    merge: str | None = None  # a rule by name; None: the one that the server is set to
     salt: str = ""
     trace: bool = False
 

@@ -8,7 +8,6 @@ all at once. So a result is always of one snapshot, and never holds a document t
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from cluster.loopback import keep_to_loopback
@@ -20,7 +19,7 @@ from prag_core.bank.snapshot import list_names, load
 from prag_core.config import Config, RetrievalConfig
 from prag_core.errors import BankError
 from prag_core.records import Passage
-from prag_core.retrieve import LexicalIndex, has_index, open_index
+from prag_core.retrieve import Filter, LexicalIndex, has_index, open_index
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class View:
         return set() if self.newest is self.snapshot else set(self.newest.deleted)
 
     def find(self, inquiry: Inquiry) -> Found | Refused:
-        passages = self._search(inquiry) if inquiry.doc_ids is None else self._exactly(inquiry.doc_ids)
+        passages = self._search(inquiry) if inquiry.doc_ids is None else self._exactly(inquiry.doc_ids, inquiry.where)
         if isinstance(passages, Refused):
             return passages
         keys = [passage.key for passage in passages]
@@ -44,27 +43,18 @@ class View:
 
     def _search(self, inquiry: Inquiry) -> list[Passage]:
         gone = self.gone
-        (passages,) = self.index.search([inquiry.query], inquiry.top_k + len(gone))
+        (passages,) = self.index.search([inquiry.query], inquiry.top_k + len(gone), inquiry.where)
         return [passage for passage in passages if passage.doc_id not in gone][: inquiry.top_k]
 
-    def _exactly(self, doc_ids: tuple[str, ...]) -> list[Passage] | Refused:
+    def _exactly(self, doc_ids: tuple[str, ...], where: Filter | None) -> list[Passage] | Refused:
         """The documents asked for, all their chunks, in the order asked. Unknown, deleted and forbidden are one answer."""
         gone = self.gone
-        passages: list[Passage] = []
+        passages = [passage for passage in self.index.look_up(doc_ids, where) if passage.doc_id not in gone]
+        found = {passage.doc_id for passage in passages}
         for doc_id in doc_ids:
-            chunks = [] if doc_id in gone else chunks_of(self.index, doc_id)
-            if not chunks:
+            if doc_id not in found:
                 return Refused(404, f"no document {doc_id[:80]!r}", "prag.doc_ids", "document_not_found")
-            passages += chunks
         return passages
-
-
-def chunks_of(index: LexicalIndex, doc_id: str) -> list[Passage]:
-    """A document's chunks in order; the index is sorted by doc_id."""
-    ids = index.documents["doc_id"]
-    rows = range(len(ids))
-    first, end = (bisect(rows, doc_id, key=lambda row: ids[row].as_py()) for bisect in (bisect_left, bisect_right))
-    return [Passage(**row, score=0.0) for row in index.documents.slice(first, end - first).to_pylist()]
 
 
 class Retriever:
@@ -104,6 +94,12 @@ class Retriever:
 
 def newest_view(bank: Bank, settings: RetrievalConfig) -> View:
     """The newest indexed snapshot, less what was deleted since. Raises BankError where none has an index."""
+    newest, indexed = indexed_snapshot(bank, settings)
+    return View(indexed, open_index(bank, indexed, settings), newest)
+
+
+def indexed_snapshot(bank: Bank, settings: RetrievalConfig) -> tuple[Snapshot, Snapshot]:
+    """The newest snapshot, and the newest that has an index. Raises BankError where there is none."""
     names = list_names(bank)
     if not names:
         raise BankError(f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
@@ -111,5 +107,5 @@ def newest_view(bank: Bank, settings: RetrievalConfig) -> View:
     for name in names:
         snapshot = newest if name == newest.name else load(bank, name)
         if has_index(bank, snapshot, settings):
-            return View(snapshot, open_index(bank, snapshot, settings), newest)
+            return newest, snapshot
     raise BankError(f"{bank.uri}: no snapshot has an index for these retrieval settings; run prag index bank.uri={bank.uri}")

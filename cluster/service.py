@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.allowance import Admission
 from cluster.bounds import Bounds
 from cluster.checks import Order, too_many
 from cluster.records import Begun, Delta, Done, Event, Found, Refused, Stale, Task
@@ -36,12 +37,18 @@ class Answering:
 
     request_id: str
     order: Order
+    admission: AbstractContextManager[Admission | None] = field(default_factory=nullcontext)
     snapshot: str = ""
     begun: Begun | None = None
     done: Done | None = None
     refused: Refused | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def num_tokens(self) -> int:
+        """Of prompt and answer."""
+        return (self.begun.prompt_tokens if self.begun else 0) + (self.done.completion_tokens if self.done else 0)
 
     def mark(self, stage: Literal["first_token", "total"]) -> None:
         self.timings_ms.setdefault(stage, (time.perf_counter() - self.started) * 1000)
@@ -57,7 +64,17 @@ class Service:
         self.bounds, self._in_flight = bounds, 0
 
     async def events(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done | Refused, None]:
-        """Begun, Delta …, Done; a Refused ends them wherever it comes."""
+        """Begun, Delta …, Done; a Refused ends them wherever it comes. Then the caller's key is charged what it came to."""
+        with answering.admission as admission:
+            try:
+                async with aclosing(self._bounded(answering)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                if admission is not None:
+                    admission.settle(answering.num_tokens)
+
+    async def _bounded(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done | Refused, None]:
         if self._in_flight >= self.bounds.max_in_flight:
             yield FULL
             return

@@ -15,19 +15,25 @@ from prag_core.config import absolute_paths
 from prag_core.evaluate.metrics import extract_answer
 from prag_core.methods import METHODS, find_method
 from prag_core.records import Answer, Question
+from prag_core.retrieve import Filter
 
-EXAMPLE = 'prag ask "Where was Ada born?" --method combine bank.uri=out/bank retrieval.top_k=3'
+EXAMPLE = 'prag ask "Where was Ada born?" --method combine bank.uri=out/bank --filter kind=person merge.rule=score_weighted'
 
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser("ask", "Answer one question.", EXAMPLE, question="the question, in quotes")
     known = ", ".join(name for name in METHODS if not name.endswith("_gold"))
     parser.add_argument("--method", default="prag", help=f"one of {known} (default: prag)")
+    parser.add_argument(
+        "--filter", metavar="FIELD=VALUE", action="append",
+        help="only documents whose metadata say so; again for another field (both hold) or the same one (either value)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
     config, options = parse_settings(parser, argv)
     method = find_method(options.method)
+    where = Filter.from_text(options.filter) if options.filter else None
     config = absolute_paths(config)
-    with open_tools(config, {"": config.bank.uri}) as tools:
+    with open_tools(config, {"": config.bank.uri}, where) as tools:
         question = Question("", options.question, ())
         (answer,) = method.answer([question], tools[""])
         cot = tools[""].prompt.cot

@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": ("jobs.evaluate", "score methods on a file of questions: table, report.json, report.md, plot"),
     "bank": ("jobs.bank", "look into a bank: ls, inspect, verify, export, gc"),
     "delete": ("jobs.delete", "take documents out of a bank"),
+    "keys": ("cluster.manage_keys", "API keys of the endpoint: add, ls, rm"),
 }
 
 

@@ -18,10 +18,11 @@ from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, ConfigError
 from prag_core.evaluate.controls import Kinds, choose_irrelevant, group_by_kind
 from prag_core.identity import adapter_version, model_digest
+from prag_core.merge import find_rule, merged_rank
 from prag_core.methods.protocol import Tools
 from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Document, Key, Passage, Question
-from prag_core.retrieve import LexicalIndex, open_index
+from prag_core.retrieve import Filter, LexicalIndex, open_index
 from prag_core.samples import load_fewshot
 
 DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
@@ -41,25 +42,28 @@ def open_bank(uri: str, model: ModelConfig) -> Bank:
 
 @dataclass(frozen=True)
 class OpenBank:
-    """A bank at one snapshot, with its retrieval index: everything about documents that answering needs."""
+    """A bank at one snapshot, with its retrieval index: everything about documents that answering needs. With `where`, only
+    the documents that it lets through are there, whatever they are asked for as."""
 
     bank: Bank
     snapshot: Snapshot
     index: LexicalIndex
     seed: int
+    where: Filter | None = None
 
     @classmethod
-    def open(cls, uri: str, config: Config) -> OpenBank:
+    def open(cls, uri: str, config: Config, where: Filter | None = None) -> OpenBank:
         """Raises BankError when the bank has no snapshot or index yet, or was made from another model."""
         bank = open_bank(uri, config.model)
         snapshot = bank.latest_snapshot()
         if snapshot is None:
             raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
-        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed)
+        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed, where)
 
     @cached_property
     def documents(self) -> dict[Key, Document]:
-        return {document.key: document for document in self.snapshot.documents()}
+        allowed = self.where.allows if self.where else lambda _: True
+        return {document.key: document for document in self.snapshot.documents() if allowed(document.metadata)}
 
     @cached_property
     def kinds(self) -> Kinds:
@@ -76,7 +80,7 @@ class OpenBank:
         return {key: (versions[key], factors[key]) for key in factors}, reasons | corrupt
 
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
-        return self.index.search(questions, k)
+        return self.index.search(questions, k, self.where)
 
     def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
         """Documents of the retrieved ones' kind that do not answer: the choice is fixed by the question's id and the seed."""
@@ -94,17 +98,19 @@ def as_passage(document: Document, score: float = 0.0) -> Passage:
 
 
 @contextmanager
-def open_tools(config: Config, banks: Mapping[str, str]) -> Iterator[dict[str, Tools]]:
-    """Tools for each named bank URI, over one engine that is closed at the end.
+def open_tools(config: Config, banks: Mapping[str, str], where: Filter | None = None) -> Iterator[dict[str, Tools]]:
+    """Tools for each named bank URI, over one engine that is closed at the end; with `where`, over what it lets through.
 
     Raises BankError where a bank is missing, unfinished or of another model, and ConfigError for unusable settings.
     """
     if config.retrieval.top_k < 1:
         raise ConfigError(f"retrieval.top_k={config.retrieval.top_k}: at least one passage must be asked for")
-    opened = {name: OpenBank.open(uri, config) for name, uri in banks.items()}
+    find_rule(config.merge.rule)
+    opened = {name: OpenBank.open(uri, config, where) for name, uri in banks.items()}
     layouts = {name: bank.bank.layout for name, bank in opened.items()}
     widest = max(layouts.values(), key=lambda layout: layout.rank)
-    engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=widest.rank * config.retrieval.top_k)
+    max_rank = merged_rank(widest.rank, config.retrieval.top_k, config.merge)
+    engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=max_rank)
     try:
         yield {name: _tools(config, bank, engine) for name, bank in opened.items()}
     finally:
@@ -115,4 +121,4 @@ def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
     prompt = recorded_prompt(opened.bank.recipe, config.prompt)
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)
-    return Tools(engine, opened, opened.bank.layout, prompt, config.retrieval.top_k, new_tokens, fewshot)
+    return Tools(engine, opened, opened.bank.layout, prompt, config.retrieval.top_k, new_tokens, fewshot, config.merge)

@@ -119,6 +119,15 @@ class RetrievalConfig:
 
 
 @dataclass
+class MergeConfig:
+    rule: str = "sum"  # how the documents' adapters become one: a name in prag_core/merge
+    density: float = 0.9  # ties, dare: share of a factor's entries that is kept; low ranks have few to spare
+    sharpness: float = 1.0  # score_weighted: a document weighs (its score / the best) to this power
+    rank: int | None = None  # svd: of what is left; null: one document's
+    seed: int = 0  # dare: which entries are dropped
+
+
+@dataclass
 class EngineConfig:
     kind: EngineKind = EngineKind.vllm
     dtype: Dtype = Dtype.bfloat16
@@ -144,6 +153,7 @@ class EvaluateConfig:
 class ServeConfig:
     host: str = "127.0.0.1"  # the one port that listens beyond loopback, if this says so
     port: int = 8000
+    keys: str | None = None  # a file of API keys (prag keys); null: everybody may ask everything
     generators: int = 1  # engines at least
     max_generators: int = 1  # engines at most; more than `generators`: as many as the load asks for
     generator_cpus: float = 1
@@ -186,6 +196,7 @@ class Config:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    merge: MergeConfig = field(default_factory=MergeConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
@@ -229,6 +240,7 @@ def absolute_paths(config: Config) -> Config:
         prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
         augmentation=replace(writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)),
         training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
+        serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
     )
 

@@ -14,7 +14,7 @@ MINIMUM = {
         "augmentation.max_new_tokens", "augmentation.max_attempts", "training.rank", "training.epochs",
         "training.cohort_documents", "training.threads", "retrieval.top_k", "engine.max_sequences",
         "engine.kv_cache_gigabytes", "engine.max_new_tokens", "evaluate.limit", "evaluate.num_resamples",
-        "ray.augment_actors", "ray.train_actors", "ray.max_attempts", "serve.port", "serve.generators",
+        "merge.rank", "ray.augment_actors", "ray.train_actors", "ray.max_attempts", "serve.port", "serve.generators",
         "serve.max_generators", "serve.retrievers", "serve.ingresses", "serve.max_top_k", "serve.max_new_tokens",
         "serve.max_body_kilobytes", "serve.max_ongoing", "serve.max_queued", "serve.timeout_seconds",
     ),
@@ -23,18 +23,23 @@ MINIMUM = {
         "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b", "ray.augment_cpus",
         "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus", "serve.generator_gpus",
         "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds", "serve.adapter_cache_megabytes",
-        "serve.damaged_seconds", "serve.grace_seconds",
+        "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness",
     ),
 }  # fmt: skip
+SHARES = ("merge.density",)  # above 0, at most 1
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
-    """Raise ConfigError for the first setting below its minimum. `config` is nested plain values; null passes."""
+    """Raise ConfigError for the first setting out of its range. `config` is nested plain values; null passes."""
     for key, minimum in ((key, minimum) for minimum, keys in MINIMUM.items() for key in keys):
         section, name = key.split(".")
         value = config[section][name]
         if value is not None and not value >= minimum:
             raise ConfigError(f"{key}={value}: expected at least {minimum}")
+    for key in SHARES:
+        section, name = key.split(".")
+        if not 0 < config[section][name] <= 1:
+            raise ConfigError(f"{key}={config[section][name]}: expected a share above 0 and at most 1")
 
 
 def suggest(key: str, known: Sequence[str]) -> str:

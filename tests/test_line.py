@@ -30,14 +30,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Eight held-out documents of one kind and the single-hop dev questions about them, in a bank with its index."""
     folder = tmp_path_factory.mktemp("line")
     lines = (MINI / "corpus.jsonl").read_text().splitlines()
-    documents = [line for line in lines if json.loads(line)["metadata"]["split"] == "dev"][:8]
-    ids = {json.loads(line)["doc_id"] for line in documents}
+    documents = [document for document in map(json.loads, lines) if document["metadata"]["split"] == "dev"][:8]
+    ids = {document["doc_id"] for document in documents}
+    for number, document in enumerate(documents):
+        document["metadata"]["number"] = number
     questions = [
         line
         for line in (MINI / "questions.dev.jsonl").read_text().splitlines()
         if json.loads(line)["type"] == "single" and set(json.loads(line)["gold_doc_ids"]) <= ids
     ]
-    (folder / "corpus.jsonl").write_text("\n".join(documents) + "\n")
+    (folder / "corpus.jsonl").write_text("".join(f"{json.dumps(document)}\n" for document in documents))
     (folder / "questions.jsonl").write_text("\n".join(questions) + "\n")
     settings = [
         f"corpus.uri={folder}/corpus.jsonl", f"bank.uri={folder}/bank", "bank.tier=bf16", "augmentation.engine=transformers",
@@ -94,6 +96,19 @@ def test_a_corrupt_adapter_degrades_its_document_to_text_and_the_answer_says_so(
     answer = json.loads(capsys.readouterr().out)
     assert [list(key)] == [key for key, reason in answer["degraded"] if "damaged" in reason]
     assert list(key) not in answer["adapters"]
+
+
+def test_asking_with_a_filter_and_a_merge_rule_uses_both(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = [json.loads(line) for line in Path(config.corpus.uri).read_text().splitlines()]
+    question = " ".join(document["title"] for document in documents)
+    settings = [f"bank.uri={config.bank.uri}", "engine.kind=transformers", "engine.dtype=float32", "merge.rule=ties"]
+    for numbers in ((3, 4), (99,)):
+        filters = [text for number in numbers for text in ("--filter", f"number={number}")]
+        assert cli.main(["ask", question, "--json", *filters, "--filter", "split=dev", *settings]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        expected = {document["doc_id"] for document in documents if document["metadata"]["number"] in numbers}
+        assert {passage["doc_id"] for passage in answer["passages"]} == expected
+        assert {doc_id for doc_id, _ in answer["adapters"]} | {doc_id for (doc_id, _), _ in answer["degraded"]} == expected
 
 
 def test_a_bank_of_another_model_is_not_answered_from(config: Config, tmp_path: Path) -> None:

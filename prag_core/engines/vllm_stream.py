@@ -31,8 +31,11 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what part of a character decodes to
 class VllmStream:
     """`capacity` adapters can be installed at once, of rank up to `max_rank`."""
 
-    def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout, max_merged_rank: int) -> None:
-        """Load the model. Must be called on the event loop that will use the engine. Raises ModelError, EngineError."""
+    def __init__(
+        self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout, max_merged_rank: int, *, ray_metrics: bool = False
+    ) -> None:
+        """Load the model; with `ray_metrics`, the engine's own metrics go to Ray's. Must be called on the event loop that will
+        use the engine. Raises ModelError, EngineError."""
         self.tokenizer = load_tokenizer(model.path, model.revision)
         self.max_rank = slot_rank(max_merged_rank)
         self.capacity = CACHED_BATCHES * config.max_sequences
@@ -41,7 +44,8 @@ class VllmStream:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         with loading(model):
-            self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, disable_log_stats=True))
+            made = AsyncEngineArgs(**arguments, disable_log_stats=not ray_metrics)
+            self._llm = AsyncLLM.from_engine_args(made, stat_loggers=[_engine_metrics()] if ray_metrics else None)
         self.max_length = int(self._llm.model_config.max_model_len)
         self.bare: MergedAdapter | None = zero_adapter(layout) if on_cpu() else None
         self._ids = itertools.count()
@@ -91,7 +95,9 @@ class VllmStream:
             await self._llm.check_health()
 
     def close(self) -> None:
+        """End the engine. It cannot be used afterwards."""
         self._llm.shutdown()
+        del self._llm
 
     @contextmanager
     def _errors(self, what: str) -> Any:
@@ -129,6 +135,18 @@ class _GrowingText:
         ids = self._ids[:-1] if ended else self._ids
         whole = finish_generation(self._tokenizer, ids, self._stop, ended=ended)
         return Piece(whole.text[self._said :], len(self._ids), whole.finish)
+
+
+def _engine_metrics() -> Any:
+    """vLLM's metrics as Ray's, less the one that has the names of adapters for labels: there is no end of them."""
+    from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
+
+    class EngineMetrics(RayPrometheusStatLogger):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            self.gauge_lora_info = None
+
+    return EngineMetrics
 
 
 def _sampling_params(decoding: Decoding) -> Any:

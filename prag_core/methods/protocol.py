@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from prag_core import prompts
-from prag_core.config import PromptConfig
+from prag_core.config import MergeConfig, PromptConfig
 from prag_core.engines.protocol import Engine, Request, Sampling
 from prag_core.lora import AdapterLayout
-from prag_core.merge import MergedAdapter, merge_cat
+from prag_core.merge import MergedAdapter, merge_adapters
 from prag_core.records import AdapterFactors, Answer, Key, Passage, Question
 
 Usable = dict[Key, tuple[str, AdapterFactors]]  # adapter version and factors
@@ -40,7 +40,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's."""
+    """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's; `merge` is how adapters meet."""
 
     engine: Engine
     source: Source
@@ -49,6 +49,7 @@ class Tools:
     top_k: int
     max_new_tokens: int
     fewshot: tuple[tuple[str, str], ...] = ()
+    merge: MergeConfig = field(default_factory=MergeConfig)
 
 
 class Method(Protocol):
@@ -149,12 +150,12 @@ def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: S
     with clock.stage("fetch"):
         adapters, unusable = tools.source.fetch(sorted({passage.key for found in passages for passage in found}))
     with clock.stage("merge"):
-        return [_merge([passage.key for passage in found], adapters, unusable, tools.layout) for found in passages]
+        return [_merge(found, adapters, unusable, tools) for found in passages]
 
 
-def _merge(
-    keys: Sequence[Key], adapters: Mapping[Key, tuple[str, AdapterFactors]], unusable: Mapping[Key, str], layout: AdapterLayout
-) -> Merge:
-    usable = tuple(key for key in keys if key in adapters)
-    merged = merge_cat([adapters[key] for key in usable], layout) if usable else None
-    return Merge(merged, usable, tuple((key, unusable[key]) for key in keys if key in unusable))
+def _merge(passages: Sequence[Passage], adapters: Usable, unusable: Mapping[Key, str], tools: Tools) -> Merge:
+    usable = [passage for passage in passages if passage.key in adapters]
+    parts, scores = [adapters[passage.key] for passage in usable], [passage.score for passage in usable]
+    merged = merge_adapters(parts, tools.layout, tools.merge, scores) if usable else None
+    degraded = tuple((passage.key, unusable[passage.key]) for passage in passages if passage.key in unusable)
+    return Merge(merged, tuple(passage.key for passage in usable), degraded)

@@ -26,7 +26,7 @@ from prag_core.identity import digest
 from prag_core.retrieve.lexical import LexicalIndex
 from prag_core.storage import FileSystem, PendingObject, create_exclusive, is_local, read, storage_errors
 
-FORMAT = 1
+FORMAT = 2  # 2: documents.arrow has their metadata
 MARKER = "index.json"
 DOCUMENTS = "documents.arrow"
 

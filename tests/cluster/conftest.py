@@ -12,6 +12,8 @@ import httpx
 import pytest
 from openai import OpenAI
 
+from cluster.key_file import write_entries
+from cluster.keys import Limits, make_key
 from cluster.serve import shut_down, start
 from prag_core.bank import Bank
 from prag_core.config import Config, load_config
@@ -27,10 +29,12 @@ DAMAGED = "dev-003-place"  # a document whose adapter is damaged in the bank
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A running endpoint: where it is, the settings it runs with, and a client that does not try again."""
+    """A running endpoint: where it is, the settings it runs with, its keys by name, and clients that hold the one named `all`
+    and do not try again."""
 
     url: str
     config: Config
+    keys: dict[str, str]
     client: OpenAI
     http: httpx.Client
 
@@ -78,16 +82,34 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="package")
-def endpoint(settings: list[str]) -> Iterator[Endpoint]:
+def endpoint(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    keys_file = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    keys = make_keys(keys_file)
     quick = ["serve.poll_seconds=0.3", "serve.health_seconds=0.5", "serve.grace_seconds=1", "serve.drain_seconds=5"]
-    config = load_config([*settings, *quick, f"serve.port={free_port()}", "engine.max_sequences=16", "serve.max_queued=256"])
+    quick += [f"serve.port={free_port()}", f"serve.keys={keys_file}", "engine.max_sequences=16", "serve.max_queued=256"]
+    config = load_config([*settings, *quick])
     url = start(config)
-    client = OpenAI(base_url=url, api_key="none", max_retries=0, timeout=60)
+    client = OpenAI(base_url=url, api_key=keys["all"], max_retries=0, timeout=60)
+    headers = {"authorization": f"Bearer {keys['all']}"}
     try:
-        with httpx.Client(base_url=url.removesuffix("/v1"), timeout=60) as http:
-            yield Endpoint(url, config, client, http)
+        with httpx.Client(base_url=url.removesuffix("/v1"), timeout=60, headers=headers) as http:
+            yield Endpoint(url, config, keys, client, http)
     finally:
         shut_down()
+
+
+def make_keys(path: Path) -> dict[str, str]:
+    """A keys file with two keys to everything, one to each kind of document, and one that may ask twice a minute."""
+    wanted: dict[str, tuple[Limits, dict[str, str] | None]] = {
+        "all": (Limits(), None),
+        "also_all": (Limits(), None),
+        "places": (Limits(), {"kind": "place"}),
+        "people": (Limits(), {"kind": "person"}),
+        "slow": (Limits(requests_per_minute=2), None),
+    }
+    made = {name: make_key(name, limits, where, None) for name, (limits, where) in wanted.items()}
+    write_entries(path, [entry for _, entry in made.values()])
+    return {name: key for name, (key, _) in made.items()}
 
 
 @pytest.fixture(scope="package")

@@ -9,12 +9,12 @@ from random import Random
 from typing import Any
 
 import openai
-import psutil
 import pytest
 from openai import AsyncOpenAI
 
 from prag_core.answering import open_tools
 from prag_core.config import EngineKind
+from prag_core.merge import RULES
 from prag_core.methods import METHODS, SERVED
 from prag_core.records import Question
 from tests.cluster.conftest import DAMAGED, Endpoint
@@ -85,7 +85,7 @@ def oracle_answers(endpoint: Endpoint, wanted: list[tuple[str, list[str]]]) -> t
 
 
 async def all_at_once(endpoint: Endpoint, wanted: list[tuple[str, list[str]]]) -> list[str]:
-    async with AsyncOpenAI(base_url=endpoint.url, api_key="none", max_retries=0, timeout=120) as client:
+    async with AsyncOpenAI(base_url=endpoint.url, api_key=endpoint.keys["all"], max_retries=0, timeout=120) as client:
 
         async def one(question: str, documents: list[str]) -> str:
             messages: Any = [{"role": "user", "content": question}]
@@ -150,6 +150,22 @@ def test_exact_documents_in_the_order_asked(endpoint: Endpoint, questions: list[
     assert [document["used_as"] for document in completion.prag["documents"]] == ["adapter", "adapter"]
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_every_merge_rule_answers_as_in_one_process(endpoint: Endpoint, merged_in_process: Any, rule: str) -> None:
+    question, expected = merged_in_process
+    assert ask(endpoint, "prag", question, **prag(merge=rule)).choices[0].message.content == expected[rule]
+
+
+@pytest.fixture(scope="module")
+def merged_in_process(endpoint: Endpoint, questions: list[str]) -> tuple[str, dict[str, str]]:
+    """A question, and P-RAG's answers by merge rule from the transformers and PEFT engine."""
+    config, asked = endpoint.config, [Question("", questions[0], ())]
+    config = replace(config, engine=replace(config.engine, kind=EngineKind.transformers))
+    with open_tools(config, {"": config.bank.uri}) as tools:
+        by_rule = {rule: replace(tools[""], merge=replace(config.merge, rule=rule)) for rule in RULES}
+        return questions[0], {rule: METHODS["prag"].answer(asked, tool)[0].text for rule, tool in by_rule.items()}
+
+
 def test_a_damaged_adapter_degrades_its_document_to_text_and_the_answer_says_so(endpoint: Endpoint, questions: list[str]) -> None:
     completion = ask(endpoint, "prag", questions[0], **prag(doc_ids=["dev-000-place", DAMAGED]))
     assert [document["used_as"] for document in completion.prag["documents"]] == ["adapter", "text"]
@@ -166,7 +182,9 @@ def test_the_reply_says_what_it_rests_on(endpoint: Endpoint, questions: list[str
     timings = completion.prag["timings_ms"]
     assert list(timings) == ["retrieve", "fetch", "merge", "install", "first_token", "total"]
     assert 0 < timings["first_token"] <= timings["total"]
-    assert completion.prag["trace"]["rank"] == 4
+    assert completion.prag["trace"]["rank"] == 4 and completion.prag["trace"]["rule"] == "sum"
+    cosine = completion.prag["trace"]["interference"]["cosine"]
+    assert cosine[0][1] == pytest.approx(completion.prag["trace"]["interference"]["mean"]) and abs(cosine[0][1]) < 1
     assert completion.prag["snapshot"].startswith("0000000")
 
 
@@ -231,14 +249,3 @@ def test_a_request_id_comes_back(endpoint: Endpoint) -> None:
     assert reply.headers.get_list("x-request-id") == ["mine-17"]
     assert reply.json()["id"] == "chatcmpl-mine-17"
     assert endpoint.http.post("/v1/chat/completions", json={}).headers["x-request-id"]
-
-
-def test_nothing_listens_beyond_loopback(endpoint: Endpoint) -> None:
-    me = psutil.Process()
-    open_to_all = [
-        (process.name(), connection.laddr)
-        for process in [me, *me.children(recursive=True)]
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
-    ]
-    assert not open_to_all

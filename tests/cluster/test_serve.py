@@ -17,7 +17,7 @@ from tests.cluster.conftest import free_port
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_it_serves_until_it_is_told_to_stop_and_finishes_what_it_has(settings: list[str]) -> None:
+def test_it_serves_on_loopback_until_it_is_told_to_stop_and_finishes_what_it_has(settings: list[str]) -> None:
     port = free_port()
     command = [sys.executable, "-m", "jobs.cli", "serve", *settings, f"serve.port={port}", "engine.max_sequences=4"]
     before = set(Path("/dev/shm").glob(f"{PREFIX}*"))
@@ -26,6 +26,7 @@ def test_it_serves_until_it_is_told_to_stop_and_finishes_what_it_has(settings: l
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}/v1" in process.stdout.readline()
         family = psutil.Process(process.pid).children(recursive=True)
+        assert not open_to_all([psutil.Process(process.pid), *family])
         folders = set(Path("/dev/shm").glob(f"{PREFIX}*")) - before
         assert len(folders) == 1
         assert text_of_a_stream_during_which(process, port).endswith("data: [DONE]\n\n")
@@ -50,3 +51,13 @@ def text_of_a_stream_during_which(process: subprocess.Popen[str], port: int) -> 
                 os.kill(process.pid, signal.SIGTERM)
                 told = True
     return text
+
+
+def open_to_all(processes: list[psutil.Process]) -> list[tuple[str, str]]:
+    """What these processes listen on beyond loopback."""
+    return [
+        (process.name(), str(connection.laddr))
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+    ]

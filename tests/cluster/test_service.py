@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from cluster.bounds import Bounds
+from cluster.gate import Gate
 from cluster.ingress import make_app
 from cluster.records import Begun, Delta, Done, Event, Found, Inquiry, Refused, Stale, Task
 from cluster.service import Service
@@ -101,7 +102,7 @@ class Handle:
 def client(metrics: Metrics, handle: Any = None) -> httpx.AsyncClient:
     handle = handle or Handle()
     given: Any = metrics
-    app = make_app(Service(handle, handle, BOUNDS), given)
+    app = make_app(Service(handle, handle, BOUNDS), Gate(None), given)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 

@@ -67,9 +67,7 @@ def test_an_empty_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     ],
     ids=["not-json", "no-text", "blank-text", "two-texts", "no-id", "nul-id", "control-id", "long-id", "nul-text"],
 )
-def test_a_bad_record_is_named(
-    line: str, said: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
-) -> None:
+def test_a_bad_record_is_named(line: str, said: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
     write_lines(corpus, [*map(json.dumps, GOOD), line])
     assert said in refused(capsys, tmp_path, f"corpus.uri={corpus}")
 
@@ -126,9 +124,7 @@ def made_bank(corpus: Path, tmp_path: Path) -> Path:
     return uri
 
 
-def test_a_bank_of_another_recipe(
-    capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path
-) -> None:
+def test_a_bank_of_another_recipe(capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path) -> None:
     message = refused(capsys, tmp_path, f"corpus.uri={corpus}", f"bank.uri={made_bank}", "training.epochs=2")
     assert "another recipe" in message and "training.epochs: 1 there, 2 here" in message
 
@@ -156,6 +152,16 @@ def test_asking_a_bank_without_a_snapshot(capsys: pytest.CaptureFixture[str], ma
 def test_a_method_that_is_not_there(capsys: pytest.CaptureFixture[str], made_bank: Path) -> None:
     assert cli.main(["evaluate", f"bank.uri={made_bank}", "evaluate.methods=[pragg]"]) == 2
     assert "did you mean prag?" in capsys.readouterr().err
+
+
+def test_a_merge_rule_that_is_not_there(capsys: pytest.CaptureFixture[str], made_bank: Path) -> None:
+    assert cli.main(["ask", "Where?", f"bank.uri={made_bank}", "merge.rule=tie"]) == 2
+    assert "no merge rule 'tie'; did you mean ties?" in capsys.readouterr().err
+
+
+def test_a_filter_that_is_none(capsys: pytest.CaptureFixture[str], made_bank: Path) -> None:
+    assert cli.main(["ask", "Where?", f"bank.uri={made_bank}", "--filter", "kind"]) == 2
+    assert "filter 'kind': expected field=value" in capsys.readouterr().err
 
 
 def test_s3_with_wrong_credentials(

@@ -19,7 +19,7 @@ from prag_core.config import (
     known_keys,
     load_config,
 )
-from prag_core.config_checks import MINIMUM
+from prag_core.config_checks import MINIMUM, SHARES
 from prag_core.errors import ConfigError
 
 
@@ -79,6 +79,7 @@ def test_what_is_printed_loads_as_the_same_configuration(tmp_path: Path) -> None
         ("training.learning_rat=3", "training.learning_rate"),
         ("bank.tire=fp32", "bank.tier"),
         ("corpus.url=x", "corpus.uri"),
+        ("merge.rul=ties", "merge.rule"),
         ("epochs=3", "training.epochs"),
         ("epoch=3", "training.epochs"),
         ("recipy=mini", "recipe"),
@@ -115,6 +116,11 @@ def test_an_unknown_setting_in_a_file_is_refused_too(tmp_path: Path) -> None:
         ("training.epochs=0", r"training\.epochs=0: expected at least 1"),
         ("training.learning_rate=-1", r"training\.learning_rate=-1.*at least 0"),
         ("training.learning_rate=.nan", r"training\.learning_rate=nan"),
+        ("merge.density=0", r"merge\.density=0.*above 0 and at most 1"),
+        ("merge.density=1.1", r"merge\.density=1\.1.*at most 1"),
+        ("merge.density=.nan", r"merge\.density=nan"),
+        ("merge.rank=0", r"merge\.rank=0: expected at least 1"),
+        ("merge.sharpness=-1", r"merge\.sharpness=-1.*at least 0"),
         ("bank.tier=fp8", r"bank\.tier.*fp8.*fp32, bf16, int8, int4"),
         ("corpus=x", r"corpus is a section.*corpus\.uri="),
         ("bank.uri.x=3", r"bank\.uri"),
@@ -142,8 +148,8 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str
         load_config([], str(path))
 
 
-def test_every_setting_with_a_minimum_exists_and_its_default_is_allowed() -> None:
-    assert {key for keys in MINIMUM.values() for key in keys} <= set(known_keys())
+def test_every_setting_with_a_range_exists_and_its_default_is_allowed() -> None:
+    assert {key for keys in MINIMUM.values() for key in keys} | set(SHARES) <= set(known_keys())
     load_config(["recipe=mini"])
 
 

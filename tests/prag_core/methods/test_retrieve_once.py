@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from prag_core.config import PromptConfig
+from prag_core.config import MergeConfig, PromptConfig
 from prag_core.engines.protocol import Generation, Request, Sampling
 from prag_core.errors import ConfigError
 from prag_core.lora import AdapterLayout, ModuleShape
-from prag_core.merge import merge_cat
+from prag_core.merge import merge_adapters, merge_cat
 from prag_core.methods import METHODS, Tools, find_method
 from prag_core.prompts import answer_messages, answer_prefill, encode
 from prag_core.records import AdapterFactors, Factors, Key, Passage, Question
@@ -102,6 +103,15 @@ def test_a_document_without_an_adapter_is_shown_as_text_and_the_answer_says_so(t
     for name in ("prag", "combine"):
         assert find_method(name).answer(QUESTIONS, tools)[1].degraded == ((("d1", 0), "quarantined: no JSON"),)
     assert find_method("rag").answer(QUESTIONS, tools)[1].degraded == ()
+
+
+def test_adapters_meet_by_the_rule_asked_for_with_their_own_passages_scores(tools: Tools) -> None:
+    settings = MergeConfig(rule="score_weighted")
+    find_method("prag").answer(QUESTIONS, replace(tools, merge=settings))
+    (request, _) = tools.engine.requests  # type: ignore[attr-defined]
+    adapters = [(f"version of {doc_id}", factors(int(doc_id[1:]))) for doc_id in ("d0", "d2")]
+    assert request.adapter is not None
+    assert request.adapter.name == merge_adapters(adapters, LAYOUT, settings, [9.0, 7.0]).name
 
 
 def test_every_question_of_a_batch_gets_its_own_answer_and_share_of_time(tools: Tools) -> None:

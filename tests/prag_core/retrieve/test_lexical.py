@@ -3,6 +3,7 @@ import math
 import os
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from prag_core.errors import ConfigError
 from prag_core.evaluate.questions import load_questions
 from prag_core.evaluate.ranking import score_ranking
 from prag_core.records import Document
+from prag_core.retrieve.filters import Filter
 from prag_core.retrieve.lexical import LexicalIndex, best_rows
 
 PLAIN = RetrievalConfig(stemmer=None, stopwords=None)
@@ -96,6 +98,28 @@ def test_a_batch_answers_as_its_questions_alone() -> None:
     index = LexicalIndex.build(corpus(30), PLAIN)
     questions = ["w1", "w2 w3", "w9"]
     assert index.search(questions, 4) == [index.search([question], 4)[0] for question in questions]
+
+
+def test_a_filter_is_applied_before_the_best_are_taken_and_leaves_scores_alone() -> None:
+    documents = [replace(d, metadata={"even": i % 2 == 0, "third": i % 3}) for i, d in enumerate(corpus(60))]
+    index = LexicalIndex.build(documents, PLAIN)
+    for fields in ({"even": True}, {"third": [0, 2]}, {"even": False, "third": 1}, {"other": 1}):
+        where = Filter.parse(fields)
+        allowed = {d.doc_id for d in documents if where.allows(d.metadata)}
+        for question in ("w0", "w3 w17", "w29 w1 w1"):
+            everything = index.search([question], 60)[0]
+            for k in (1, 4, 60):
+                expected = [passage for passage in everything if passage.doc_id in allowed][:k]
+                assert index.search([question], k, where)[0] == expected
+
+
+def test_a_document_is_looked_up_by_its_id_with_all_its_chunks_or_not_at_all() -> None:
+    documents = [Document(f"d{i}", f"text {i}.{c}", chunk=c, metadata={"tenant": i % 2}) for i in range(5) for c in (1, 0)]
+    index = LexicalIndex.build(documents, PLAIN)
+    assert [p.key for p in index.look_up(["d3", "d0", "d3"])] == [("d3", 0), ("d3", 1), ("d0", 0), ("d0", 1)]
+    assert [p.text for p in index.look_up(["d4"])] == ["text 4.0", "text 4.1"]
+    mine = Filter.parse({"tenant": 0})
+    assert [p.key for p in index.look_up(["d3", "d2", "absent", ""], mine)] == [("d2", 0), ("d2", 1)]
 
 
 @pytest.mark.parametrize("settings", [RetrievalConfig(k1=-1), RetrievalConfig(b=1.5)])

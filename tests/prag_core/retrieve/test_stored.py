@@ -14,10 +14,12 @@ from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import Recipe, content_hash
 from prag_core.lora import AdapterLayout, ModuleShape
 from prag_core.records import Document, Factors, Failure
-from prag_core.retrieve import LexicalIndex, build_index, has_index, open_index
+from prag_core.retrieve import Filter, LexicalIndex, build_index, has_index, open_index
 
 SETTINGS = RetrievalConfig()
-DOCUMENTS = [Document(f"d/{i}", f"alpha beta{i} gamma", f"Title {i}") for i in range(7)]
+DOCUMENTS = [
+    Document(f"d/{i}", f"alpha beta{i} gamma", f"Title {i}", metadata={"odd": i % 2 == 1, "tags": ["x", i]}) for i in range(7)
+]
 QUESTIONS = ["beta3", "alpha title", "nothing"]
 
 
@@ -55,6 +57,16 @@ def test_an_opened_index_answers_as_the_one_that_was_built(uri: str) -> None:
     opened = open_index(bank, snapshot, SETTINGS)
     assert opened.search(QUESTIONS, 5) == LexicalIndex.build(DOCUMENTS, SETTINGS).search(QUESTIONS, 5)
     assert len(opened) == len(DOCUMENTS)
+
+
+def test_an_opened_index_filters_as_the_one_that_was_built(uri: str) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    build_index(bank, snapshot, SETTINGS)
+    opened, built = open_index(bank, snapshot, SETTINGS), LexicalIndex.build(DOCUMENTS, SETTINGS)
+    for where in (Filter.parse({"odd": True}), Filter.parse({"tags": [1, 2]}), Filter.parse({"tags": "x", "odd": False})):
+        found = opened.search(QUESTIONS, 5, where)
+        assert found == built.search(QUESTIONS, 5, where) and any(found)
+        assert all(where.allows(DOCUMENTS[int(p.doc_id[2:])].metadata) for passages in found for p in passages)
 
 
 def test_an_index_without_words_can_be_kept(uri: str) -> None:

@@ -1,0 +1,48 @@
+"""What cannot be served is said before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster.app import application, build
+from jobs import cli
+from prag_core.config import load_config
+from prag_core.errors import BankError, ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_bank_that_cannot_be_served_is_named_with_what_to_do(settings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(BankError, match="no bank here"):
+        application(load_config([f"bank.uri={tmp_path}/nothing"]))
+    with pytest.raises(BankError, match="run prag index"):
+        application(load_config([*settings, "retrieval.k1=0.123"]))
+
+
+@pytest.mark.parametrize("setting", ["engine.kind=transformers", "serve.max_top_k=2"])
+def test_settings_that_contradict_each_other_are_refused(settings: list[str], setting: str) -> None:
+    with pytest.raises(ConfigError, match=setting):
+        application(load_config([*settings, setting]))
+
+
+def test_prag_serve_says_it_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", f"bank.uri={tmp_path}/nothing"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_deployment_files_build_what_prag_serve_does(settings: list[str]) -> None:
+    """Their settings are known ones; with this bank and model in place of theirs they make an application."""
+    deployed = yaml.safe_load((ROOT / "cluster/serve.yaml").read_text())
+    service = yaml.safe_load((ROOT / "cluster/kuberay/rayservice.yaml").read_text())
+    in_service = yaml.safe_load(service["spec"]["serveConfigV2"])
+    assert in_service["applications"] == deployed["applications"]
+    (application,) = deployed["applications"]
+    args = application["args"]
+    ours = [setting for setting in settings if not setting.startswith("engine.")]
+    theirs = [setting for setting in args["settings"] if not setting.startswith(("bank.", "model."))]
+    assert build({"config": str(ROOT / args["config"]), "settings": [*theirs, *ours]})
+    with pytest.raises(ConfigError, match="unknown"):
+        build({"setings": []})
