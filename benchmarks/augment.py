@@ -1,6 +1,6 @@
 """Augmentation: tokens written a second through the pipeline, against vLLM's own `LLM.chat` on the same prompts.
 
-    python -m benchmarks.augment --documents 64
+    python -m benchmarks.augment
 
 The raw run gives vLLM every first request of the pipeline at once, with the same sampling and grammar. Ours parses, checks and
 asks again as well; all tokens that were written count on both sides. Each goes twice, in the order ours, raw, raw, ours,
@@ -67,7 +67,7 @@ def raw(engine: VllmEngine, documents: Sequence[Document], settings: Augmentatio
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.augment", description=str(__doc__).split("\n\n")[0])
-    parser.add_argument("--documents", type=int, default=64)
+    parser.add_argument("--documents", type=int, default=256)
     parser.add_argument("--model", default=str(MINI / "model"))
     options = parser.parse_args(argv)
     engine = VllmEngine(EngineConfig(), ModelConfig(path=options.model), layout=None, max_merged_rank=0)

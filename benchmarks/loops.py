@@ -101,7 +101,7 @@ class FairLoop:
         self.parameters: list[torch.nn.Parameter] = []
         self.initial: list[torch.Tensor] = []
         for m in layout.modules:
-            module = self.peft.base_model.model.get_submodule(m.name)
+            module: Any = model.get_submodule(m.name)
             self.parameters += [module.lora_A["default"].weight, module.lora_B["default"].weight]
             self.initial += [torch.tensor(factor).to(self.device) for factor in initial[m.name]]
 

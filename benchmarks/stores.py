@@ -32,7 +32,8 @@ def store(name: str, folder: Path) -> Iterator[str]:
         started = subprocess.run([script, "start"], env=environment, capture_output=True, text=True, timeout=200)
         if started.returncode:
             raise SystemExit(f"{name} does not start: {started.stderr[-500:]}")
-        os.environ.update(item.split("=", 1) for item in started.stdout.strip().split("\n")[-1].removeprefix("export ").split())
+        exports = started.stdout.strip().split("\n")[-1].removeprefix("export ").split()
+        os.environ.update({name: value for name, _, value in (item.partition("=") for item in exports)})
         bucket = f"b{uuid.uuid4().hex[:12]}"
         s3_client().create_bucket(Bucket=bucket)
         yield f"s3://{bucket}"

@@ -106,7 +106,7 @@ class TrainingConfig:
     replay_samples: int = 0  # how many of them each document trains on beside its own
     cohort_documents: int | None = None  # documents trained at once; null: from free memory
     threads: int | None = None  # of one training process on CPU; null: torch's choice
-    compile: bool = False  # torch.compile, for long runs: each number of documents and length costs some 20 s
+    compile: bool = False  # torch.compile, meant for GPUs: on a processor it does not pay (benchmarks/README.md)
 
 
 @dataclass

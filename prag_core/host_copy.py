@@ -20,7 +20,7 @@ class HostCopy:
 
     def _begin(self) -> None:
         device = self._tensors[0].device
-        stream = torch.cuda.Stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
         copies = []
         with torch.cuda.stream(stream):

@@ -48,7 +48,7 @@ def collate(samples: Sequence[Sample], device: torch.device, multiple: int = 1) 
         token_ids[row, : len(sample.token_ids)] = torch.tensor(sample.token_ids)
         labels[row, : len(sample.labels) - 1] = torch.tensor(sample.labels[1:])
     document_m, time_m = (labels != IGNORED).nonzero(as_tuple=True)
-    fields = (token_ids, document_m * length + time_m, labels[document_m, time_m], document_m)
+    fields: tuple[Tensor, ...] = (token_ids, document_m * length + time_m, labels[document_m, time_m], document_m)
     if device.type == "cuda":
         fields = tuple(tensor.pin_memory() for tensor in fields)
     return Batch(*(tensor.to(device, non_blocking=True) for tensor in fields))

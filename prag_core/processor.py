@@ -17,7 +17,7 @@ def fast_float32(device: torch.device) -> Iterator[None]:
     """
     precision = torch.get_float32_matmul_precision()
     exact = device.type == "cpu" and not torch.cpu._is_amx_tile_supported()
-    if exact and torch.backends.mkldnn.is_available():
+    if exact and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         torch.set_float32_matmul_precision("medium")
     try:
         yield

@@ -81,13 +81,13 @@ class _StackedSwiGlu(torch.autograd.Function):
         grad_b_gate = torch.bmm(shrunk[..., :rank].mT, grad_gate)
         grad_b_up = torch.bmm(shrunk[..., rank:].mT, grad_up)
         grad_shrunk = torch.cat((torch.bmm(grad_gate, b_gate.mT), torch.bmm(grad_up, b_up.mT)), 2).mul_(ctx.scaling)
-        grad_a_gate, grad_a_up = torch.bmm(grad_shrunk.mT, x_nti).split(rank, 1)
+        grad_a = torch.bmm(grad_shrunk.mT, x_nti)
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = torch.matmul(grad_gate, gate_oi).baddbmm_(grad_shrunk, torch.cat((a_gate, a_up), 1))
             grad_x.flatten(0, 1).addmm_(grad_up.flatten(0, 1), up_oi)
         # contiguous: fused AdamW reads gradients as they lie
-        gradients = (grad_a_gate, grad_b_gate, grad_a_up, grad_b_up, grad_a_down, grad_b_down)
+        gradients = (grad_a[:, :rank], grad_b_gate, grad_a[:, rank:], grad_b_up, grad_a_down, grad_b_down)
         return (
             grad_x,
             None,

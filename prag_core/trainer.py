@@ -189,7 +189,7 @@ def _made_fast(model: Any, device: torch.device, settings: TrainingSettings) -> 
         stack.enter_context(short_attention(model))
         if settings.compile:
             body = model.base_model
-            stack.enter_context(torch._dynamo.config.patch(recompile_limit=COMPILED_SHAPES))  # type: ignore[no-untyped-call]
+            stack.enter_context(torch._dynamo.config.patch(recompile_limit=COMPILED_SHAPES))
             body.__dict__["forward"] = torch.compile(body.forward, dynamic=False)  # for shapes unknown it is half as fast
             stack.callback(body.__dict__.pop, "forward")
         yield
