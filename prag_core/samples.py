@@ -110,10 +110,12 @@ def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:
 
 def choose_replay(pool: Sequence[ReplaySample], num: int, seed: int, content_hash: str) -> list[ReplaySample]:
     """`num` samples of the pool, fixed for a document's wording and seed and drawn anew for each document: alone of a
-    document's neighbours and of the order of work. The pool's subjects must not be the corpus's."""
+    document's neighbours and of the order of work. The pool's subjects must not be the corpus's. Short ones come first, so
+    that documents trained together have samples of like length at every step."""
     if num > len(pool):
         raise ConfigError(f"training.replay_samples={num}: the pool of training.replay_uri has only {len(pool)} samples")
-    return random.Random(f"{seed}:{content_hash}").sample(list(pool), num)
+    chosen = random.Random(f"{seed}:{content_hash}").sample(list(pool), num)
+    return sorted(chosen, key=lambda sample: sum(map(len, sample.passages)))
 
 
 def load_replay(uri: str) -> list[ReplaySample]:

@@ -170,6 +170,9 @@ def test_replay_choice_depends_on_wording_and_seed_alone() -> None:
     assert set(chosen) != set(choose_replay(pool, 8, seed=0, content_hash="two"))
     assert set(chosen) != set(choose_replay(pool, 8, seed=1, content_hash="one"))
     assert choose_replay(pool, 0, seed=0, content_hash="one") == []
+    read = [ReplaySample("q", "a", ("word " * i,)) for i in range(50)]
+    lengths = [len(r.passages[0]) for r in choose_replay(read + pool, 60, seed=0, content_hash="one") if r.passages]
+    assert len(lengths) > 8 and lengths == sorted(lengths)
     with pytest.raises(ConfigError, match=r"training\.replay_samples=51: .* only 50"):
         choose_replay(pool, 51, seed=0, content_hash="one")
 
