@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -48,6 +49,7 @@ def _augment(document: Document, entity: world.Entity) -> Augmentation:
     return Augmentation(document.doc_id, 0, content_hash(document), (rewrite,), tuple(pairs), "the miniature world")
 
 
+@cache
 def random_samples(count: int, vocabulary: int) -> list[list[Sample]]:
     """Five samples of random token ids for each of `count` documents."""
     rng = Random(0)

@@ -1,7 +1,7 @@
 """Training side by side, in one run on the same documents: the published loop, the fair one, and ours.
 
     python -m benchmarks.train                                  # the miniature model, on this machine's processor or GPU
-    python -m benchmarks.train --model llama-3.2-1b --compile   # random weights of that shape; meant for a GPU
+    python -m benchmarks.train --model llama-3.2-1b --documents 1024 --compile   # random weights of that shape; meant for a GPU
 
 All use the same number of threads, and each is warmed up first (so compilation is not in the rates; it is printed). Loops that
 are slow train fewer documents, the first ones of the same list. Utilisation is FLOP (4 · parameters a token) a second
@@ -57,7 +57,7 @@ class Workload:
     def samples(self, count: int, clock: Clock | None = None) -> Iterator[list[Sample]]:
         """One epoch of each of the first `count` documents, made as it is asked for; the time goes to `clock`."""
         if self.tokenizer is None:
-            yield from random_samples(self.num_documents, self.model.config.vocab_size)[:count]
+            yield from random_samples(self.num_documents + 1, self.model.config.vocab_size)[:count]
             return
         length = self.model.config.max_position_embeddings
         for document, augmentation in augmented_documents(self.num_documents)[:count]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = (
-    "ray", "vllm", "omegaconf", "bm25s", "ir_measures", "pandas", "scipy", "matplotlib", "rich", "s3fs", "botocore", "Stemmer",
+    "ray", "vllm", "omegaconf", "bm25s", "ir_measures", "pandas", "scipy", "matplotlib", "rich", "s3fs", "boto3", "botocore",
+    "Stemmer",
 )  # fmt: skip
 BLOCKED = f"""
 import sys
 from importlib.machinery import PathFinder
 class Without:
+    find_distributions = PathFinder.find_distributions
     def find_spec(name, path=None, target=None):
         return None if name.split(".")[0] in {ABSENT} else PathFinder.find_spec(name, path, target)
 sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
