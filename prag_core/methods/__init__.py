@@ -9,6 +9,7 @@ from prag_core.config import Config
 from prag_core.errors import ConfigError
 from prag_core.methods.closed_book import ClosedBook
 from prag_core.methods.da_rag import DaRag
+from prag_core.methods.ircot import IrCot
 from prag_core.methods.protocol import Demanding, Method, OneRound, Tools
 from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
 
@@ -25,6 +26,8 @@ _ALL: tuple[Method, ...] = (
     RetrieveOnce("combine_gold", text=True, adapters=True, gold=True),
     DaRag("da_rag", parametric=False),
     DaRag("da_rag+prag", parametric=True),
+    IrCot("ircot", parametric=False),
+    IrCot("ircot+prag", parametric=True),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 SERVED: dict[str, OneRound] = {m.name: m for m in _ALL if isinstance(m, OneRound) and not m.gold}  # what an endpoint answers with
