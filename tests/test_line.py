@@ -23,7 +23,7 @@ from prag_core.stages import AugmentStage, TrainStage
 
 MINI = Path(__file__).resolve().parents[1] / "examples/mini"
 METHODS = ["closed_book", "rag", "prag", "combine", "prag_irrelevant", "prag_gold"]
-COMPARED = ["da_rag", "ircot", "flare", "flare_lookahead"]
+COMPARED = ["da_rag", "ircot", "flare", "flare_lookahead", "dragin"]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from prag_core.config import Config
 from prag_core.errors import ConfigError
 from prag_core.methods.closed_book import ClosedBook
 from prag_core.methods.da_rag import DaRag
+from prag_core.methods.dragin import Dragin
 from prag_core.methods.flare import Flare
 from prag_core.methods.ircot import IrCot
 from prag_core.methods.protocol import Demanding, Method, OneRound, Tools
@@ -29,6 +30,8 @@ _ALL: tuple[Method, ...] = (
     DaRag("da_rag+prag", parametric=True),
     IrCot("ircot", parametric=False),
     IrCot("ircot+prag", parametric=True),
+    Dragin("dragin", parametric=False),
+    Dragin("dragin+prag", parametric=True),
     Flare("flare", look_ahead=False, parametric=False),
     Flare("flare+prag", look_ahead=False, parametric=True),
     Flare("flare_lookahead", look_ahead=True, parametric=False),
