@@ -30,12 +30,12 @@ _ALL: tuple[Method, ...] = (
     DaRag("da_rag+prag", parametric=True),
     IrCot("ircot", parametric=False),
     IrCot("ircot+prag", parametric=True),
-    Dragin("dragin", parametric=False),
-    Dragin("dragin+prag", parametric=True),
     Flare("flare", look_ahead=False, parametric=False),
     Flare("flare+prag", look_ahead=False, parametric=True),
     Flare("flare_lookahead", look_ahead=True, parametric=False),
     Flare("flare_lookahead+prag", look_ahead=True, parametric=True),
+    Dragin("dragin", parametric=False),
+    Dragin("dragin+prag", parametric=True),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 SERVED: dict[str, OneRound] = {m.name: m for m in _ALL if isinstance(m, OneRound) and not m.gold}  # what an endpoint answers with
