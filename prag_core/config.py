@@ -128,6 +128,25 @@ class MergeConfig:
 
 
 @dataclass
+class MethodsConfig:
+    """Of the methods that retrieve while they generate. A null threshold is the one published for `dataset`."""
+
+    dataset: str = "2wiki"  # whose published thresholds count: 2wiki or hotpotqa
+    max_rounds: int = 5  # retrievals for one question: flare, flare_lookahead, dragin
+    max_documents: int = 15  # for one question: passages that ircot collects; adapters that any of them merges
+    sentence_tokens: int = 64  # the longest sentence that ircot reads
+    ircot_sentences: int = 10  # of reasoning at most
+    flare_threshold: float | None = None  # retrieve for a sentence whose mean (1 - p) is above; drop its tokens above
+    lookahead_tokens: int = 64  # flare_lookahead: how far a draft goes
+    lookahead_act_below: float = 0.8  # flare_lookahead: retrieve if a token of the next sentence is no likelier
+    lookahead_blank_below: float = 0.4  # flare_lookahead: and leave tokens no likelier than this out of the query
+    dragin_threshold: float | None = None  # retrieve for a word whose score is above
+    dragin_tokens: int = 64  # how far a draft goes
+    dragin_query_words: int | None = None  # words of a query at most; null: as published for `dataset`
+    dragin_scale: bool = True  # attention in shares of its sentence's, times the sentence's words, as published
+
+
+@dataclass
 class EngineConfig:
     kind: EngineKind = EngineKind.vllm
     dtype: Dtype = Dtype.bfloat16
@@ -197,6 +216,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
+    methods: MethodsConfig = field(default_factory=MethodsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)

@@ -140,12 +140,23 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """One retrieval on the way to an answer: what was asked, and what was found."""
+
+    query: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a method said: its text, the passages it used, the documents whose adapters were merged, those shown as text
-    for want of an adapter (with the reason), and milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`)."""
+    for want of an adapter (with the reason), milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`; `judge` where a
+    method looks into its drafts), every retrieval in order, and how many tokens were generated, thrown-away ones included."""
 
     text: str
     passages: tuple[Passage, ...] = ()
     adapters: tuple[Key, ...] = ()
     degraded: tuple[tuple[Key, str], ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    rounds: tuple[Round, ...] = ()
+    num_tokens: int = 0

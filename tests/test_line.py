@@ -23,6 +23,7 @@ from prag_core.stages import AugmentStage, TrainStage
 
 MINI = Path(__file__).resolve().parents[1] / "examples/mini"
 METHODS = ["closed_book", "rag", "prag", "combine", "prag_irrelevant", "prag_gold"]
+COMPARED = ["da_rag", "ircot", "flare", "flare_lookahead", "dragin"]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,18 @@ def test_evaluation_writes_a_report_in_which_reading_beats_guessing(config: Conf
     for (method, _), answer in answers.items():
         assert bool(answer.adapters) == (method not in ("closed_book", "rag"))
         assert not answer.degraded
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_compared_method_answers_with_and_without_adapters(config: Config, name: str) -> None:
+    settings = replace(config.evaluate, methods=[name, f"{name}+prag"], limit=4)
+    report = evaluate(replace(config, evaluate=settings))
+    assert {p.method for p in report.predictions if p.answer.adapters} == {f"{name}+prag"}
+    for prediction in report.predictions:
+        found = {passage.key for made in prediction.answer.rounds for passage in made.passages}
+        assert prediction.answer.num_tokens > 0 and not prediction.answer.degraded
+        assert set(prediction.answer.adapters) <= found and {p.key for p in prediction.answer.passages} <= found
+    assert report.methods[f"{name}+prag"].retrievals > 0
 
 
 def test_a_corrupt_adapter_degrades_its_document_to_text_and_the_answer_says_so(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -105,7 +106,11 @@ class VllmEngine:
     def _finish(self, output: Any, sampling: Sampling) -> Generation:
         ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         token_ids = output.token_ids[:-1] if ended else output.token_ids
-        return finish_generation(self.tokenizer, token_ids, sampling.stop, ended=ended)
+        probabilities = None
+        if sampling.probabilities:
+            steps = zip(token_ids, output.logprobs, strict=False)  # one step more than tokens where the model ended
+            probabilities = [math.exp(step[token].logprob) for token, step in steps]
+        return finish_generation(self.tokenizer, token_ids, sampling.stop, ended=ended, probabilities=probabilities)
 
     @contextmanager
     def _installed(self, adapters: Iterable[MergedAdapter]) -> Iterator[dict[str, Any]]:
@@ -187,6 +192,7 @@ def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
             top_k=sampling.top_k if sampling.temperature > 0 else 0,
             seed=seed if sampling.temperature > 0 else None,
             stop=list(sampling.stop) or None,
+            logprobs=0 if sampling.probabilities else None,  # of the chosen token alone
             detokenize=bool(sampling.stop),
             structured_outputs=None if schema is None else StructuredOutputsParams(grammar=json_grammar(schema)),
         )
