@@ -50,8 +50,12 @@ class Thread:
 
 
 def retrieve(threads: Sequence[Thread], queries: Sequence[str], tools: Tools, clock: Stopwatch, *, parametric: bool) -> None:
-    """One retrieval for each thread; what it finds is what the thread shows next. An empty query asks the question itself."""
-    asked = [query.strip() or thread.question.question for query, thread in zip(queries, threads, strict=True)]
+    """One retrieval for each thread; what it finds is what the thread shows next. A query without a letter or digit asks the
+    question itself."""
+    asked = [
+        query.strip() if any(char.isalnum() for char in query) else thread.question.question
+        for query, thread in zip(queries, threads, strict=True)
+    ]
     with clock.stage("retrieve"):
         found = tools.source.search(asked, tools.top_k)
     for thread, query, passages in zip(threads, asked, found, strict=True):

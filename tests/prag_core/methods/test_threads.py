@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from prag_core.methods import Tools
 from prag_core.methods.protocol import Stopwatch
 from prag_core.methods.threads import Thread, retrieve
@@ -27,7 +29,8 @@ def test_what_is_merged_is_the_first_documents_of_all_retrievals(make_tools: Mak
     assert [passage.doc_id for passage in thread.passages] == ["d2", "d3"]
 
 
-def test_an_empty_query_asks_the_question(make_tools: Make) -> None:
+@pytest.mark.parametrize("query", ["  ", ".", "“?”"])
+def test_a_query_without_words_asks_the_question(make_tools: Make, query: str) -> None:
     tools, thread = make_tools(), Thread(Question("q", "Which of 5 and 4?", ()))
-    retrieve([thread], ["  "], tools, Stopwatch(), parametric=False)
+    retrieve([thread], [query], tools, Stopwatch(), parametric=False)
     assert thread.rounds[0].query == "Which of 5 and 4?" and thread.merge.keys == ()
