@@ -24,6 +24,7 @@ from cluster.checks import check
 from cluster.gate import Gate
 from cluster.loopback import keep_to_loopback
 from cluster.metrics import IngressMetrics
+from cluster.page import add_page
 from cluster.protocol import ChatRequest, CompletionRequest, error_object, parse
 from cluster.records import Begun, Delta, Done, Refused
 from cluster.responses import Kind, Reply, all_timings, as_event
@@ -51,6 +52,7 @@ class Ingress:
 
 def make_app(service: Service, gate: Gate, metrics: IngressMetrics) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    add_page(app)
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
