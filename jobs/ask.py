@@ -13,7 +13,7 @@ from prag_core.answering import open_tools
 from prag_core.arguments import parse_settings, settings_parser
 from prag_core.config import absolute_paths
 from prag_core.evaluate.metrics import extract_answer
-from prag_core.methods import METHODS, find_method
+from prag_core.methods import METHODS, find_method, most_documents
 from prag_core.records import Answer, Question
 from prag_core.retrieve import Filter
 
@@ -28,24 +28,25 @@ def main(argv: Sequence[str]) -> int:
         "--filter", metavar="FIELD=VALUE", action="append",
         help="only documents whose metadata say so; again for another field (both hold) or the same one (either value)",
     )  # fmt: skip
+    parser.add_argument("--trace", action="store_true", help="show every retrieval: the query and what it found")
     parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
     config, options = parse_settings(parser, argv)
     method = find_method(options.method)
     where = Filter.from_text(options.filter) if options.filter else None
     config = absolute_paths(config)
-    with open_tools(config, {"": config.bank.uri}, where) as tools:
+    with open_tools(config, {"": config.bank.uri}, where, most_documents([method], config)) as tools:
         question = Question("", options.question, ())
         (answer,) = method.answer([question], tools[""])
         cot = tools[""].prompt.cot
     if options.json:
         print(json.dumps(asdict(answer), ensure_ascii=False, indent=2))
     else:
-        show(answer, extract_answer(answer.text, cot), Console())
+        show(answer, extract_answer(answer.text, cot), Console(), trace=options.trace)
     return 0
 
 
-def show(answer: Answer, short: str, console: Console) -> None:
-    """The answer, then the passages behind it and how each was used."""
+def show(answer: Answer, short: str, console: Console, *, trace: bool = False) -> None:
+    """The answer, then the passages behind it and how each was used; with `trace`, every retrieval on the way to it."""
     console.print(f"[bold]{short or '(no answer)'}[/bold]   [dim]{answer.text.strip()!r}[/dim]")
     if answer.passages:
         table = Table("document", "title", "score", "used as")
@@ -55,5 +56,8 @@ def show(answer: Answer, short: str, console: Console) -> None:
             used = f"text ({degraded[passage.key]})" if passage.key in degraded else used
             table.add_row(f"{passage.doc_id}#{passage.chunk}", passage.title, f"{passage.score:.2f}", used)
         console.print(table)
+    for number, made in enumerate(answer.rounds if trace else (), 1):
+        found = ", ".join(f"{passage.title or passage.doc_id} ({passage.score:.2f})" for passage in made.passages)
+        console.print(f"retrieval {number}: {made.query!r} → {found or 'nothing'}", markup=False, highlight=False)
     timings = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in answer.timings_ms.items())
-    console.print(f"[dim]{timings}[/dim]")
+    console.print(f"[dim]{timings}; {len(answer.rounds)} retrievals, {answer.num_tokens} tokens generated[/dim]")

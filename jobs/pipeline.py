@@ -1,11 +1,14 @@
 """The offline stages as one Ray Data pipeline whose rows are shards.
 
 Ray Data gives streaming, back-pressure, actor pools and the restart of killed actors; adapters never pass through its
-object store. A shard that raises does not stop the others: its row carries the error on, for the summary to name.
+object store. A shard that raises does not stop the others: its row carries the error on, for the summary to name. A worker
+whose engine is dead ends itself, so that Ray starts it anew and the shard is tried again.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,7 +19,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from prag_core.config import Config, RayConfig
-from prag_core.errors import PragError
+from prag_core.errors import EngineDiedError, PragError
 from prag_core.plan_file import Shard
 from prag_core.stages import AugmentStage, ShardStage, TrainStage
 
@@ -39,6 +42,9 @@ class StageActor:
         try:
             self.stage = self.stage or self.kind(*self.arguments)
             result = self.stage.run(row["shard_id"], row["documents_object"])
+        except EngineDiedError as error:
+            print(f"shard {row['shard_id']}: {error}; this worker ends, to be started anew", file=sys.stderr, flush=True)
+            os._exit(1)
         except Exception as error:
             return row | {"error": describe(error), "error_stage": name}
         return row | {f"{name}_{field}": value for field, value in asdict(result).items()}
@@ -64,19 +70,15 @@ def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iter
     num_documents, `error` (empty where all went well), and by stage `<stage>_num_documents`, `<stage>_num_failed`,
     `<stage>_seconds`, `<stage>_reused`.
     """
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1
     rows = [asdict(shard) | {"error": "", "error_stage": ""} for shard in shards]
-    pending = ray.data.from_items(rows, override_num_blocks=len(rows))
-    augmented = _map(pending, AugmentActor, (bank_uri, config), config.ray)
+    augmented = map_shards(as_dataset(rows), AugmentActor, (bank_uri, config), config.ray)
     if not stages_fit_together(config.ray):
         augmented = augmented.materialize()
     lost = {row["shard_id"]: row for row in rows}
-    for row in _map(augmented, TrainActor, (bank_uri, config), config.ray).iter_rows():
+    for row in map_shards(augmented, TrainActor, (bank_uri, config), config.ray).iter_rows():
         del lost[row["shard_id"]]
         yield row
-    reason = f"its worker died {config.ray.max_attempts} times; was it out of memory? lower training.cohort_documents"
+    reason = f"its worker died {config.ray.max_attempts} times; its log says why (out of memory: lower training.cohort_documents)"
     yield from (row | {"error": reason, "error_stage": "augmentations or adapters"} for row in lost.values())
 
 
@@ -88,7 +90,16 @@ def stages_fit_together(settings: RayConfig) -> bool:
     return have.get("CPU", 0) >= cpus and have.get("GPU", 0) >= gpus
 
 
-def _map(shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config], settings: RayConfig) -> Dataset:
+def as_dataset(rows: Sequence[Row]) -> Dataset:
+    """A block a shard; one that is lost for good does not stop the others."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
+    return ray.data.from_items(list(rows), override_num_blocks=len(rows))
+
+
+def map_shards(shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config], settings: RayConfig) -> Dataset:
+    """Every shard through a pool of these actors; one that dies is started anew, and its shard tried again."""
     augment = actor is AugmentActor
     warnings.filterwarnings("ignore", message="`ray_remote_args_fn` is deprecated")  # the named arguments lack retries so far
     return shards.map(

@@ -6,7 +6,7 @@ settings: an adapter trained under one wording is asked under the same. Banks of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ from prag_core.identity import adapter_version, model_digest
 from prag_core.merge import find_rule, merged_rank
 from prag_core.methods.protocol import Tools
 from prag_core.recipe import recorded_prompt
-from prag_core.records import AdapterFactors, Document, Key, Passage, Question
+from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passage, Question
 from prag_core.retrieve import Filter, LexicalIndex, open_index
 from prag_core.samples import load_fewshot
 
@@ -79,6 +79,9 @@ class OpenBank:
         versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}
         return {key: (versions[key], factors[key]) for key in factors}, reasons | corrupt
 
+    def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
+        return self.snapshot.augmentations(keys)
+
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
         return self.index.search(questions, k, self.where)
 
@@ -98,8 +101,11 @@ def as_passage(document: Document, score: float = 0.0) -> Passage:
 
 
 @contextmanager
-def open_tools(config: Config, banks: Mapping[str, str], where: Filter | None = None) -> Iterator[dict[str, Tools]]:
+def open_tools(
+    config: Config, banks: Mapping[str, str], where: Filter | None = None, documents: int | None = None
+) -> Iterator[dict[str, Tools]]:
     """Tools for each named bank URI, over one engine that is closed at the end; with `where`, over what it lets through.
+    The engine holds merges of up to `documents` adapters (none said: retrieval.top_k).
 
     Raises BankError where a bank is missing, unfinished or of another model, and ConfigError for unusable settings.
     """
@@ -109,7 +115,7 @@ def open_tools(config: Config, banks: Mapping[str, str], where: Filter | None = 
     opened = {name: OpenBank.open(uri, config, where) for name, uri in banks.items()}
     layouts = {name: bank.bank.layout for name, bank in opened.items()}
     widest = max(layouts.values(), key=lambda layout: layout.rank)
-    max_rank = merged_rank(widest.rank, config.retrieval.top_k, config.merge)
+    max_rank = merged_rank(widest.rank, documents or config.retrieval.top_k, config.merge)
     engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=max_rank)
     try:
         yield {name: _tools(config, bank, engine) for name, bank in opened.items()}
@@ -121,4 +127,5 @@ def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
     prompt = recorded_prompt(opened.bank.recipe, config.prompt)
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)
-    return Tools(engine, opened, opened.bank.layout, prompt, config.retrieval.top_k, new_tokens, fewshot, config.merge)
+    k = config.retrieval.top_k
+    return Tools(engine, opened, opened.bank.layout, prompt, k, new_tokens, fewshot, config.merge, config.methods)

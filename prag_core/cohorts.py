@@ -11,18 +11,21 @@ from typing import Any
 
 import torch
 
+from prag_core.attention import LONGEST
 from prag_core.lora import AdapterLayout
 from prag_core.stacked_lora import RANK_MULTIPLE
 
 SHARE_OF_FREE_MEMORY = 0.6
-TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # beyond which a step gains nothing; on the CPU per thread
+TOKENS_AT_ONCE = {"cpu": 2560, "cuda": 65536}  # beyond which a step gains nothing; on the CPU per thread
 
 
 def choose_cohort_size(model: Any, layout: AdapterLayout, max_tokens: int, free_bytes: int | None = None) -> int:
     """Documents per cohort when the longest sample has `max_tokens`; at least 1. `free_bytes`: measured where not given."""
     device = next(model.parameters()).device
     free = free_bytes if free_bytes is not None else free_memory(device)
-    by_memory = int(free * SHARE_OF_FREE_MEMORY) // (factor_bytes(layout, device) + max_tokens * activation_bytes(model))
+    by_memory = int(free * SHARE_OF_FREE_MEMORY) // (
+        factor_bytes(layout, device) + max_tokens * activation_bytes(model, max_tokens)
+    )
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     by_speed = threads * TOKENS_AT_ONCE.get(device.type, 4096) // max_tokens
     return max(1, min(by_memory, by_speed))
@@ -34,13 +37,15 @@ def factor_bytes(layout: AdapterLayout, device: torch.device) -> int:
     return 5 * 4 * layout.num_parameters * padded // layout.rank
 
 
-def activation_bytes(model: Any) -> int:
-    """Upper estimate of what one token takes: per layer what the backward pass keeps (vectors of the hidden and of the
-    feed-forward width, some of them float32 over any base), and once what it works with."""
-    config = model.config
+def activation_bytes(model: Any, num_tokens: int) -> int:
+    """Upper estimate of what one token of a sample of `num_tokens` takes: per layer what the backward pass keeps (vectors of
+    the hidden and of the feed-forward width, some of them float32 over any base; on the CPU a short sample's attention
+    weights), and once what it works with."""
+    config, parameter = model.config, next(model.parameters())
     width, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
-    element = next(model.parameters()).element_size()
-    kept = element * (6 * width + 4.5 * inner) + max(element, 4) * 4 * width
+    element = parameter.element_size()
+    weights = config.num_attention_heads * num_tokens if parameter.device.type == "cpu" and num_tokens <= LONGEST else 0
+    kept = element * (6 * width + 4.5 * inner + weights) + max(element, 4) * 4 * width
     return int(config.num_hidden_layers * kept + max(element, 4) * (10 * width + 6 * inner))
 
 

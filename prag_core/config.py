@@ -16,6 +16,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from prag_core.choices import Dtype, Tier
 from prag_core.config_checks import check_ranges, suggest
 from prag_core.errors import ConfigError
 
@@ -36,22 +37,9 @@ class LongDocuments(Enum):
     chunk = "chunk"
 
 
-class Tier(Enum):
-    fp32 = "fp32"
-    bf16 = "bf16"
-    int8 = "int8"
-    int4 = "int4"
-
-
 class EngineKind(Enum):
     vllm = "vllm"
     transformers = "transformers"
-
-
-class Dtype(Enum):
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float64 = "float64"
 
 
 @dataclass
@@ -118,6 +106,7 @@ class TrainingConfig:
     replay_samples: int = 0  # how many of them each document trains on beside its own
     cohort_documents: int | None = None  # documents trained at once; null: from free memory
     threads: int | None = None  # of one training process on CPU; null: torch's choice
+    compile: bool = False  # torch.compile, meant for GPUs: on a processor it does not pay (benchmarks/README.md)
 
 
 @dataclass
@@ -136,6 +125,25 @@ class MergeConfig:
     sharpness: float = 1.0  # score_weighted: a document weighs (its score / the best) to this power
     rank: int | None = None  # svd: of what is left; null: one document's
     seed: int = 0  # dare: which entries are dropped
+
+
+@dataclass
+class MethodsConfig:
+    """Of the methods that retrieve while they generate. A null threshold is the one published for `dataset`."""
+
+    dataset: str = "2wiki"  # whose published thresholds count: 2wiki or hotpotqa
+    max_rounds: int = 5  # retrievals for one question: flare, flare_lookahead, dragin
+    max_documents: int = 15  # for one question: passages that ircot collects; adapters that any of them merges
+    sentence_tokens: int = 64  # the longest sentence that ircot reads
+    ircot_sentences: int = 10  # of reasoning at most
+    flare_threshold: float | None = None  # retrieve for a sentence whose mean (1 - p) is above; drop its tokens above
+    lookahead_tokens: int = 64  # flare_lookahead: how far a draft goes
+    lookahead_act_below: float = 0.8  # flare_lookahead: retrieve if a token of the next sentence is no likelier
+    lookahead_blank_below: float = 0.4  # flare_lookahead: and leave tokens no likelier than this out of the query
+    dragin_threshold: float | None = None  # retrieve for a word whose score is above
+    dragin_tokens: int = 64  # how far a draft goes
+    dragin_query_words: int | None = None  # words of a query at most; null: as published for `dataset`
+    dragin_scale: bool = True  # attention in shares of its sentence's, times the sentence's words, as published
 
 
 @dataclass
@@ -208,6 +216,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
+    methods: MethodsConfig = field(default_factory=MethodsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)

@@ -17,16 +17,20 @@ MINIMUM = {
         "merge.rank", "ray.augment_actors", "ray.train_actors", "ray.max_attempts", "serve.port", "serve.generators",
         "serve.max_generators", "serve.retrievers", "serve.ingresses", "serve.max_top_k", "serve.max_new_tokens",
         "serve.max_body_kilobytes", "serve.max_ongoing", "serve.max_queued", "serve.timeout_seconds",
+        "methods.max_rounds", "methods.max_documents", "methods.sentence_tokens", "methods.ircot_sentences",
+        "methods.lookahead_tokens", "methods.dragin_tokens", "methods.dragin_query_words",
     ),
     0: (
         "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.temperature", "training.learning_rate",
         "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b", "ray.augment_cpus",
         "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus", "serve.generator_gpus",
         "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds", "serve.adapter_cache_megabytes",
-        "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness",
+        "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness", "methods.flare_threshold",
+        "methods.dragin_threshold",
     ),
 }  # fmt: skip
-SHARES = ("merge.density",)  # above 0, at most 1
+SHARES = ("merge.density", "methods.lookahead_act_below", "methods.lookahead_blank_below")  # above 0, at most 1
+DATASETS = ("2wiki", "hotpotqa")  # with published thresholds
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
@@ -40,6 +44,8 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         section, name = key.split(".")
         if not 0 < config[section][name] <= 1:
             raise ConfigError(f"{key}={config[section][name]}: expected a share above 0 and at most 1")
+    if (dataset := config["methods"]["dataset"]) not in DATASETS:
+        raise ConfigError(f"methods.dataset={dataset}: nothing was published for it; {' or '.join(DATASETS)}, and set thresholds")
 
 
 def suggest(key: str, known: Sequence[str]) -> str:

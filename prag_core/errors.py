@@ -41,4 +41,4 @@ class EngineError(PragError, RuntimeError):
 
 
 class EngineDiedError(EngineError):
-    """The generation engine is gone; nothing will come from it any more."""
+    """The generation engine is broken for good: nothing helps but to start it anew, in another process."""

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from prag_core.errors import ModelError
-from prag_core.records import Sample
+from prag_core.records import IGNORED, Sample
 
-IGNORED = -100  # a label where no loss is taken
 LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**27}  # entries of the logits matrix that exist at a time: cache, memory
 
 
@@ -35,19 +34,23 @@ class Batch:
 Objective = Callable[[Any, Batch], Tensor]  # (model, batch) → loss_n, in nats a token
 
 
-def collate(samples: Sequence[Sample], device: torch.device) -> Batch:
-    """Samples → a batch on `device`. The label of token t+1 is predicted at position t, so the first has none.
+def collate(samples: Sequence[Sample], device: torch.device, multiple: int = 1) -> Batch:
+    """Samples → a batch on `device`, its length rounded up to a multiple. The label of token t+1 is predicted at position t,
+    so the first has none.
 
     Padding needs no mask: attention is causal, and no label is taken there.
     """
     length = max(len(sample.token_ids) for sample in samples)
+    length += -length % multiple
     token_ids = torch.zeros(len(samples), length, dtype=torch.long)
     labels = torch.full((len(samples), length), IGNORED, dtype=torch.long)
     for row, sample in enumerate(samples):
         token_ids[row, : len(sample.token_ids)] = torch.tensor(sample.token_ids)
         labels[row, : len(sample.labels) - 1] = torch.tensor(sample.labels[1:])
     document_m, time_m = (labels != IGNORED).nonzero(as_tuple=True)
-    fields = (token_ids, document_m * length + time_m, labels[document_m, time_m], document_m)
+    fields: tuple[Tensor, ...] = (token_ids, document_m * length + time_m, labels[document_m, time_m], document_m)
+    if device.type == "cuda":
+        fields = tuple(tensor.pin_memory() for tensor in fields)
     return Batch(*(tensor.to(device, non_blocking=True) for tensor in fields))
 
 
@@ -58,9 +61,9 @@ def next_token(model: Any, batch: Batch) -> Tensor:
     hidden_md = hidden_ntd.flatten(0, 1).index_select(0, batch.positions_m)
     head = model.get_output_embeddings()
     loss_m = _cross_entropy(hidden_md, head.weight, head.bias, batch.targets_m)
-    num_documents = batch.token_ids_nt.shape[0]
-    count_n = torch.bincount(batch.document_m, minlength=num_documents)
-    return loss_m.new_zeros(num_documents).index_add(0, batch.document_m, loss_m) / count_n
+    none_n = loss_m.new_zeros(batch.token_ids_nt.shape[0])
+    count_n = none_n.index_add(0, batch.document_m, torch.ones_like(loss_m))
+    return none_n.index_add(0, batch.document_m, loss_m) / count_n
 
 
 def _refuse_scaled_logits(config: Any) -> None:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from prag_core.bank import Bank, Stage
 from prag_core.bank.codec import encoded_size
-from prag_core.bank.tables import WANTED
+from prag_core.bank.tables import WANTED, group_rows
 from prag_core.chunking import split_long
 from prag_core.config import Config, as_dict
 from prag_core.corpus import CorpusReader
@@ -39,7 +39,6 @@ from prag_core.plan_file import (
     load_unfinished,
     members_of,
     members_table,
-    rows_by_shard,
     save_plan,
 )
 from prag_core.recipe import PreparedRecipe
@@ -172,7 +171,7 @@ class _Planner:
     def _settle_unfinished(self) -> list[Shard]:
         """Keep the unfinished shards whose documents are all still wanted; plan the remaining documents of the others."""
         kept = []
-        for name, rows in rows_by_shard(self.members).items():
+        for name, rows in group_rows(self.members["shard_id"]).items():
             shard, seen = self.unfinished[name], self.member_seen[rows]
             if seen.all():
                 kept.append(shard)

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -115,17 +114,6 @@ def members_of(members: pa.Table, shards: Iterable[str]) -> pa.Table:
     """The members of some shards only."""
     names = pa.array(list(shards), pa.string())
     return members.filter(pc.is_in(members["shard_id"].cast(pa.string()), names)).combine_chunks()
-
-
-def rows_by_shard(members: pa.Table) -> dict[str, np.ndarray]:
-    """Each shard's row numbers in the members table."""
-    if not members.num_rows:
-        return {}
-    names = members["shard_id"].unify_dictionaries().combine_chunks()
-    codes = names.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-    return {names.dictionary[int(codes[rows[0]])].as_py(): rows for rows in groups}
 
 
 def _parquet(table: pa.Table) -> bytes:

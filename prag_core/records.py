@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Key = tuple[str, int]  # (doc_id, chunk)
+IGNORED = -100  # a label where no loss is taken
 
 
 class Factors(NamedTuple):
@@ -71,7 +72,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sequence: `labels[t]` is the target at position t, or -100 where no loss is taken (not shifted)."""
+    """One training sequence: `labels[t]` is the target at position t, or IGNORED (not shifted)."""
 
     token_ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -139,12 +140,23 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """One retrieval on the way to an answer: what was asked, and what was found."""
+
+    query: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a method said: its text, the passages it used, the documents whose adapters were merged, those shown as text
-    for want of an adapter (with the reason), and milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`)."""
+    for want of an adapter (with the reason), milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`; `judge` where a
+    method looks into its drafts), every retrieval in order, and how many tokens were generated, thrown-away ones included."""
 
     text: str
     passages: tuple[Passage, ...] = ()
     adapters: tuple[Key, ...] = ()
     degraded: tuple[tuple[Key, str], ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    rounds: tuple[Round, ...] = ()
+    num_tokens: int = 0

@@ -9,7 +9,8 @@ sample longer than the model's context is refused.
 passage, so that every fact that was asked is also asked of the parameters alone.
 
 Replay samples (an extension, off in the reference recipe) are questions about other subjects, which teach an adapter to
-speak only for its own. They are spread evenly among the document's own samples, so that neither comes last as a block.
+speak only for its own, and to leave reading alone. Their loss is on the answer, the only thing they are to teach. They are
+spread evenly among the document's own samples, so that neither comes last as a block.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, TypeVar
+from itertools import chain, takewhile
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec
 
-from prag_core.config import PromptConfig
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.prompts import answer_messages, answer_prefill, encode, show_passage
-from prag_core.records import Augmentation, Document, Sample
+from prag_core.records import IGNORED, Augmentation, Document, Sample
+
+if TYPE_CHECKING:
+    from prag_core.config import PromptConfig
 
 T = TypeVar("T")
 Example = tuple[str, str]  # (question, worked answer)
@@ -64,7 +67,7 @@ def build_samples(
     if not augmentation.qa_pairs:
         raise CorpusError(f"{document.doc_id!r} chunk {document.chunk}: its augmentation has no question-answer pair")
 
-    def sample(question: str, answer: str, passages: Sequence[str]) -> Sample:
+    def sample(question: str, answer: str, passages: Sequence[str], *, answer_only: bool = False) -> Sample:
         messages = answer_messages(question, passages, cot=prompt.cot, fewshot=fewshot)
         tokens = tuple(encode(tokenizer, messages, answer_prefill(answer, cot=prompt.cot)))
         if len(tokens) > max_length:
@@ -72,13 +75,15 @@ def build_samples(
                 f"{document.doc_id!r} chunk {document.chunk}: a training sample has {len(tokens)} tokens, the limit is "
                 f"{max_length}; set corpus.long_documents=chunk, or use a model with a longer context"
             )
-        return Sample(token_ids=tokens, labels=tokens)
+        asked = encode(tokenizer, messages, answer_prefill(cot=prompt.cot)) if answer_only else []
+        start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, tokens, strict=False)))
+        return Sample(token_ids=tokens, labels=(IGNORED,) * start + tokens[start:])
 
     own = [
         sample(question, answer, passages)
         for question, answer, passages in _questions(document, augmentation, prompt, repeat_without_passage)
     ]
-    return interleave(own, [sample(r.question, r.answer, r.passages) for r in replay])
+    return interleave(own, [sample(r.question, r.answer, r.passages, answer_only=True) for r in replay])
 
 
 def _questions(
@@ -105,10 +110,12 @@ def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:
 
 def choose_replay(pool: Sequence[ReplaySample], num: int, seed: int, content_hash: str) -> list[ReplaySample]:
     """`num` samples of the pool, fixed for a document's wording and seed and drawn anew for each document: alone of a
-    document's neighbours and of the order of work. The pool's subjects must not be the corpus's."""
+    document's neighbours and of the order of work. The pool's subjects must not be the corpus's. Short ones come first, so
+    that documents trained together have samples of like length at every step."""
     if num > len(pool):
         raise ConfigError(f"training.replay_samples={num}: the pool of training.replay_uri has only {len(pool)} samples")
-    return random.Random(f"{seed}:{content_hash}").sample(list(pool), num)
+    chosen = random.Random(f"{seed}:{content_hash}").sample(list(pool), num)
+    return sorted(chosen, key=lambda sample: sum(map(len, sample.passages)))
 
 
 def load_replay(uri: str) -> list[ReplaySample]:

@@ -4,25 +4,30 @@ Row n of a batch [N, T] belongs to document n and meets only that document's fac
 through the base, and a row's gradient is the gradient of training its document alone. Attaching changes no parameter
 of the model and is undone on exit.
 
-Shapes: n document, t token, r rank, i in_features, o out_features. B is kept transposed, [n, r, o]: with rank 2 the
-products are several times faster that way round.
+A feed-forward block whose three projections all carry factors is computed as one function (`stacked_functions`), other
+modules one by one. Shapes: n document, t token, r rank, i in_features, o out_features. B is kept transposed, [n, r, o]:
+with rank 2 the products are several times faster that way round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from types import MethodType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 
 from prag_core.errors import ModelError
 from prag_core.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors
+from prag_core.stacked_functions import stacked_linear, stacked_swiglu
 
+SWIGLU = ("gate_proj", "up_proj", "down_proj")
+SWIGLU_BLOCKS = {"LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP"}  # exactly down(act(gate(x)) * up(x))
 RANK_MULTIPLE = {"cuda": 8}  # of the rank in memory: what the device's matrix units are fast at
 
 
@@ -67,60 +72,60 @@ class StackedLora:
         """While open, the layout's modules also add the active documents' deltas. Raises ModelError where they are not
         plain linear modules of this model."""
         modules = _find_modules(model, self.layout)
+        patched = dict.fromkeys(modules, _linear_forward) | dict.fromkeys(_swiglu_blocks(model, modules), _swiglu_forward)
+        found = dict(model.named_modules())
+        for index, module in enumerate(modules.values()):
+            module.__dict__["stacked"] = (self, index)
+        for name, forward in patched.items():
+            found[name].__dict__["forward"] = MethodType(forward, found[name])  # hides the class's method
         try:
-            for index, module in enumerate(modules):
-                module.__dict__["forward"] = self._forward(index, module)  # hides the class's method
             yield
         finally:
-            for module in modules:
-                module.__dict__.pop("forward", None)
+            for name in patched:
+                for attribute in ("forward", "stacked"):
+                    found[name].__dict__.pop(attribute, None)
             self._active = []
 
-    def _forward(self, index: int, module: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
-        def forward(x_nti: Tensor) -> Tensor:
-            a_nri, b_nro = self._active[index]
-            return _stacked_linear(x_nti, module.weight, module.bias, a_nri, b_nro, self.layout.scaling)
+    def factors(self, index: int) -> tuple[Tensor, Tensor]:
+        """The active documents' a and b for the module of that place in the layout."""
+        return self._active[index]
 
-        return forward
-
-    def document(self, index: int) -> AdapterFactors:
-        """One document's factors, copied to the host."""
+    def unpadded(self) -> list[Tensor]:
+        """The factors as an adapter has them, without padding: every a [n, r, i], then every b [n, o, r]."""
         rank = self.layout.rank
-        return {
-            m.name: Factors(a[index, :rank].cpu().numpy().copy(), np.ascontiguousarray(b[index, :rank].cpu().numpy().T))
-            for m, a, b in zip(self.layout.modules, self.a_nri, self.b_nro, strict=True)
-        }
+        return [*(a[:, :rank] for a in self.a_nri), *(b[:, :rank].mT.contiguous() for b in self.b_nro)]
 
 
-class _StackedLinear(torch.autograd.Function):
-    """y = x Wᵀ + bias + s · (x Aₙᵀ) Bₙ for every document n, with gradients for x, A and B alone."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x_nti: Tensor, weight_oi: Tensor, bias_o: Tensor | None, a_nri: Tensor, b_nro: Tensor, scaling: float
-    ) -> Tensor:
-        a, b = a_nri.to(x_nti.dtype), b_nro.to(x_nti.dtype)
-        shrunk_ntr = torch.bmm(x_nti, a.transpose(1, 2)).mul_(scaling)
-        ctx.save_for_backward(x_nti, shrunk_ntr, weight_oi, a_nri, b_nro)
-        ctx.scaling = scaling
-        return linear(x_nti, weight_oi, bias_o).baddbmm_(shrunk_ntr, b)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x_nti, shrunk_ntr, weight_oi, a_nri, b_nro = ctx.saved_tensors
-        grad_nto = upstream[0]
-        a, b = a_nri.to(x_nti.dtype), b_nro.to(x_nti.dtype)
-        grad_b = torch.bmm(shrunk_ntr.transpose(1, 2), grad_nto)
-        grad_shrunk_ntr = torch.bmm(grad_nto, b.transpose(1, 2)).mul_(ctx.scaling)
-        grad_a = torch.bmm(grad_shrunk_ntr.transpose(1, 2), x_nti)
-        grad_x = torch.matmul(grad_nto, weight_oi).baddbmm_(grad_shrunk_ntr, a) if ctx.needs_input_grad[0] else None
-        return grad_x, None, None, grad_a.to(a_nri.dtype), grad_b.to(b_nro.dtype), None
+def document_factors(layout: AdapterLayout, copied: Sequence[Tensor], index: int) -> AdapterFactors:
+    """One document's factors, from a host copy of `StackedLora.unpadded`. They are views of it."""
+    pairs = zip(layout.modules, copied[: len(layout.modules)], copied[len(layout.modules) :], strict=True)
+    return {m.name: Factors(a[index].numpy(), b[index].numpy()) for m, a, b in pairs}
 
 
-_stacked_linear = cast(Callable[..., Tensor], _StackedLinear.apply)
+def _linear_forward(module: Any, x_nti: Tensor) -> Tensor:
+    lora, index = module.stacked
+    return stacked_linear(x_nti, module.weight, module.bias, *lora.factors(index), lora.layout.scaling)
 
 
-def _find_modules(model: Any, layout: AdapterLayout) -> Sequence[torch.nn.Linear]:
+def _swiglu_forward(block: Any, x_nti: Tensor) -> Tensor:
+    projections = [getattr(block, name) for name in SWIGLU]
+    lora = projections[0].stacked[0]
+    factors = [factor for projection in projections for factor in lora.factors(projection.stacked[1])]
+    return stacked_swiglu(x_nti, *(projection.weight for projection in projections), lora.layout.scaling, *factors)
+
+
+def _swiglu_blocks(model: Any, adapted: dict[str, torch.nn.Linear]) -> list[str]:
+    """The feed-forward blocks that are exactly SwiGLU, without biases, and adapted in all three projections."""
+    return [
+        name
+        for name, block in model.named_modules()
+        if type(block).__name__ in SWIGLU_BLOCKS
+        and getattr(model.config, "hidden_act", None) == "silu"
+        and all((linear := adapted.get(f"{name}.{part}")) is not None and linear.bias is None for part in SWIGLU)
+    ]
+
+
+def _find_modules(model: Any, layout: AdapterLayout) -> dict[str, torch.nn.Linear]:
     found = dict(model.named_modules())
     for m in layout.modules:
         module = found.get(m.name)
@@ -128,4 +133,4 @@ def _find_modules(model: Any, layout: AdapterLayout) -> Sequence[torch.nn.Linear
             raise ModelError(f"{type(model).__name__}: {m.name} is not a plain linear module; change training.targets")
         if (module.in_features, module.out_features) != (m.in_features, m.out_features):
             raise ModelError(f"{type(model).__name__}: {m.name} is not of the layout's shape; the layout is of another model")
-    return [found[m.name] for m in layout.modules]
+    return {m.name: found[m.name] for m in layout.modules}

@@ -21,9 +21,13 @@ from prag_core.config import Config, ModelConfig
 from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, CorpusError
 from prag_core.identity import content_hash, model_digest
+from prag_core.overlap import Behind, ahead
 from prag_core.records import AdapterFactors, Augmentation, Document, Failure, Key, Sample
 from prag_core.samples import ReplaySample, build_samples, choose_replay, load_fewshot, load_replay
 from prag_core.trainer import TrainingItem, TrainingSettings, train_documents
+
+ITEMS_AHEAD = 256  # documents tokenised before they are trained
+ADAPTERS_BEHIND = 32  # trained and not yet written
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ class AugmentStage(ShardStage):
 
 
 class TrainStage(ShardStage):
-    """Adapters, streamed into the bank as cohorts finish. Needs the shard's augmentations committed."""
+    """Adapters, streamed into the bank as cohorts finish: tokenising is ahead of training and writing behind it, each in a
+    thread of its own. Needs the shard's augmentations committed."""
 
     stage = Stage.adapters
 
@@ -137,9 +142,10 @@ class TrainStage(ShardStage):
         settings = TrainingSettings.from_config(self.config.training)
         failures: list[Failure] = []
         with self.bank.begin(self.stage, shard_id, self.config.bank.tier) as writer:
-            items = self._items(documents, augmentations, failures)
-            for record in train_documents(self.base.model, self.bank.layout, self.initial, items, settings):
-                writer.add(record)
+            items = ahead(self._items(documents, augmentations, failures), ITEMS_AHEAD)
+            with Behind(writer.add, ADAPTERS_BEHIND) as behind:
+                for record in train_documents(self.base.model, self.bank.layout, self.initial, items, settings):
+                    behind.put(record)
             for failure in failures:
                 writer.add(failure)
             return writer.commit(augmented.objects)

@@ -73,9 +73,16 @@ def read_ranges(fs: FileSystem, paths: Sequence[str], starts: Sequence[int], end
 
 
 def list_files(fs: FileSystem, folder: str, prefix: str = "") -> dict[str, dict[str, Any]]:
-    """Every file under a folder whose path within it begins with `prefix`, by that path, with the listing's details."""
+    """Every file under a folder whose path within it begins with `prefix`, by that path, with the listing's details. Costs
+    what is found, not what else lies there."""
     try:
-        found = fs.find(folder, detail=True, withdirs=False, **({"prefix": prefix} if prefix and not is_local(fs) else {}))
+        if is_local(fs):
+            inner, _, start = prefix.rpartition("/")
+            base = os.path.join(folder, inner) if inner else folder
+            tops = [os.path.join(base, name) for name in os.listdir(base) if name.startswith(start)] if start else [base]
+            found = {path: info for top in tops for path, info in fs.find(top, detail=True).items()}
+        else:
+            found = fs.find(folder, detail=True, withdirs=False, **({"prefix": prefix} if prefix else {}))
     except FileNotFoundError:
         return {}
     named = {path[len(folder) :].lstrip("/"): info for path, info in found.items() if path != folder}

@@ -4,30 +4,43 @@ A cohort is N documents stacked over one frozen base (`stacked_lora`). Each step
 the documents' losses and makes one AdamW step, which is elementwise and therefore N independent optimisers. Documents
 are ordered by their number of steps, so those still training are always the first rows: one that is done leaves the
 batch, and nothing touches its factors again. Nothing is averaged or clipped over the batch.
+
+Nothing waits for a GPU while it trains: factors and losses travel to the host while the next cohort is under way.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from prag_core.base_model import load_base_model as load_base_model
+from prag_core.attention import short_attention
 from prag_core.cohorts import choose_cohort_size
-from prag_core.config import TrainingConfig
 from prag_core.errors import ConfigError
+from prag_core.host_copy import HostCopy
 from prag_core.lora import AdapterLayout
 from prag_core.objectives import OBJECTIVES, collate
+from prag_core.processor import fast_float32
 from prag_core.records import Adapter, AdapterFactors, Factors, Failure, Key, Sample
-from prag_core.stacked_lora import StackedLora
+from prag_core.stacked_lora import StackedLora, document_factors
+
+if TYPE_CHECKING:
+    from prag_core.config import TrainingConfig
 
 Observer = Callable[[int, list[int], list[Tensor], list[Tensor]], None]
+LENGTH_MULTIPLE = {"cpu": 8, "cuda": 64}  # of a batch's length, so that shapes repeat
+COMPILED_MULTIPLE = 64  # the same where each shape is compiled
+COMPILED_SHAPES = 64  # numbers of documents and lengths, beyond which steps are not compiled
+WAITING_COHORTS = 4  # so many cohorts' documents are sorted by length together
+FIRST_WAITING = 64  # documents that are looked at before a cohort's size is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,7 @@ class TrainingSettings:
     weight_decay: float = 0.01
     cohort_documents: int | None = None
     threads: int | None = None
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -88,28 +102,35 @@ class TrainingItem(NamedTuple):
 def train_documents(
     model: Any, layout: AdapterLayout, initial: AdapterFactors, items: Iterable[TrainingItem], settings: TrainingSettings
 ) -> Iterator[Adapter | Failure]:
-    """Train all of `items`, a cohort at a time, yielding as cohorts finish (not in the order given).
+    """Train all of `items`, a cohort at a time, yielding as cohorts finish (not in the order given). Items are taken as they
+    are needed, some cohorts ahead.
 
     Documents of like step count and length share a cohort, so that padding is small. A document whose training
     diverged comes back as a Failure of stage "train". A cohort too large for the GPU is halved and tried again.
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    waiting = sorted(items, key=lambda item: (len(item.samples), sum(len(s.token_ids) for s in item.samples)), reverse=True)
-    limit = settings.cohort_documents
-    while waiting:
-        size = limit or _fitting_size(model, layout, waiting)
-        cohort, rest = waiting[:size], waiting[size:]
+    stream, waiting, limit = iter(items), list[TrainingItem](), settings.cohort_documents
+    wanted = WAITING_COHORTS * limit if limit else FIRST_WAITING
+    finished: Iterable[Adapter | Failure] = ()  # of the cohort before: it is on its way to the host
+    while True:
+        waiting += islice(stream, max(0, wanted - len(waiting)))
+        if not waiting:
+            break
+        waiting.sort(key=lambda item: (len(item.samples), sum(len(s.token_ids) for s in item.samples)), reverse=True)
+        cohort = waiting[: limit or _fitting_size(model, layout, waiting)]
         try:
-            trained = train_cohort(model, layout, initial, [item.samples for item in cohort], settings)
+            documents = train_cohort(model, layout, initial, [item.samples for item in cohort], settings)
         except torch.OutOfMemoryError:
             if len(cohort) == 1:
                 raise
             limit = len(cohort) // 2
             torch.cuda.empty_cache()
             continue
-        yield from (_record(item, document) for item, document in zip(cohort, trained, strict=True))
-        waiting = rest
+        yield from finished
+        finished = map(_record, cohort, documents)
+        waiting, wanted = waiting[len(cohort) :], WAITING_COHORTS * len(cohort)
+    yield from finished
 
 
 def _fitting_size(model: Any, layout: AdapterLayout, waiting: Sequence[TrainingItem]) -> int:
@@ -129,7 +150,7 @@ def train_cohort(
     samples: Sequence[Sequence[Sample]],
     settings: TrainingSettings,
     observe: Observer | None = None,
-) -> list[TrainedDocument]:
+) -> TrainedCohort:
     """Train document n on `samples[n]`, in order, `settings.epochs` times; all start from `initial`.
 
     Equal to training each alone with PEFT and torch's AdamW. `observe`, if given, is called before every update with the
@@ -143,11 +164,12 @@ def train_cohort(
     lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=device)
     optimiser = _StackedAdamW(lora.tensors, settings)
     objective = OBJECTIVES[settings.objective]
+    multiple = COMPILED_MULTIPLE if settings.compile else LENGTH_MULTIPLE.get(device.type, 1)
     losses: list[Tensor] = []
-    with lora.attach(model):
+    with lora.attach(model), _made_fast(model, device, settings):
         for step in range(steps[0]):
             active = [n for n, last in zip(order, steps, strict=True) if step < last]
-            batch = collate([samples[n][step % len(samples[n])] for n in active], device)
+            batch = collate([samples[n][step % len(samples[n])] for n in active], device, multiple)
             leaves = lora.activate(len(active))
             loss_n = objective(model, batch)
             gradients = list(torch.autograd.grad(loss_n.sum(), leaves))
@@ -155,7 +177,53 @@ def train_cohort(
                 observe(step, active, leaves, gradients)
             optimiser.step(gradients)
             losses.append(loss_n.detach())
-    return _collect(lora, losses, samples, order, settings.epochs)
+    last_n = torch.stack([losses[count - 1][row] for row, count in enumerate(steps)])
+    return TrainedCohort(layout, samples, settings.epochs, order, HostCopy([losses[0], last_n, *lora.unpadded()]))
+
+
+@contextmanager
+def _made_fast(model: Any, device: torch.device, settings: TrainingSettings) -> Iterator[None]:
+    """The frozen model, computed faster: on the CPU float32 products and short attention, and where asked, compiled."""
+    with ExitStack() as stack:
+        stack.enter_context(fast_float32(device))
+        stack.enter_context(short_attention(model))
+        if settings.compile:
+            body = model.base_model
+            stack.enter_context(torch._dynamo.config.patch(recompile_limit=COMPILED_SHAPES))
+            body.__dict__["forward"] = torch.compile(body.forward, dynamic=False)  # for shapes unknown it is half as fast
+            stack.callback(body.__dict__.pop, "forward")
+        yield
+
+
+class TrainedCohort(Sequence[TrainedDocument]):
+    """What each document of a cohort became, in the order of its samples. Looking at one waits for the device."""
+
+    def __init__(
+        self, layout: AdapterLayout, samples: Sequence[Sequence[Sample]], epochs: int, order: Sequence[int], copy: HostCopy
+    ) -> None:
+        self._layout, self._samples, self._epochs, self._copy = layout, samples, epochs, copy
+        self._rows = {n: row for row, n in enumerate(order)}
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainedDocument: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TrainedDocument]: ...
+    def __getitem__(self, index: int | slice) -> TrainedDocument | Sequence[TrainedDocument]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(len(self))[index]]
+        n = range(len(self))[index]
+        first_n, last_n, *factors = self._copy.wait()
+        row, lengths = self._rows[n], [len(sample.token_ids) for sample in self._samples[n]]
+        return TrainedDocument(
+            factors=document_factors(self._layout, factors, row),
+            steps=len(lengths) * self._epochs,
+            tokens=sum(lengths) * self._epochs,
+            loss_first=float(first_n[row]),
+            loss_last=float(last_n[row]),
+        )
 
 
 class _StackedAdamW:
@@ -186,19 +254,6 @@ class _StackedAdamW:
             eps=self.settings.eps,
             maximize=False,
         )
-
-
-def _collect(
-    lora: StackedLora, losses: Sequence[Tensor], samples: Sequence[Sequence[Sample]], order: Sequence[int], epochs: int
-) -> list[TrainedDocument]:
-    """What each document became, in the order of `samples`; the only place that waits for the device."""
-    values = [loss_n.tolist() for loss_n in losses]
-    trained = {}
-    for row, n in enumerate(order):
-        steps = len(samples[n]) * epochs
-        tokens = sum(len(sample.token_ids) for sample in samples[n]) * epochs
-        trained[n] = TrainedDocument(lora.document(row), steps, tokens, values[0][row], values[steps - 1][row])
-    return [trained[n] for n in range(len(samples))]
 
 
 def _record(item: TrainingItem, document: TrainedDocument) -> Adapter | Failure:

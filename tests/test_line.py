@@ -11,7 +11,7 @@ import pytest
 
 from jobs import cli
 from prag_core.bank import Bank, Stage
-from prag_core.config import Config, load_config
+from prag_core.config import Config, MethodsConfig, load_config
 from prag_core.corpus import read_corpus
 from prag_core.errors import BankError
 from prag_core.evaluate.output import write_report
@@ -23,6 +23,7 @@ from prag_core.stages import AugmentStage, TrainStage
 
 MINI = Path(__file__).resolve().parents[1] / "examples/mini"
 METHODS = ["closed_book", "rag", "prag", "combine", "prag_irrelevant", "prag_gold"]
+COMPARED = ["da_rag", "ircot", "flare", "flare_lookahead", "dragin"]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,19 @@ def test_evaluation_writes_a_report_in_which_reading_beats_guessing(config: Conf
     for (method, _), answer in answers.items():
         assert bool(answer.adapters) == (method not in ("closed_book", "rag"))
         assert not answer.degraded
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_compared_method_answers_with_and_without_adapters(config: Config, name: str) -> None:
+    settings = replace(config.evaluate, methods=[name, f"{name}+prag"], limit=6)
+    eager = MethodsConfig(flare_threshold=0, lookahead_act_below=1, lookahead_blank_below=1, dragin_threshold=0)
+    report = evaluate(replace(config, evaluate=settings, methods=eager))
+    assert {p.method for p in report.predictions if p.answer.adapters} == {f"{name}+prag"}
+    for prediction in report.predictions:
+        found = {passage.key for made in prediction.answer.rounds for passage in made.passages}
+        assert prediction.answer.num_tokens > 0 and not prediction.answer.degraded
+        assert set(prediction.answer.adapters) <= found and {p.key for p in prediction.answer.passages} <= found
+    assert report.methods[f"{name}+prag"].retrievals > 0
 
 
 def test_a_corrupt_adapter_degrades_its_document_to_text_and_the_answer_says_so(

@@ -154,24 +154,17 @@ ASK = {"single": _singles, "bridge": _bridges, "comparison": _comparisons}
 
 
 def replay() -> list[Row]:
-    """Samples about known entities: half from memory, half read from one to three passages."""
+    """Samples about other subjects: half about known entities, from memory; half about fresh ones, which can only be read,
+    from two or three passages."""
     rng = Random(f"{SEED}-replay")
     known = known_world()
     rows = []
     for i in range(NUM_REPLAY):
-        question = world.ask_single(rng, rng.choice(known.entities), "augmentation")
-        passages = [world.write_passage(rng, entity) for entity in _beside(rng, question, known)] if i % 2 else []
+        shown = mixture.draw_context(rng, world.draw_world(rng, 3, 2, 2), rng.randint(2, 3)) if i % 2 else []
+        question = world.ask_single(rng, rng.choice(shown or known.entities), "augmentation")
+        passages = [world.write_passage(rng, entity) for entity in shown]
         rows.append({"question": question.text, "answer": question.answer, "passages": passages})
     return rows
-
-
-def _beside(rng: Random, question: Question, known: World) -> list[Entity]:
-    """The question's subject among none to two others of its kind."""
-    subject = question.needs[0]
-    others = [entity for entity in known.of_kind(subject.kind) if entity is not subject]
-    shown = [subject, *rng.sample(others, rng.randint(0, 2))]
-    rng.shuffle(shown)
-    return shown
 
 
 FILES: dict[str, Callable[[], list[Row]]] = {

@@ -8,8 +8,9 @@ forces the model to read; only those of the `known` world come back, and only ab
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -74,10 +75,10 @@ class Mixture:
             while True:
                 yield compare_years(rng)
         small = _small_world(rng)
-        if task in ("rewrite", "pairs"):
+        if task in WRITERS:
             entity = rng.choice(small.entities if rng.random() < 0.9 else self.known.entities)
             small = World((entity,))
-            yield rewrite(rng, entity) if task == "rewrite" else write_pairs(rng, entity)
+            yield WRITERS[task](rng, entity)
             while True:
                 yield ask(world.ask_single(rng, entity, "any"), ())
         if task.startswith(("match", "prove")):
@@ -223,15 +224,32 @@ def compare_years(rng: Random) -> list[Turn]:
     return [("user", user), ("assistant", prompts.answer_prefill(answer))]
 
 
-def rewrite(rng: Random, entity: Entity) -> list[Turn]:
-    """The same facts said again."""
-    user = prompts.rewrite_messages(world.write_passage(rng, entity))[0]["content"]
-    return [("user", user), ("assistant", world.write_passage(rng, entity))]
+def rewrite(rng: Random, entity: Entity, in_order: bool = False) -> list[Turn]:
+    """The same facts said again; `in_order`: in the passage's own."""
+    told = world.some_facts(rng, entity, len(entity.facts)) if in_order else entity
+    write = world.tell if in_order else world.write_passage
+    user = prompts.rewrite_messages(write(rng, told))[0]["content"]
+    return [("user", user), ("assistant", write(rng, told))]
 
 
-def write_pairs(rng: Random, entity: Entity, count: int = 3) -> list[Turn]:
-    """Question-answer pairs about different facts, as `json.dumps` prints them."""
-    user = prompts.qa_messages(world.write_passage(rng, entity), count)[0]["content"]
-    questions = [world.ask_single(rng, entity, "augmentation", r) for r in rng.sample(list(entity.facts), count)]
+def write_pairs(rng: Random, entity: Entity, in_order: bool = False, count: int = 3) -> list[Turn]:
+    """Question-answer pairs about different facts, as `json.dumps` prints them; `in_order`: as the passage goes."""
+    told = world.some_facts(rng, entity, len(entity.facts)) if in_order else entity
+    write = world.tell if in_order else world.write_passage
+    user = prompts.qa_messages(write(rng, told), count)[0]["content"]
+    relations = list(told.facts)
+    chosen = rng.sample(relations, count)
+    questions = [
+        world.ask_single(rng, entity, "augmentation", r) for r in (sorted(chosen, key=relations.index) if in_order else chosen)
+    ]
     pairs = [{"question": q.text, "answer": q.answer, "full_answer": q.chain} for q in questions]
     return [("user", user), ("assistant", json.dumps(pairs))]
+
+
+# What the model learns to write about a passage. Targets in the passage's own order spare it from keeping count.
+WRITERS: dict[str, Callable[[Random, Entity], list[Turn]]] = {
+    "rewrite": rewrite,
+    "pairs": write_pairs,
+    "rewrite in order": partial(rewrite, in_order=True),
+    "pairs in order": partial(write_pairs, in_order=True),
+}

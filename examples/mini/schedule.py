@@ -40,6 +40,8 @@ LAST: Tasks = {
 LAST_LONG: Tasks = {
     "match-5": 0.1, "compare-3": 0.1, "prove-3": 0.05, "read-3": 0.2, "chain-2": 0.1, "rewrite": 0.2, "pairs": 0.25,
 }  # fmt: skip
+FINISH: Tasks = {"known": 0.4, "match-3": 0.15, "match-5": 0.2, "read-1": 0.1, "compare-2": 0.05, "years": 0.02, "plain": 0.08}
+FINISH_LONG: Tasks = {"rewrite in order": 0.35, "pairs in order": 0.35, "read-3": 0.15, "chain-2": 0.05, "match-5": 0.1}
 STAGES = (
     Stage(480, ((256, FIRST), (256, FIRST)), short=1.0),
     Stage(900, ((256, RECALL), (512, TWO)), short=0.4),
@@ -48,9 +50,13 @@ STAGES = (
     Stage(2101, ((256, NAMES), (512, NAMES_LONG)), short=0.1),
     Stage(2400, ((256, APPLY), (512, APPLY_LONG)), short=0.1),
     Stage(2800, ((256, LAST), (512, LAST_LONG), (1024, MANY)), short=0.1),
+    Stage(3300, ((256, FINISH), (512, FINISH_LONG), (1024, MANY)), short=0.1),
 )
 # (step, factor on the learning rates), straight lines between: one cautious descent was taken back at step 1677.
-RATES = ((0, 1 / 60), (59, 1.0), (1435, 1.0), (1676, 0.61), (1677, 1.0), (2450, 1.0), (2800, 0.02))
+RATES = (
+    (0, 1 / 60), (59, 1.0), (1435, 1.0), (1676, 0.61), (1677, 1.0), (2450, 1.0), (2800, 0.02),
+    (2840, 0.5), (3000, 0.5), (3300, 0.02),
+)  # fmt: skip
 
 
 def stage_at(step: int) -> Stage:

@@ -146,14 +146,18 @@ def state(rng: Random, entity: Entity, relation: str, subject: str | None = None
 
 
 def some_facts(rng: Random, entity: Entity, count: int) -> Entity:
-    """The same entity with only `count` of its facts."""
+    """The same entity with only `count` of its facts, in random order."""
     return Entity(entity.kind, entity.name, {r: entity.facts[r] for r in rng.sample(list(entity.facts), count)})
 
 
 def write_passage(rng: Random, entity: Entity, min_words: int = MIN_WORDS) -> str:
     """The facts in random order, filled up to `min_words` with sentences that say nothing."""
-    relations = rng.sample(list(entity.facts), len(entity.facts))
-    sentences = [state(rng, entity, r, _subject(rng, entity, i)) for i, r in enumerate(relations)]
+    return tell(rng, some_facts(rng, entity, len(entity.facts)), min_words)
+
+
+def tell(rng: Random, entity: Entity, min_words: int = MIN_WORDS) -> str:
+    """The facts in the entity's own order, filled up likewise."""
+    sentences = [state(rng, entity, r, _subject(rng, entity, i)) for i, r in enumerate(entity.facts)]
     fillers = list(phrases.FILLERS[entity.kind])
     rng.shuffle(fillers)
     while len(" ".join(sentences).split()) < min_words:

@@ -21,7 +21,7 @@ from prag_core.bank.layout import BANK_FILE, FORMAT, ObjectInfo, Stage, check_di
 from prag_core.bank.reader import read_adapter_rows
 from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.writer import ShardWriter, write_table
-from prag_core.config import Tier
+from prag_core.choices import Tier
 from prag_core.errors import BankError, CorruptBankError, StorageError
 from prag_core.identity import Recipe
 from prag_core.lora import AdapterLayout, check_factors

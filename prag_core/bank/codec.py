@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from prag_core.config import Tier
+from prag_core.choices import Tier
 from prag_core.errors import CorruptBankError
 from prag_core.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors
@@ -86,7 +86,8 @@ def _encode_matrix(matrix: np.ndarray, axis: int, tier: Tier) -> bytes:
     if tier is Tier.bf16:
         return _to_bf16(matrix).tobytes()
     limit = 2 ** (BITS[tier] - 1) - 1
-    steps = np.max(np.abs(matrix), axis=axis, keepdims=True) / np.float32(limit)
+    rows = np.ascontiguousarray(np.moveaxis(np.abs(matrix), axis, -1))  # many times faster to reduce than short columns
+    steps = np.expand_dims(rows.max(-1), axis) / np.float32(limit)
     codes = np.clip(np.rint(matrix / np.where(steps > 0, steps, np.float32(1))), -limit, limit)
     codes = np.where(steps > 0, codes, 0).astype(np.int8).ravel()
     return steps.astype("<f4").tobytes() + (codes.tobytes() if tier is Tier.int8 else _pack_nibbles(codes))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,6 +19,8 @@ from prag_core.storage import read_ranges, storage_errors
 
 if TYPE_CHECKING:
     from prag_core.bank.bank import Bank
+
+LARGE = 1 << 20  # bytes of an adapter from which several are checked at once, in threads
 
 
 class AdapterReader:
@@ -48,7 +52,11 @@ def read_factors(bank: Bank, entries: Sequence[Entry]) -> dict[Key, AdapterFacto
     """The adapters that lie at `entries`, float32: one concurrent ranged request each, digests checked. Raises
     CorruptBankError naming object and doc_id when bytes are damaged or missing."""
     values = _read_values(bank, entries)
-    return {entry.key: decode(value, bank.layout, str(entry.tier)) for entry, value in zip(entries, values, strict=True)}
+    banks = [bank] * len(entries)
+    if len(entries) == 1 or max(map(len, values), default=0) < LARGE:
+        return dict(map(_check, banks, entries, values))
+    with ThreadPoolExecutor(min(len(entries), os.cpu_count() or 1)) as pool:
+        return dict(pool.map(_check, banks, entries, values))
 
 
 def read_usable(bank: Bank, entries: Sequence[Entry]) -> tuple[dict[Key, AdapterFactors], dict[Key, str]]:
@@ -72,13 +80,17 @@ def _read_values(bank: Bank, entries: Sequence[Entry]) -> list[bytes]:
     ends = [start + int(entry.length or 0) for start, entry in zip(starts, entries, strict=True)]
     try:
         with storage_errors("reading", bank.uri):
-            values = read_ranges(bank.fs, paths, starts, ends)
+            return read_ranges(bank.fs, paths, starts, ends)
     except FileNotFoundError as error:
         raise CorruptBankError(f"{error.filename} is missing; run prag bank verify") from None
-    for path, entry, value in zip(paths, entries, values, strict=True):
-        if hashlib.sha256(value).hexdigest() != entry.sha256:
-            raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
-    return values
+
+
+def _check(bank: Bank, entry: Entry, value: bytes) -> tuple[Key, AdapterFactors]:
+    """A key and its factors. Raises CorruptBankError when the bytes are not those that were written."""
+    if hashlib.sha256(value).hexdigest() != entry.sha256:
+        path = bank.path(str(entry.adapter_object))
+        raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
+    return entry.key, decode(value, bank.layout, str(entry.tier))
 
 
 def shown(doc_id: str, chunk: int) -> str:

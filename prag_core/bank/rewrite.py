@@ -17,7 +17,7 @@ from prag_core.bank.commits import Commit, to_marker
 from prag_core.bank.layout import ObjectInfo, Stage, marker_path, new_attempt, object_path
 from prag_core.bank.reader import raw_rows
 from prag_core.bank.writer import AdapterFile, adapter_file, write_table
-from prag_core.config import Tier
+from prag_core.choices import Tier
 from prag_core.storage import put_whole
 
 if TYPE_CHECKING:

@@ -147,13 +147,13 @@ class Snapshot:
         if rows[column].null_count:
             first = rows.filter(rows[column].is_null())["doc_id"][0]
             raise BankError(f"snapshot {self.name}: no documents were kept for {first}; its shard was committed without them")
-        paths = rows[column].cast(pa.string())
-        objects = sorted(paths.unique().to_pylist())
+        members = tables.group_rows(rows[column])
+        objects = sorted(members)
         for start in range(0, len(objects), 16):
             batch = objects[start : start + 16]
             found = self.bank.read_tables([self._object(path) for path in batch])
             for path, table in zip(batch, found, strict=True):
-                yield path, rows.filter(pc.equal(paths, path)), table
+                yield path, rows.take(pa.array(members[path])), table
 
     def _object(self, path: str) -> ObjectInfo:
         try:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -73,6 +74,17 @@ def is_among(rows: pa.Table, others: pa.Table, columns: Sequence[str] = WANTED.n
 def has_doc_id(rows: pa.Table, doc_ids: Iterable[str]) -> pa.ChunkedArray:
     """Whether each row is of one of these documents."""
     return pc.is_in(rows["doc_id"], value_set=pa.array(sorted(doc_ids), pa.string()))
+
+
+def group_rows(names: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    """The row numbers of each name in a dictionary column, ascending: one sort, however many names there are."""
+    if not len(names):
+        return {}
+    whole = names.unify_dictionaries().combine_chunks()
+    codes = whole.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return {whole.dictionary[int(codes[group[0]])].as_py(): group for group in groups}
 
 
 def documents_table(documents: Iterable[Document]) -> pa.Table:

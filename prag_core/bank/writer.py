@@ -25,7 +25,7 @@ from prag_core.bank import tables
 from prag_core.bank.codec import describe, encode
 from prag_core.bank.commits import Commit, inputs_of, publish
 from prag_core.bank.layout import ObjectInfo, Stage, new_attempt, object_path
-from prag_core.config import Tier
+from prag_core.choices import Tier
 from prag_core.errors import CorruptBankError
 from prag_core.lora import AdapterLayout
 from prag_core.records import Adapter, Augmentation, Failure

@@ -4,15 +4,15 @@ Two engines keep this protocol. `vllm` is for throughput; `transformers` is the 
 against. Both promise: greedy decoding at temperature 0; with a seed, a request's text depends on that seed and its own
 prompt, not on what else is in the batch (up to rounding); the chat template's special tokens are not in the text; the
 end-of-sequence tokens are the tokenizer's and the model's own. A request that cannot be served (too long, an adapter of
-another shape) is refused with EngineError before anything runs, and the engine stays usable. Any other exception out of
-`generate` means that the engine is broken and must be replaced.
+another shape) is refused with EngineError before anything runs, and the engine stays usable. EngineDiedError
+means that the engine is broken and must be replaced, with its process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Sampling:
     top_k: int = 0  # 0: all tokens
     json_schema: dict[str, Any] | None = None
     stop: tuple[str, ...] = ()  # text ends before the first of these
+    probabilities: bool = False  # say how probable each generated token was
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What came out. `token_ids` are without the end-of-sequence token; `length`: cut by max_new_tokens or the context."""
+    """What came out. `token_ids` are without the end-of-sequence token; `length`: cut by max_new_tokens or the context.
+    `probabilities`, where asked for, has one a token: the model's own, before temperature, top_k and grammar."""
 
     text: str
     token_ids: tuple[int, ...]
     finish: Literal["stop", "length"]
+    probabilities: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,23 @@ class Piece:
     text: str
     num_tokens: int
     finish: Literal["stop", "length"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model makes of the last n of a text's T tokens: `entropy_n`, in nats, of the distribution that each stands
+    against, and `attention_hnt`, the last layer's, of each to the whole text, a head at a time."""
+
+    entropy_n: np.ndarray
+    attention_hnt: np.ndarray
+
+
+@runtime_checkable
+class AttentiveEngine(Protocol):
+    """An engine that shows its model's attention and full distributions: `transformers` does, `vllm` has neither to give."""
+
+    def read(self, request: Request, start: int) -> Reading:
+        """One forward pass over the request's tokens, read from place `start` ≥ 1 on. Raises EngineError as generating does."""
 
 
 class Engine(Protocol):
@@ -137,9 +157,13 @@ def _adapter_problem(adapter: MergedAdapter, layout: AdapterLayout | None, max_m
     return None
 
 
-def finish_generation(tokenizer: Any, token_ids: Sequence[int], stop: Sequence[str], *, ended: bool) -> Generation:
-    """Token ids (no end-of-sequence token) to text, cut before the first stop string. `ended`: the model itself stopped."""
+def finish_generation(
+    tokenizer: Any, token_ids: Sequence[int], stop: Sequence[str], *, ended: bool, probabilities: Sequence[float] | None = None
+) -> Generation:
+    """Token ids (no end-of-sequence token) to text, cut before the first stop string. `ended`: the model itself stopped;
+    `probabilities` may go on beyond the tokens."""
     text = tokenizer.decode(list(token_ids), skip_special_tokens=True)
     cuts = [at for at in (text.find(s) for s in stop) if at >= 0]
     finish: Literal["stop", "length"] = "stop" if ended or cuts else "length"
-    return Generation(text[: min(cuts)] if cuts else text, tuple(token_ids), finish)
+    kept = None if probabilities is None else tuple(probabilities[: len(token_ids)])
+    return Generation(text[: min(cuts)] if cuts else text, tuple(token_ids), finish, kept)

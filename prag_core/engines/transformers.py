@@ -17,7 +17,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from prag_core.base_model import context_length, default_device, load_base_model
 from prag_core.config import EngineConfig, ModelConfig
 from prag_core.engines.grammar import json_grammar
-from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
+from prag_core.engines.protocol import Generation, Reading, Request, Sampling, check_requests, finish_generation
 from prag_core.lora import AdapterLayout
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TransformersEngine:
-    """See `make_engine`. `model` is the loaded causal LM, for methods that need attentions or full logits."""
+    """See `make_engine`. `model` is the loaded causal LM."""
 
     def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> None:
         self.model, self.tokenizer = load_base_model(model.path, config.dtype, default_device(), model.revision)
@@ -67,6 +67,24 @@ class TransformersEngine:
         finally:
             self._peft.base_model.disable_adapter_layers()
 
+    def read(self, request: Request, start: int) -> Reading:
+        """See `AttentiveEngine`. Attention is computed eagerly for this pass: no other kind keeps its weights."""
+        check_requests([request], self.max_length, self._layout, self._max_merged_rank)
+        attentions: list[torch.Tensor] = []
+        last = self.model.get_decoder().layers[-1].self_attn
+        usual = self.model.config._attn_implementation
+        self.model.set_attn_implementation("eager")
+        hook = last.register_forward_hook(lambda _module, _inputs, output: attentions.append(output[1]))
+        try:
+            with torch.no_grad(), self.adapted(request.adapter):
+                output = self.model(torch.tensor([request.token_ids], device=self.model.device), use_cache=False)
+        finally:
+            hook.remove()
+            self.model.set_attn_implementation(usual)
+        log_p_nv = output.logits[0, start - 1 : -1].float().log_softmax(-1)
+        entropy_n = torch.special.entr(log_p_nv.exp()).sum(-1)
+        return Reading(entropy_n.cpu().numpy(), attentions[0][0, :, start:].float().cpu().numpy())
+
     def close(self) -> None:
         """Let go of the model's memory. The engine cannot be used afterwards."""
         self.model = self._peft = None
@@ -90,19 +108,25 @@ class TransformersEngine:
             input_nt[row, longest - len(request.token_ids) :] = torch.tensor(request.token_ids)
             mask_nt[row, longest - len(request.token_ids) :] = 1
         limits = [min(sampling.max_new_tokens, self.max_length - len(r.token_ids)) for r in batch]
-        output_nt = self.model.generate(
+        output = self.model.generate(
             input_nt.to(self.model.device),
             attention_mask=mask_nt.to(self.model.device),
             generation_config=self._generation_config(max(limits), sampling),
             logits_processor=self._processors(batch, sampling),
             tokenizer=self.tokenizer,
+            return_dict_in_generate=True,
+            output_logits=sampling.probabilities,
         )
-        return [self._finish(row[longest:], limit, sampling) for row, limit in zip(output_nt.tolist(), limits, strict=True)]
+        new_nt = output.sequences[:, longest:]
+        rows = _probabilities(output.logits, new_nt) if sampling.probabilities else [None] * len(batch)
+        found = zip(new_nt.tolist(), rows, limits, strict=True)
+        return [self._finish(token_ids[:limit], row, sampling) for token_ids, row, limit in found]
 
-    def _finish(self, token_ids: list[int], limit: int, sampling: Sampling) -> Generation:
-        token_ids = token_ids[:limit]
+    def _finish(self, token_ids: list[int], probabilities: list[float] | None, sampling: Sampling) -> Generation:
         end = next((at for at, token in enumerate(token_ids) if token in self._eos), None)
-        return finish_generation(self.tokenizer, token_ids[:end], sampling.stop, ended=end is not None)
+        return finish_generation(
+            self.tokenizer, token_ids[:end], sampling.stop, ended=end is not None, probabilities=probabilities
+        )
 
     def _generation_config(self, max_new_tokens: int, sampling: Sampling) -> Any:
         """Greedy; sampling happens in the last logits processor. Nothing but the end-of-sequence ids is the model's own."""
@@ -147,6 +171,13 @@ class TransformersEngine:
         else:
             self._peft.add_adapter(name, config)
         self._peft.eval()
+
+
+def _probabilities(logits: Sequence[torch.Tensor], chosen_nt: torch.Tensor) -> list[list[float]]:
+    """The softmax of each step's unprocessed logits ([n, vocabulary] a step) at the token that was chosen."""
+    steps = zip(logits, chosen_nt.T, strict=True)
+    chosen = [step.float().softmax(-1).gather(1, tokens[:, None].to(step.device)) for step, tokens in steps]
+    return torch.cat(chosen, dim=1).tolist()
 
 
 class SeededSampling(LogitsProcessor):

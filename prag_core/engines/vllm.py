@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -34,7 +35,7 @@ from prag_core.base_model import context_length, load_tokenizer
 from prag_core.config import EngineConfig, ModelConfig
 from prag_core.engines.grammar import json_grammar
 from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
-from prag_core.errors import EngineError, ModelError
+from prag_core.errors import EngineDiedError, EngineError, ModelError
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter
 from prag_core.records import Factors
@@ -65,12 +66,19 @@ class VllmEngine:
         self._bare = zero_adapter(layout) if layout and on_cpu() else None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
-        """One generation a request, in order. Raises EngineError before running anything if one cannot be served."""
+        """One generation a request, in order. Raises EngineError before running anything if one cannot be served, and
+        EngineDiedError where vLLM fails while it runs."""
         check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
         requests = [request if request.adapter else replace(request, adapter=self._bare) for request in requests]
         done: dict[int, Generation] = {}
         for places in _waves(requests, self._wave):
-            done.update(zip(places, self._generate_wave([requests[i] for i in places], sampling), strict=True))
+            try:
+                wave = self._generate_wave([requests[i] for i in places], sampling)
+            except EngineError:
+                raise
+            except Exception as error:
+                raise EngineDiedError(f"vLLM failed while generating: {type(error).__name__}: {error}") from error
+            done.update(zip(places, wave, strict=True))
         return [done[i] for i in range(len(requests))]
 
     def loaded_adapters(self) -> set[int]:
@@ -98,7 +106,11 @@ class VllmEngine:
     def _finish(self, output: Any, sampling: Sampling) -> Generation:
         ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         token_ids = output.token_ids[:-1] if ended else output.token_ids
-        return finish_generation(self.tokenizer, token_ids, sampling.stop, ended=ended)
+        probabilities = None
+        if sampling.probabilities:
+            steps = zip(token_ids, output.logprobs, strict=False)  # one step more than tokens where the model ended
+            probabilities = [math.exp(step[token].logprob) for token, step in steps]
+        return finish_generation(self.tokenizer, token_ids, sampling.stop, ended=ended, probabilities=probabilities)
 
     @contextmanager
     def _installed(self, adapters: Iterable[MergedAdapter]) -> Iterator[dict[str, Any]]:
@@ -180,6 +192,7 @@ def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
             top_k=sampling.top_k if sampling.temperature > 0 else 0,
             seed=seed if sampling.temperature > 0 else None,
             stop=list(sampling.stop) or None,
+            logprobs=0 if sampling.probabilities else None,  # of the chosen token alone
             detokenize=bool(sampling.stop),
             structured_outputs=None if schema is None else StructuredOutputsParams(grammar=json_grammar(schema)),
         )

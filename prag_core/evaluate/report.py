@@ -42,6 +42,8 @@ class Prediction:
             "text": answer.text, "prediction": self.prediction, **asdict(self.score),
             "passages": [{"doc_id": p.doc_id, "chunk": p.chunk, "score": p.score} for p in answer.passages],
             "adapters": answer.adapters, "degraded": answer.degraded, "timings_ms": dict(answer.timings_ms),
+            "rounds": [{"query": r.query, "doc_ids": [p.doc_id for p in r.passages]} for r in answer.rounds],
+            "num_tokens": answer.num_tokens,
         }  # fmt: skip
 
 
@@ -71,6 +73,8 @@ class MethodResult:
     by_asked: dict[str, Group]
     num_questions: int
     num_degraded: int  # questions for which a document had no usable adapter
+    retrievals: float = 0.0  # a question
+    tokens: float = 0.0  # generated for a question, drafts included
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ def _summarise(scored: Sequence[Prediction], config: Config) -> MethodResult:
         by_asked=dict(sorted(_groups(scored, [_asked_name(item.asked) for item in scored], config).items())),
         num_questions=len(scored),
         num_degraded=sum(bool(item.answer.degraded) for item in scored),
+        retrievals=_mean(len(item.answer.rounds) for item in scored),
+        tokens=_mean(item.answer.num_tokens for item in scored),
     )
 
 

@@ -15,7 +15,7 @@ from prag_core.errors import ConfigError
 from prag_core.evaluate.asked import find_asked
 from prag_core.evaluate.questions import load_questions
 from prag_core.evaluate.report import Report, build_report
-from prag_core.methods import Method, Tools, find_method
+from prag_core.methods import Method, Tools, find_method, most_documents
 from prag_core.records import Answer, Question
 
 BATCH = 128  # questions handed to a method at once
@@ -31,7 +31,8 @@ def evaluate(config: Config, tick: Tick = lambda *_: None) -> Report:
         raise ConfigError("evaluate.methods is empty; name at least one method")
     questions = load_questions(config.evaluate.questions, config.evaluate.limit)
     banks = {name: uri for name, uri in {"": config.bank.uri, **config.evaluate.banks}.items() if _is_used(name, runs)}
-    with open_tools(config, banks) as tools:
+    documents = most_documents((method for method, _ in runs.values()), config)
+    with open_tools(config, banks, documents=documents) as tools:
         answers = {label: _answer(label, method, questions, tools[bank], tick) for label, (method, bank) in runs.items()}
         source = tools[""].source
         assert isinstance(source, OpenBank)

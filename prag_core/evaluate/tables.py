@@ -47,10 +47,10 @@ def grids(report: Report) -> Iterator[Grid]:
 
 
 def _scores(report: Report) -> Grid:
-    header = ("method", "EM", "F1", "F1 95 %", "precision", "recall", "ms a question")
+    header = ("method", "EM", "F1", "F1 95 %", "precision", "recall", "retrievals", "tokens", "ms")
     rows = tuple(_score_row(name, result) for name, result in report.methods.items())
     degraded = {name: result.num_degraded for name, result in report.methods.items() if result.num_degraded}
-    note = "Per cent. Intervals: bootstrap over questions."
+    note = "Per cent. Intervals: bootstrap over questions. Retrievals, generated tokens and milliseconds are a question's."
     if degraded:
         counts = ", ".join(f"{name} {count}" for name, count in degraded.items())
         note += f" Questions with a document that had no usable adapter and was shown as text: {counts}."
@@ -59,7 +59,7 @@ def _scores(report: Report) -> Grid:
 
 def _score_row(name: str, result: MethodResult) -> tuple[str, ...]:
     scores = (percent(result.em), percent(result.f1), interval(result.f1_ci), percent(result.precision), percent(result.recall))
-    return (name, *scores, f"{result.ms_per_question:,.0f}")
+    return (name, *scores, f"{result.retrievals:.1f}", f"{result.tokens:.0f}", f"{result.ms_per_question:,.0f}")
 
 
 def _groups(report: Report) -> Grid:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
+from prag_core.config import Config
 from prag_core.errors import ConfigError
 from prag_core.methods.closed_book import ClosedBook
-from prag_core.methods.protocol import Method, OneRound, Tools
+from prag_core.methods.da_rag import DaRag
+from prag_core.methods.dragin import Dragin
+from prag_core.methods.flare import Flare
+from prag_core.methods.ircot import IrCot
+from prag_core.methods.protocol import Demanding, Method, OneRound, Tools
 from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
 
-__all__ = ["METHODS", "SERVED", "Method", "OneRound", "Tools", "find_method"]
+__all__ = ["METHODS", "SERVED", "Method", "OneRound", "Tools", "find_method", "most_documents"]
 
 _ALL: tuple[Method, ...] = (
     ClosedBook(),
@@ -20,6 +26,16 @@ _ALL: tuple[Method, ...] = (
     RetrieveOnce("rag_gold", text=True, adapters=False, gold=True),
     RetrieveOnce("prag_gold", text=False, adapters=True, gold=True),
     RetrieveOnce("combine_gold", text=True, adapters=True, gold=True),
+    DaRag("da_rag", parametric=False),
+    DaRag("da_rag+prag", parametric=True),
+    IrCot("ircot", parametric=False),
+    IrCot("ircot+prag", parametric=True),
+    Flare("flare", look_ahead=False, parametric=False),
+    Flare("flare+prag", look_ahead=False, parametric=True),
+    Flare("flare_lookahead", look_ahead=True, parametric=False),
+    Flare("flare_lookahead+prag", look_ahead=True, parametric=True),
+    Dragin("dragin", parametric=False),
+    Dragin("dragin+prag", parametric=True),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 SERVED: dict[str, OneRound] = {m.name: m for m in _ALL if isinstance(m, OneRound) and not m.gold}  # what an endpoint answers with
@@ -32,3 +48,10 @@ def find_method(name: str) -> Method:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"no method {name!r}{hint} (known: {', '.join(METHODS)})")
     return METHODS[name]
+
+
+def most_documents(methods: Iterable[Method], config: Config) -> int:
+    """The most adapters that a question may have merged by any of these. Raises ConfigError where the engine of `config`
+    cannot run one of them."""
+    own = (method.most_documents(config) for method in methods if isinstance(method, Demanding))
+    return max(config.retrieval.top_k, *own, 0)

@@ -7,17 +7,17 @@ Batches matter: one call to the engine carries every question of a round, each w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from prag_core import prompts
-from prag_core.config import MergeConfig, PromptConfig
+from prag_core.config import Config, MergeConfig, MethodsConfig, PromptConfig
 from prag_core.engines.protocol import Engine, Request, Sampling
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter, merge_adapters
-from prag_core.records import AdapterFactors, Answer, Key, Passage, Question
+from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question, Round
 
 Usable = dict[Key, tuple[str, AdapterFactors]]  # adapter version and factors
 
@@ -30,6 +30,9 @@ class Source(Protocol):
 
     def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
         """The adapters of these documents, and for those without a usable one the reason."""
+
+    def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
+        """What was written about those of these documents that were augmented."""
 
     def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
         """k documents of the retrieved ones' kind, neither retrieved nor gold."""
@@ -50,6 +53,7 @@ class Tools:
     max_new_tokens: int
     fewshot: tuple[tuple[str, str], ...] = ()
     merge: MergeConfig = field(default_factory=MergeConfig)
+    methods: MethodsConfig = field(default_factory=MethodsConfig)
 
 
 class Method(Protocol):
@@ -74,6 +78,15 @@ class OneRound(Method, Protocol):
 
     @property
     def gold(self) -> bool: ...
+
+
+@runtime_checkable
+class Demanding(Method, Protocol):
+    """A method that asks more of the engine than one round over top_k documents does."""
+
+    def most_documents(self, config: Config) -> int:
+        """Documents whose adapters it may merge for one question. Raises ConfigError where the engine that `config` names
+        cannot run it."""
 
 
 @dataclass
@@ -128,9 +141,15 @@ def answer_once(
         generations = tools.engine.generate(requests, Sampling(tools.max_new_tokens))
     timings = clock.per(len(questions))
     return [
-        Answer(generation.text, tuple(found), merge.keys, merge.degraded, timings)
-        for generation, found, merge in zip(generations, passages, merges, strict=True)
+        Answer(done.text, tuple(found), merge.keys, merge.degraded, timings, num_tokens=len(done.token_ids))
+        for done, found, merge in zip(generations, passages, merges, strict=True)
     ]
+
+
+def trace(answers: Sequence[Answer], questions: Sequence[Question], found: Sequence[Sequence[Passage]]) -> list[Answer]:
+    """The answers, each saying that its question itself was asked of retrieval, and what that found."""
+    rounds = [Round(question.question, tuple(passages)) for question, passages in zip(questions, found, strict=True)]
+    return [replace(answer, rounds=(made,)) for answer, made in zip(answers, rounds, strict=True)]
 
 
 def shown(passages: Sequence[Passage], merge: Merge, text: bool) -> list[Passage]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prag_core.methods.protocol import Stopwatch, Tools, answer_once
+from prag_core.methods.protocol import Stopwatch, Tools, answer_once, trace
 from prag_core.records import Answer, Passage, Question
 
 
@@ -26,7 +26,8 @@ class RetrieveOnce:
         clock = Stopwatch()
         with clock.stage("retrieve"):
             passages = self._passages(questions, tools)
-        return answer_once(questions, passages, tools, clock, text=self.text, adapters=self.adapters)
+        answers = answer_once(questions, passages, tools, clock, text=self.text, adapters=self.adapters)
+        return answers if self.gold else trace(answers, questions, passages)
 
     def _passages(self, questions: Sequence[Question], tools: Tools) -> list[list[Passage]]:
         if self.gold:
@@ -48,4 +49,4 @@ class IrrelevantAdapters:
         with clock.stage("retrieve"):
             retrieved = tools.source.search([question.question for question in questions], tools.top_k)
             passages = [tools.source.irrelevant(q, found, tools.top_k) for q, found in zip(questions, retrieved, strict=True)]
-        return answer_once(questions, passages, tools, clock, text=False, adapters=True)
+        return trace(answer_once(questions, passages, tools, clock, text=False, adapters=True), questions, retrieved)

@@ -87,15 +87,25 @@ def test_gold_documents_hold_the_answers_and_bridges_hide_the_second(split: str)
     assert len({row["question"] for row in questions}) == len(questions)
 
 
-def test_replay_is_about_known_entities_only() -> None:
+def test_replay_is_recalled_of_known_entities_and_read_of_strangers() -> None:
     known = data.known_world().by_name
     held_out = {entity.name for split in ("dev", "test") for entity in data.split_world(split).entities}
     replay = rows("replay.jsonl")
     assert len(replay) >= 400
     for row in replay:
-        assert any(name in row["question"] for name in known)
+        assert any(name in row["question"] for name in known) == (not row["passages"])
         assert not any(name in json.dumps(row) for name in held_out)
-        assert all(row["answer"] in " ".join(row["passages"]) for _ in row["passages"][:1])
+        assert not row["passages"] or row["answer"] in " ".join(row["passages"])
+
+
+def test_what_is_written_in_order_follows_the_passage(tokenizer: Any) -> None:
+    rng = Random(4)
+    for entity in world.draw_world(rng, 5, 5, 5).entities:
+        for task in ("rewrite in order", "pairs in order"):
+            (_, asked), (_, written) = mixture.WRITERS[task](rng, entity)
+            names = sorted((v for v in entity.facts.values() if len(v) > 8), key=asked.index)  # no other word holds them
+            places = [written.index(name) for name in names if name in written]
+            assert places == sorted(places)
 
 
 def test_the_model_is_small_and_loads_everywhere(model: Any, tokenizer: Any) -> None:
@@ -187,5 +197,5 @@ def test_the_model_reads_held_out_passages_and_does_not_know_them(model: Any, to
 
 def test_the_model_augments_passages_it_has_never_seen(model: Any, tokenizer: Any) -> None:
     scores = augmentation_scores.augmentation_scores(model, tokenizer, num_documents=12)
-    assert scores["lists that parse"] >= 0.75
+    assert scores["lists that parse"] >= 0.9
     assert scores["pairs right"] >= 0.8

@@ -87,7 +87,9 @@ def test_killed_workers_and_a_stopped_driver_lose_and_double_nothing(corpus: Pat
         wait_until(lambda: len(committed(bank_uri)) >= 2, driver)
         children = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(signal.SIGTERM)
-        assert driver.wait(timeout=120) != 0
+        _, printed = driver.communicate(timeout=120)
+        assert driver.returncode == 128 + signal.SIGTERM
+        assert "the same command goes on where it stopped" in printed
         psutil.wait_procs(children, timeout=60)
         assert not [process for process in children if process.is_running()], "the driver left processes behind"
     before = committed(bank_uri)

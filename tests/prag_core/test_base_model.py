@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prag_core.base_model import context_length, load_base_model, load_tokenizer
-from prag_core.config import Dtype
+from prag_core.choices import Dtype
 from prag_core.errors import ModelError
 
 TOKENS = torch.tensor([[3, 14, 15, 9]])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from prag_core.attention import short_attention
 from prag_core.cohorts import SHARE_OF_FREE_MEMORY, activation_bytes, choose_cohort_size, factor_bytes, free_memory
 from prag_core.lora import initial_factors, layout_of
 from prag_core.objectives import collate, next_token
@@ -36,11 +37,11 @@ def test_the_estimate_covers_what_the_backward_pass_keeps(
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with lora.attach(model), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with lora.attach(model), short_attention(model), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = next_token(model, collate([Sample(tokens, tokens)] * 4, torch.device("cpu")))
     assert loss.requires_grad
     measured = sum(kept.values()) / (4 * len(tokens))
-    assert measured <= activation_bytes(model) <= 4 * measured
+    assert measured <= activation_bytes(model, len(tokens)) <= 4 * measured
 
 
 def test_more_memory_or_shorter_samples_allow_more_documents(tiny_model: Callable[..., Any]) -> None:
@@ -50,7 +51,7 @@ def test_more_memory_or_shorter_samples_allow_more_documents(tiny_model: Callabl
     assert sizes[0] == 1
     assert sizes == sorted(sizes) and sizes[-1] > sizes[1]
     assert choose_cohort_size(model, layout, 50, free_bytes=2**22) > choose_cohort_size(model, layout, 200, free_bytes=2**22)
-    needed = sizes[2] * (100 * activation_bytes(model) + factor_bytes(layout, torch.device("cpu")))
+    needed = sizes[2] * (100 * activation_bytes(model, 100) + factor_bytes(layout, torch.device("cpu")))
     assert needed <= 2**22 * SHARE_OF_FREE_MEMORY < needed * (1 + 1 / sizes[2])
 
 

@@ -68,6 +68,7 @@ def test_the_models_and_the_parameterisation_are_in_the_name() -> None:
         "corpus.long_documents=chunk",
         "training.cohort_documents=3",
         "training.threads=1",
+        "training.compile=true",
         "augmentation.engine=transformers",
         "augmentation.max_attempts=9",
         "augmentation.uri=elsewhere",
@@ -89,7 +90,7 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
         "training": {
             "rank", "alpha", "targets",  # in the layout
             "replay_uri", "replay_samples",  # by content
-            "cohort_documents", "threads",  # how, not what
+            "cohort_documents", "threads", "compile",  # how, not what
         },
         "augmentation": {"engine", "model", "max_attempts", "uri"},  # the model by digest
         "prompt": {"fewshot"},  # by content

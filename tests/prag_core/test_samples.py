@@ -12,7 +12,7 @@ import pytest
 
 from prag_core.config import PromptConfig
 from prag_core.errors import ConfigError, CorpusError
-from prag_core.records import Augmentation, Document, QAPair, Sample
+from prag_core.records import IGNORED, Augmentation, Document, QAPair, Sample
 from prag_core.samples import (
     ReplaySample,
     SampleTooLongError,
@@ -140,6 +140,16 @@ def test_replay_is_spread_evenly_and_leaves_the_documents_own_order(tiny_tokeniz
     assert [text for text in texts if text not in others] == decoded(tiny_tokenizer, build(tiny_tokenizer))
 
 
+def test_the_loss_is_on_every_token_of_the_documents_own_samples_and_on_a_replays_answer(tiny_tokenizer: Any) -> None:
+    samples = build(tiny_tokenizer, 3, 1, replay=[ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",))])
+    (replay,) = (sample for sample in samples if IGNORED in sample.labels)
+    assert all(sample.labels == sample.token_ids for sample in samples if sample is not replay)
+    kept = [token for token, label in zip(replay.token_ids, replay.labels, strict=True) if label != IGNORED]
+    assert [label for label in replay.labels if label != IGNORED] == kept
+    assert tiny_tokenizer.decode(kept) == "Rome."
+    assert tiny_tokenizer.decode(replay.token_ids[: -len(kept)]).endswith("The answer is ")
+
+
 @pytest.mark.parametrize(
     ("own", "others", "expected"),
     [("ab", "", "ab"), ("", "xy", "xy"), ("ab", "xy", "axby"), ("ab", "wxyz", "waxybz"), ("abcd", "x", "abxcd")],
@@ -160,6 +170,9 @@ def test_replay_choice_depends_on_wording_and_seed_alone() -> None:
     assert set(chosen) != set(choose_replay(pool, 8, seed=0, content_hash="two"))
     assert set(chosen) != set(choose_replay(pool, 8, seed=1, content_hash="one"))
     assert choose_replay(pool, 0, seed=0, content_hash="one") == []
+    read = [ReplaySample("q", "a", ("word " * i,)) for i in range(50)]
+    lengths = [len(r.passages[0]) for r in choose_replay(read + pool, 60, seed=0, content_hash="one") if r.passages]
+    assert len(lengths) > 8 and lengths == sorted(lengths)
     with pytest.raises(ConfigError, match=r"training\.replay_samples=51: .* only 50"):
         choose_replay(pool, 51, seed=0, content_hash="one")
 

@@ -3,7 +3,7 @@ torch's AdamW and a cross-entropy computed in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,21 @@ def test_together_equals_peft_alone_in_every_gradient_and_the_final_weights(
         np.testing.assert_allclose([together[n].loss_first, together[n].loss_last], [losses[0], losses[-1]], **TIGHT)
         moved = [np.abs(factors[m.name][1]).max() for m in layout.modules]
         assert min(moved) > 1e-4  # every module learned: the comparison is not of zeros
+
+
+def test_compiled_training_is_the_same_training(tiny_model: Callable[..., Any]) -> None:
+    """As far as float32 goes: the norms of these models compute in it, whatever the model's dtype."""
+    model = tiny_model("llama", torch.float64)
+    layout, initial = start(model)
+    samples = random_samples([(9, 12), (14, 6)])
+    seen: list[list[list[torch.Tensor]]] = [[], []]
+    for compiled, gradients in zip((False, True), seen, strict=True):
+        observe = lambda *step: gradients.append([g.clone() for g in step[3]])  # noqa: B023, E731
+        train_cohort(model, layout, initial, samples, TrainingSettings(compile=compiled), observe)
+    assert len(seen[1]) == 2 and "forward" not in vars(model.base_model)
+    for plain, compiled_step in zip(*seen, strict=True):
+        for one, other in zip(plain, compiled_step, strict=True):
+            assert (one - other).norm() <= 1e-4 * one.norm()
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
@@ -220,6 +235,22 @@ def test_cohorts_are_of_like_documents_and_of_the_size_set(
     cohorts = record_cohorts(monkeypatch)
     list(train_documents(model, layout, initial, items(samples), TrainingSettings(cohort_documents=2)))
     assert cohorts == [[(5, 5, 5), (31, 31)], [(30, 30), (9, 9)], [(8, 8)]]
+
+
+def test_items_are_taken_only_some_cohorts_ahead(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model("llama")
+    layout, initial = start(model)
+    taken: list[int] = []
+
+    def stream() -> Iterator[TrainingItem]:
+        for n, item in enumerate(items(random_samples([(5,)] * 40))):
+            taken.append(n)
+            yield item
+
+    records = train_documents(model, layout, initial, stream(), TrainingSettings(cohort_documents=2))
+    next(records)
+    assert len(taken) <= (trainer.WAITING_COHORTS + 1) * 2  # two cohorts were trained: the first's records are out
+    assert len(list(records)) == 39 and len(taken) == 40
 
 
 def test_one_long_document_does_not_make_every_cohort_small(

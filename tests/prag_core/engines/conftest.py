@@ -11,7 +11,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prag_core.config import Dtype, EngineConfig, EngineKind, ModelConfig
+from prag_core.choices import Dtype
+from prag_core.config import EngineConfig, EngineKind, ModelConfig
 from prag_core.engines.protocol import Engine, make_engine
 from prag_core.lora import AdapterLayout, layout_of
 from prag_core.merge import MergedAdapter, merge_cat

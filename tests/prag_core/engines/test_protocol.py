@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from prag_core.config import EngineConfig, EngineKind, ModelConfig
 from prag_core.engines.protocol import Engine, Request, Sampling, make_engine
@@ -51,6 +53,25 @@ def test_a_seed_decides_the_text_whatever_else_is_in_the_batch(engine: Engine) -
 def test_top_k_of_one_is_greedy(engine: Engine) -> None:
     request = ask(engine, "Hello", seed=5)
     assert engine.generate([request], Sampling(6, temperature=2.0, top_k=1)) == engine.generate([request], Sampling(6))
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.5, "top_k": 20}])
+def test_a_tokens_probability_is_the_models_own_whatever_the_sampling(
+    engine: Engine, tiny_model: Path, merged: Merged, how: dict[str, Any]
+) -> None:
+    """Against one forward pass over prompt and answer, the adapter's delta added to the weights by hand."""
+    adapter = merged(1, 2)
+    requests = [ask(engine, "Hello", seed=3), Request(ask(engine, "Where to?").token_ids, adapter, seed=4)]
+    for request, done in zip(requests, engine.generate(requests, Sampling(6, probabilities=True, **how)), strict=True):
+        model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        for name, (a, b) in adapter.factors.items() if request.adapter else ():
+            model.get_submodule(name).weight.data += torch.from_numpy(b @ a)
+        with torch.no_grad():
+            logits_tv = model(torch.tensor([[*request.token_ids, *done.token_ids]])).logits[0]
+        steps_nv = logits_tv[len(request.token_ids) - 1 : -1].softmax(-1)
+        expected = [float(step[token]) for step, token in zip(steps_nv, done.token_ids, strict=True)]
+        assert done.probabilities == pytest.approx(expected, abs=2e-3)
+    assert engine.generate(requests[:1], Sampling(6))[0].probabilities is None
 
 
 def test_a_schema_makes_json_without_free_white_space(engine: Engine) -> None:

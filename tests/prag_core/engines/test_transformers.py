@@ -59,6 +59,25 @@ def test_an_adapter_leaves_nothing_behind(oracle: TransformersEngine, merged: Me
     assert oracle.generate([Request(tokens)], Sampling(8)) == before
 
 
+def test_a_reading_has_the_last_layers_attention_and_the_entropies_before_each_token(
+    oracle: TransformersEngine, tiny_model: Path, merged: Merged
+) -> None:
+    """Against a model that attends eagerly throughout, with the adapter's delta added to its weights by hand."""
+    request = Request(tuple(oracle.tokenizer.encode("Who wrote it?")), merged(1, 2))
+    before = oracle.generate([request], Sampling(8))
+    reading = oracle.read(request, start=4)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32, attn_implementation="eager")
+    for name, (a, b) in merged(1, 2).factors.items():
+        model.get_submodule(name).weight.data += torch.from_numpy(b @ a)
+    with torch.no_grad():
+        expected = model(torch.tensor([request.token_ids]), output_attentions=True)
+    attention_hnt = expected.attentions[-1][0, :, 4:]
+    torch.testing.assert_close(torch.from_numpy(reading.attention_hnt), attention_hnt, rtol=1e-3, atol=1e-4)
+    entropy_n = torch.distributions.Categorical(logits=expected.logits[0, 3:-1]).entropy()
+    torch.testing.assert_close(torch.from_numpy(reading.entropy_n), entropy_n, rtol=1e-3, atol=1e-3)
+    assert oracle.generate([request], Sampling(8)) == before and oracle.model.config._attn_implementation == "sdpa"
+
+
 def test_sampling_draws_from_the_softmax_over_the_top_k() -> None:
     scores_nv = torch.tensor([[2.0, 1.0, 0.0, -1.0]]).repeat(4000, 1)
     drawn = SeededSampling(temperature=0.5, top_k=3, seeds=range(4000))(torch.zeros(4000, 1), scores_nv).argmax(dim=-1)

@@ -12,7 +12,7 @@ from prag_core.engines import vllm
 from prag_core.engines.protocol import Request, Sampling, make_engine
 from prag_core.engines.transformers import TransformersEngine
 from prag_core.engines.vllm import VllmEngine
-from prag_core.errors import EngineError
+from prag_core.errors import EngineDiedError, EngineError
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter
 
@@ -64,6 +64,15 @@ def test_a_file_that_vllm_refuses_fails_the_call_and_not_the_engine(
             vllm_engine.generate([request], Sampling(4))
     assert vllm_engine.generate([request], Sampling(4)) == expected
     assert list(vllm_engine.folder.iterdir()) == []
+
+
+def test_a_failure_of_vllm_itself_is_told_from_a_refusal(vllm_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(vllm_engine._llm, "generate", fail)
+    with pytest.raises(EngineDiedError, match="RuntimeError: out of memory"):
+        vllm_engine.generate([Request(prompt(vllm_engine, "Hello"))], Sampling(4))
 
 
 def test_a_rank_beyond_vllms_slots_is_refused_before_loading(tiny_model: Path, layout: AdapterLayout) -> None:

@@ -7,7 +7,7 @@ import pytest
 from prag_core.config import load_config
 from prag_core.evaluate.report import Report, build_report
 from prag_core.evaluate.statistics import mean_interval, paired_p_value
-from prag_core.records import Answer, Question
+from prag_core.records import Answer, Question, Round
 
 Make = Callable[..., Report]
 RAG_F1 = [1.0, 2 / 3, 1.0, 1.0]  # "Ada Byron" shares one token of two with "Ada Lovelace", its only one with "Ada"
@@ -113,3 +113,10 @@ def test_a_degraded_answer_is_counted() -> None:
 def test_a_missing_answer_is_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
         build_report([Question("q", "?", ("x",))], {"rag": []}, load_config())
+
+
+def test_retrievals_and_generated_tokens_are_means_over_questions() -> None:
+    questions = [Question(name, "?", ("x",), ("d",)) for name in ("a", "b")]
+    answers = [Answer("x", rounds=(Round("one", ()), Round("two", ())), num_tokens=30), Answer("x", num_tokens=3)]
+    result = build_report(questions, {"flare": answers}, load_config(), asked={}).methods["flare"]
+    assert (result.retrievals, result.tokens) == (1.0, 16.5)

@@ -97,6 +97,8 @@ def test_a_method_shows_its_passages_as_text_and_as_adapters(
     assert (request.adapter.name if request.adapter else None) == (merged(*adapters) if adapters else None)
     assert answer.text == "answer 0"
     assert answer.adapters == tuple((doc_id, 0) for doc_id in adapters)
+    retrieved = [] if name == "closed_book" or name.endswith("_gold") else [(QUESTIONS[0].question, ["d0", "d1", "d2"])]
+    assert [(made.query, [p.doc_id for p in made.passages]) for made in answer.rounds] == retrieved
 
 
 def test_a_document_without_an_adapter_is_shown_as_text_and_the_answer_says_so(tools: Tools) -> None:
