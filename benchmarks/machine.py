@@ -90,13 +90,13 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def save(name: str, figures: Mapping[str, Any], folder: Path = RESULTS) -> Path:
-    """Write `results/<name>-<machine>.json` with the command and the versions that made it."""
+def save(name: str, figures: Mapping[str, Any], folder: Path = RESULTS, variant: str = "") -> Path:
+    """Write `results/<name><variant>-<machine>.json` with the command and the versions that made it."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     about = {"machine": machine_name(), "date": datetime.now(UTC).date().isoformat(), "versions": versions}
     command = " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{machine_name()}.json"
+    path = folder / f"{name}{variant}-{machine_name()}.json"
     path.write_text(json.dumps({"command": command, **about, **figures}, indent=1) + "\n")
     print(f"\n→ {path}")
     return path

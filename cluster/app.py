@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
@@ -19,6 +21,7 @@ from prag_core.bank import Bank
 from prag_core.config import Config, EngineKind, absolute_paths, load_config
 from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
 from prag_core.errors import ConfigError
+from prag_core.methods import SERVED
 from prag_core.recipe import recorded_prompt
 
 NAME = "prag"
@@ -78,6 +81,7 @@ def bounds_of(config: Config, bank: Bank) -> Bounds:
         raise ConfigError(f"retrieval.top_k={config.retrieval.top_k} is above serve.max_top_k={allowed}; raise the latter")
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[recorded_prompt(bank.recipe, config.prompt).cot]
     return Bounds(
+        methods=offered(serve.methods),
         top_k=config.retrieval.top_k,
         max_top_k=allowed,
         new_tokens=new_tokens,
@@ -86,6 +90,18 @@ def bounds_of(config: Config, bank: Bank) -> Bounds:
         max_in_flight=serve.max_ongoing * max(serve.generators, serve.max_generators) + serve.max_queued,
         timeout_seconds=serve.timeout_seconds,
     )
+
+
+def offered(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods to be served. Raises ConfigError for one that cannot be, naming the nearest that can."""
+    for name in names:
+        if name not in SERVED:
+            near = difflib.get_close_matches(name, SERVED, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"serve.methods: an endpoint has no method {name!r}{hint} (it may have {', '.join(SERVED)})")
+    if not names:
+        raise ConfigError("serve.methods is empty; name at least one method")
+    return tuple(dict.fromkeys(names))
 
 
 def _replicas(least: int, most: int, ongoing: int) -> dict[str, Any]:

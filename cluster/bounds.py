@@ -10,6 +10,7 @@ from prag_core.lora import AdapterLayout
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
+    methods: tuple[str, ...]  # by name, in the order they are listed
     top_k: int  # where a request does not say
     max_top_k: int
     new_tokens: int  # where a request does not say

@@ -48,7 +48,7 @@ class Order:
 def check(request: Asked, caller: Caller, bounds: Bounds) -> Order | Refused:
     """The order that a request makes, or why it cannot be taken."""
     method = request.prag.method or request.model
-    refused = wrong_names(request) or unused_options(request, method) or out_of_bounds(request, bounds)
+    refused = wrong_names(request, bounds) or unused_options(request, method) or out_of_bounds(request, bounds)
     if refused:
         return refused
     conversation = conversation_of(request)
@@ -78,11 +78,11 @@ def narrowed(allowed: Filter | None, asked: Mapping[str, Any] | None) -> Filter 
     return wanted if allowed is None else allowed & wanted
 
 
-def wrong_names(request: Asked) -> Refused | None:
-    options, known = request.prag, ", ".join(SERVED)
-    if request.model not in SERVED:
+def wrong_names(request: Asked, bounds: Bounds) -> Refused | None:
+    options, known = request.prag, ", ".join(bounds.methods)
+    if request.model not in bounds.methods:
         return Refused(404, f"no model {request.model[:80]!r}; there are {known}", "model", "model_not_found")
-    if options.method is not None and options.method not in SERVED:
+    if options.method is not None and options.method not in bounds.methods:
         return Refused(400, f"no method {options.method[:80]!r}; there are {known}", "prag.method", "unknown_method")
     if options.merge is not None and options.merge not in RULES:
         return Refused(400, f"no merge {options.merge[:80]!r}; there are {', '.join(RULES)}", "prag.merge", "unknown_merge")

@@ -66,7 +66,8 @@ class Generator:
         self.wording = recorded_prompt(self.bank.recipe, config.prompt)
         self.fewshot = load_fewshot(self.wording.fewshot)
         max_rank = max_merged_rank(config, self.layout)
-        self.engine = VllmStream(config.engine, config.model, self.layout, max_rank, ray_metrics=True)
+        slots = self.layout if any(SERVED[name].adapters for name in serve.methods) else None
+        self.engine = VllmStream(config.engine, config.model, slots, max_rank, ray_metrics=True)
         self.cache = AdapterCache(self._read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
         self.installer = Installer(self.engine, self.engine.capacity, serve.grace_seconds)
         self.metrics = GeneratorMetrics()

@@ -29,7 +29,6 @@ from cluster.protocol import ChatRequest, CompletionRequest, error_object, parse
 from cluster.records import Begun, Delta, Done, Refused
 from cluster.responses import Kind, Reply, all_timings, as_event
 from cluster.service import Answering, Service
-from prag_core.methods import SERVED
 
 logger = logging.getLogger("ray.serve")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -67,16 +66,17 @@ def make_app(service: Service, gate: Gate, metrics: IngressMetrics) -> FastAPI:
         entrant = gate.enter(request.headers.get("authorization"))
         if isinstance(entrant, Refused):
             return refusal(entrant)
-        return JSONResponse({"object": "list", "data": [model_object(name) for name in SERVED]})
+        return JSONResponse({"object": "list", "data": [model_object(name) for name in service.bounds.methods]})
 
     @app.get("/v1/models/{name}")
     async def model(name: str, request: Request) -> Response:
         entrant = gate.enter(request.headers.get("authorization"))
         if isinstance(entrant, Refused):
             return refusal(entrant)
-        known = ", ".join(SERVED)
+        names = service.bounds.methods
+        known = ", ".join(names)
         unknown = Refused(404, f"no model {name[:80]!r}; there are {known}", "model", "model_not_found")
-        return JSONResponse(model_object(name)) if name in SERVED else refusal(unknown)
+        return JSONResponse(model_object(name)) if name in names else refusal(unknown)
 
     @app.get("/health")
     async def health() -> Response:

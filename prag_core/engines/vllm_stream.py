@@ -32,10 +32,16 @@ class VllmStream:
     """`capacity` adapters can be installed at once, of rank up to `max_rank`."""
 
     def __init__(
-        self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout, max_merged_rank: int, *, ray_metrics: bool = False
+        self,
+        config: EngineConfig,
+        model: ModelConfig,
+        layout: AdapterLayout | None,
+        max_merged_rank: int,
+        *,
+        ray_metrics: bool = False,
     ) -> None:
-        """Load the model; with `ray_metrics`, the engine's own metrics go to Ray's. Must be called on the event loop that will
-        use the engine. Raises ModelError, EngineError."""
+        """Load the model, with room for adapters of `layout` (None: without any); with `ray_metrics`, the engine's own metrics
+        go to Ray's. Must be called on the event loop that will use the engine. Raises ModelError, EngineError."""
         self.tokenizer = load_tokenizer(model.path, model.revision)
         self.max_rank = slot_rank(max_merged_rank)
         self.capacity = CACHED_BATCHES * config.max_sequences
@@ -47,7 +53,7 @@ class VllmStream:
             made = AsyncEngineArgs(**arguments, disable_log_stats=not ray_metrics)
             self._llm = AsyncLLM.from_engine_args(made, stat_loggers=[_engine_metrics()] if ray_metrics else None)
         self.max_length = int(self._llm.model_config.max_model_len)
-        self.bare: MergedAdapter | None = zero_adapter(layout) if on_cpu() else None
+        self.bare: MergedAdapter | None = zero_adapter(layout) if layout and on_cpu() else None
         self._ids = itertools.count()
 
     async def install(self, name: str, number: int, folder: Path) -> Any:

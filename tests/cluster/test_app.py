@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def test_a_bank_that_cannot_be_served_is_named_with_what_to_do(settings: list[st
 def test_settings_that_contradict_each_other_are_refused(settings: list[str], setting: str) -> None:
     with pytest.raises(ConfigError, match=setting):
         application(load_config([*settings, setting]))
+
+
+def test_a_method_that_cannot_be_served_names_the_nearest_that_can(settings: list[str]) -> None:
+    for methods, message in (("[prga]", "did you mean prag?"), ("[rag_gold]", "it may have closed_book, rag"), ("[]", "empty")):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            application(load_config([*settings, f"serve.methods={methods}"]))
 
 
 def test_prag_serve_says_it_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

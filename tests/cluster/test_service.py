@@ -17,7 +17,14 @@ from cluster.service import Service
 from prag_core.errors import EngineDiedError
 
 BOUNDS = Bounds(
-    top_k=3, max_top_k=4, new_tokens=20, max_new_tokens=64, max_body_bytes=10_000, max_in_flight=2, timeout_seconds=0.5
+    methods=("rag", "prag"),
+    top_k=3,
+    max_top_k=4,
+    new_tokens=20,
+    max_new_tokens=64,
+    max_body_bytes=10_000,
+    max_in_flight=2,
+    timeout_seconds=0.5,
 )
 BODY = {"model": "prag", "messages": [{"role": "user", "content": "Where is Jelamnax?"}]}
 
