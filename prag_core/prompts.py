@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prag_core.config import PromptConfig
+if TYPE_CHECKING:
+    from prag_core.config import PromptConfig
+
 
 Message = dict[str, str]
 

@@ -33,7 +33,7 @@ METHODS = ["closed_book", "rag", "prag", "combine"]
 NO_BROWSER = "no browser: apt-get install chromium, or npm and a registry to install one from"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives its event loop runs in this thread, and no other can
 def browser() -> Iterator[Browser]:
     path, environment = _find_browser()
     with sync_playwright() as playwright:
