@@ -24,7 +24,8 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.documents import MINI
 from prag_core.bank import AdapterReader, Bank, Stage
-from prag_core.config import Config, load_config
+from prag_core.config import Config
+from prag_core.config_loading import load_config
 from prag_core.corpus import read_corpus
 from prag_core.identity import content_hash
 from prag_core.lora import AdapterLayout, ModuleShape

@@ -25,7 +25,8 @@ from benchmarks import machine
 from benchmarks.endless import Corpus, make_bank, make_model
 from benchmarks.load import figures, run_load
 from benchmarks.models import MODELS
-from prag_core.config import Config, load_config
+from prag_core.config import Config
+from prag_core.config_loading import load_config
 
 TOP_K = 3
 PHASES = (("closed_book", ""), ("rag", ""), ("prag", "cold"), ("prag", "warm"), ("combine", "cold"), ("combine", "warm"))

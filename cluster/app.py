@@ -18,7 +18,8 @@ from cluster.ingress import Ingress
 from cluster.retriever import Retriever, indexed_snapshot
 from prag_core.answering import DEFAULT_NEW_TOKENS, open_bank
 from prag_core.bank import Bank
-from prag_core.config import Config, EngineKind, absolute_paths, load_config
+from prag_core.config import Config, EngineKind
+from prag_core.config_loading import absolute_paths, load_config
 from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
 from prag_core.errors import ConfigError
 from prag_core.methods import SERVED

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config import Config, absolute_paths
+from prag_core.config import Config
+from prag_core.config_loading import absolute_paths
 from prag_core.errors import StorageError
 
 EXAMPLE = "prag serve bank.uri=out/bank serve.port=8000"

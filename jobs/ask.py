@@ -11,7 +11,7 @@ from rich.table import Table
 
 from prag_core.answering import open_tools
 from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config import absolute_paths
+from prag_core.config_loading import absolute_paths
 from prag_core.evaluate.metrics import extract_answer
 from prag_core.methods import METHODS, find_method, most_documents
 from prag_core.records import Answer, Question

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config import absolute_paths
+from prag_core.config_loading import absolute_paths
 from prag_core.evaluate.output import show_report, write_report
 from prag_core.evaluate.run import evaluate
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank
-from prag_core.config import absolute_paths
+from prag_core.config_loading import absolute_paths
 from prag_core.errors import BankError
 from prag_core.retrieve import build_index, has_index, open_index
 

@@ -18,7 +18,8 @@ from jobs.progress import show_progress
 from jobs.ray_session import ray_session
 from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank, Snapshot
-from prag_core.config import Config, absolute_paths, as_yaml
+from prag_core.config import Config, as_yaml
+from prag_core.config_loading import absolute_paths
 from prag_core.corpus import read_corpus
 from prag_core.plan import make_plan
 from prag_core.plan_file import Plan

@@ -95,6 +95,7 @@ def as_dataset(rows: Sequence[Row]) -> Dataset:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0  # a pool grows when each of its actors has a shard
     return ray.data.from_items(list(rows), override_num_blocks=len(rows))
 
 
@@ -105,7 +106,11 @@ def map_shards(shards: Dataset, actor: type[StageActor], arguments: tuple[str, C
     return shards.map(
         actor,  # type: ignore[arg-type]
         fn_constructor_args=arguments,
-        compute=ActorPoolStrategy(min_size=1, max_size=settings.augment_actors if augment else settings.train_actors),
+        compute=ActorPoolStrategy(
+            min_size=1,
+            max_size=settings.augment_actors if augment else settings.train_actors,
+            max_tasks_in_flight_per_actor=1,  # one that waits behind a deadly shard would be charged with its deaths
+        ),
         num_cpus=settings.augment_cpus if augment else settings.train_cpus,
         num_gpus=settings.augment_gpus if augment else settings.train_gpus,
         ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": settings.max_attempts - 1},

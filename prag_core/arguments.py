@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from prag_core.config import Config, as_yaml, load_config
+from prag_core.config import Config, as_yaml
+from prag_core.config_loading import load_config
 
 
 def settings_parser(verb: str, description: str, example: str, **positionals: str) -> argparse.ArgumentParser:

@@ -11,7 +11,8 @@ import pytest
 
 from jobs import cli
 from prag_core.bank import Bank, Stage
-from prag_core.config import Config, MethodsConfig, load_config
+from prag_core.config import Config, MethodsConfig
+from prag_core.config_loading import load_config
 from prag_core.corpus import read_corpus
 from prag_core.errors import BankError
 from prag_core.evaluate.output import write_report

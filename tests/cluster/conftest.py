@@ -16,7 +16,8 @@ from cluster.key_file import write_entries
 from cluster.keys import Limits, make_key
 from cluster.serve import shut_down, start
 from prag_core.bank import Bank
-from prag_core.config import Config, load_config
+from prag_core.config import Config
+from prag_core.config_loading import load_config
 from prag_core.corpus import read_corpus
 from prag_core.plan import make_plan
 from prag_core.recipe import prepare_recipe

@@ -10,7 +10,7 @@ import yaml
 
 from cluster.app import application, build
 from jobs import cli
-from prag_core.config import load_config
+from prag_core.config_loading import load_config
 from prag_core.errors import BankError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

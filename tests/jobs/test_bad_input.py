@@ -115,7 +115,7 @@ def test_a_bank_that_cannot_be_written(capsys: pytest.CaptureFixture[str], corpu
 def made_bank(corpus: Path, tmp_path: Path) -> Path:
     """A bank of the reference recipe, created and nothing more."""
     from prag_core.bank import Bank
-    from prag_core.config import load_config
+    from prag_core.config_loading import load_config
     from prag_core.recipe import prepare_recipe
 
     uri = tmp_path / "made"

@@ -8,7 +8,7 @@ import pytest
 
 from jobs import cli
 from prag_core.bank import Bank
-from prag_core.config import load_config
+from prag_core.config_loading import load_config
 from prag_core.corpus import read_corpus
 from prag_core.plan import make_plan
 from prag_core.recipe import prepare_recipe

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from prag_core.config import Config, load_config
+from prag_core.config import Config
+from prag_core.config_loading import load_config
 from prag_core.estimate import MEASURED_DOCUMENTS, QA_TOKENS, Estimator
 from prag_core.records import Augmentation, Document, QAPair
 from prag_core.samples import build_samples

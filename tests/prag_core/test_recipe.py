@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from prag_core.config import Config, load_config
+from prag_core.config import Config
+from prag_core.config_loading import load_config
 from prag_core.errors import ConfigError, ModelError
 from prag_core.lora import AdapterLayout, ModuleShape
 from prag_core.recipe import build_recipe, prepare_recipe

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from prag_core.config import Config, load_config
+from prag_core.config import Config
+from prag_core.config_loading import load_config
 from prag_core.evaluate.report import Report, build_report
 from prag_core.records import Answer, Passage, Question
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from prag_core.config import load_config
+from prag_core.config_loading import load_config
 from prag_core.evaluate.report import Report, build_report
 from prag_core.evaluate.statistics import mean_interval, paired_p_value
 from prag_core.records import Answer, Question, Round

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prag_core.config import MethodsConfig, load_config
+from prag_core.config import MethodsConfig
+from prag_core.config_loading import load_config
 from prag_core.engines.protocol import Generation, Reading, Request, Sampling
 from prag_core.errors import ConfigError, EngineError
 from prag_core.methods import METHODS, Tools, find_method, most_documents

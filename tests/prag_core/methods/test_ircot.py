@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prag_core.config import load_config
+from prag_core.config_loading import load_config
 from prag_core.methods import METHODS, Tools, find_method, most_documents
 from prag_core.records import Answer, Question
 

@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from prag_core.config import (
-    CONF,
-    Config,
-    CorpusConfig,
-    Dtype,
-    Tier,
-    absolute_paths,
-    as_dict,
-    as_yaml,
-    known_keys,
-    load_config,
-)
+from prag_core.config import Config, CorpusConfig, Dtype, Tier, as_dict, as_yaml
 from prag_core.config_checks import MINIMUM, SHARES
+from prag_core.config_loading import CONF, absolute_paths, known_keys, load_config
 from prag_core.errors import ConfigError
 
 
