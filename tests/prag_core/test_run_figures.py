@@ -12,7 +12,6 @@ from prag_core.config_loading import load_config
 from prag_core.recipe import prepare_recipe
 from prag_core.run_figures import SHARDS_FILE, read_run_figures, write_run_figures
 
-
 Row = dict[str, object]
 
 
