@@ -22,6 +22,7 @@ VERBS = {
     "ask": ("jobs.ask", "answer one question"),
     "serve": ("cluster.serve", "the OpenAI-compatible endpoint over a bank, on this machine or a Ray cluster"),
     "evaluate": ("jobs.evaluate", "score methods on a file of questions: table, report.json, report.md, plot"),
+    "ablate": ("jobs.ablate", "tables of what settings do: rows of settings × methods, each made and answered once"),
     "bank": ("jobs.bank", "look into a bank: ls, inspect, verify, export, gc"),
     "delete": ("jobs.delete", "take documents out of a bank"),
     "keys": ("cluster.manage_keys", "API keys of the endpoint: add, ls, rm"),

@@ -64,13 +64,13 @@ class AugmentationConfig:
     engine: EngineKind = EngineKind.vllm
     model: str | None = None  # another model that writes; null: model.path
     num_rewrites: int = 1
-    num_qa_pairs: int = 3
+    num_qa_pairs: int = 3  # 0: adapters learn the passage and its rewrites as plain text
     max_new_tokens: int = 512
     temperature: float = 0.7
     top_k: int = 50
     max_attempts: int = 4  # a document that still fails is quarantined
     seed: int = 0
-    uri: str | None = None  # take augmentations from another bank where it has them
+    uri: str | None = None  # take augmentations from another bank where it has them; of the same augmentation settings
 
 
 @dataclass
@@ -155,6 +155,11 @@ class EvaluateConfig:
 
 
 @dataclass
+class AblateConfig:
+    out: str = "out/ablations"  # banks, answers and tables of prag ablate
+
+
+@dataclass
 class ServeConfig:
     host: str = "127.0.0.1"  # the one port that listens beyond loopback, if this says so
     port: int = 8000
@@ -207,6 +212,7 @@ class Config:
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ablate: AblateConfig = field(default_factory=AblateConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 
