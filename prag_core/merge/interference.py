@@ -28,9 +28,7 @@ class Interference:
     largest: float
 
 
-def interference(
-    adapters: Sequence[AdapterFactors], layout: AdapterLayout, start: AdapterFactors | None = None
-) -> Interference:
+def interference(adapters: Sequence[AdapterFactors], layout: AdapterLayout, start: AdapterFactors | None = None) -> Interference:
     """Cosines between the deltas of these adapters, each less that of `start`. Weights and scaling do not change them; a delta of
     zero has none: 0."""
     count = len(adapters)
