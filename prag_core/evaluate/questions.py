@@ -18,13 +18,14 @@ from prag_core.errors import ConfigError, CorpusError
 from prag_core.records import Question
 
 
-def load_questions(uri: str, limit: int | None = None) -> list[Question]:
-    """The file's questions in its order, or the first `limit`. Raises CorpusError (place and what to mend)."""
+def load_questions(uri: str, limit: int | None = None, setting: str = "evaluate.questions") -> list[Question]:
+    """The file's questions in its order, or the first `limit`; `setting` is what named it. Raises CorpusError (place and what to
+    mend)."""
     if limit is not None and limit < 1:
         raise ConfigError(f"evaluate.limit={limit}: expected at least 1, or null for every question")
     places: dict[str, str] = {}
     questions: list[Question] = []
-    for where, fields in _rows(uri):
+    for where, fields in _rows(uri, setting):
         question = to_question(fields, where)
         if (first := places.setdefault(question.question_id, where)) != where:
             raise CorpusError(f"{where}: question_id {question.question_id!r} is that of {first} too; give each question its own")
@@ -32,7 +33,7 @@ def load_questions(uri: str, limit: int | None = None) -> list[Question]:
         if len(questions) == limit:
             break
     if not questions:
-        raise CorpusError(f"evaluate.questions={uri}: holds no questions; expected lines of question_id, question, answers")
+        raise CorpusError(f"{setting}={uri}: holds no questions; expected lines of question_id, question, answers")
     return questions
 
 
@@ -52,15 +53,15 @@ def to_question(fields: Mapping[str, Any], where: str) -> Question:
     )
 
 
-def _rows(uri: str) -> Iterator[Row]:
+def _rows(uri: str, setting: str) -> Iterator[Row]:
     try:
         fs, path = fsspec.core.url_to_fs(uri)
         if not fs.isfile(path):
-            raise CorpusError(f"evaluate.questions={uri}: no such file; expected one file of JSON lines")
+            raise CorpusError(f"{setting}={uri}: no such file; expected one file of JSON lines")
     except (OSError, ImportError, ValueError) as error:
         if isinstance(error, CorpusError):
             raise
-        raise CorpusError(f"evaluate.questions={uri}: cannot be read: {error}") from None
+        raise CorpusError(f"{setting}={uri}: cannot be read: {error}") from None
     yield from read_rows(fs, path, CorpusFormat.jsonl)
 
 
