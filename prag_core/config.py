@@ -10,12 +10,14 @@ from omegaconf import OmegaConf
 
 from prag_core.choices import Dtype, Tier
 
-
-class CorpusFormat(Enum):
-    auto = "auto"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    tsv = "tsv"
+CorpusFormat = Enum(
+    "CorpusFormat",
+    {"auto": "auto", "jsonl": "jsonl", "parquet": "parquet", "tsv": "tsv", "2wiki": "2wiki", "hotpotqa": "hotpotqa"},
+)
+QuestionFormat = Enum(
+    "QuestionFormat",
+    {"auto": "auto", "jsonl": "jsonl", "2wiki": "2wiki", "hotpotqa": "hotpotqa", "popqa": "popqa", "cwq": "cwq"},
+)
 
 
 class LongDocuments(Enum):
@@ -145,11 +147,13 @@ class EngineConfig:
 @dataclass
 class EvaluateConfig:
     questions: str = "${root:examples/mini/questions.test.jsonl}"
+    format: QuestionFormat = QuestionFormat.auto  # a published question set's own file format, or jsonl; auto: as it begins
+    type: str | None = None  # only questions of this type
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
     banks: dict[str, str] = field(default_factory=dict)  # further banks by name; prag@name runs prag on that bank
     baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
     out: str = "out/evaluate"
-    limit: int | None = None
+    limit: int | None = None  # only the first so many (of `type`)
     num_resamples: int = 2000
     seed: int = 0
 
