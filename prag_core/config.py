@@ -159,6 +159,12 @@ class EvaluateConfig:
 
 
 @dataclass
+class PaperConfig:
+    data: str = "data"  # question sets and corpus that prag paper reads; conf/paper/setup.yaml says how they lie there
+    out: str = "out/paper"  # narrowed corpora, banks, answers and tables
+
+
+@dataclass
 class ServeConfig:
     host: str = "127.0.0.1"  # the one port that listens beyond loopback, if this says so
     port: int = 8000
@@ -211,6 +217,7 @@ class Config:
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 

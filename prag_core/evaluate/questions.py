@@ -24,16 +24,17 @@ FORMATS = ", ".join(format.name for format in QuestionFormat if format is not Qu
 
 
 def load_questions(
-    uri: str, limit: int | None = None, type: str | None = None, format: QuestionFormat = QuestionFormat.auto
-) -> list[Question]:
-    """The file's questions in its order: those of `type`, the first `limit` of them. Raises CorpusError (place and what to
-    mend)."""
+    uri: str, limit: int | None = None, setting: str = "evaluate.questions", *,
+    type: str | None = None, format: QuestionFormat = QuestionFormat.auto,
+) -> list[Question]:  # fmt: skip
+    """The file's questions in its order: those of `type`, the first `limit` of them; `setting` is what named it. Raises
+    CorpusError (place and what to mend)."""
     if limit is not None and limit < 1:
         raise ConfigError(f"evaluate.limit={limit}: expected at least 1, or null for every question")
     places: dict[str, str] = {}
     types: dict[str, int] = {}
     questions: list[Question] = []
-    for where, question in _read(uri, format):
+    for where, question in _read(uri, format, setting):
         types[question.type] = types.get(question.type, 0) + 1
         if type is not None and question.type != type:
             continue
@@ -43,7 +44,7 @@ def load_questions(
         if len(questions) == limit:
             break
     if not types:
-        raise CorpusError(f"evaluate.questions={uri}: holds no questions; expected lines of question_id, question, answers")
+        raise CorpusError(f"{setting}={uri}: holds no questions; expected lines of question_id, question, answers")
     if not questions:
         raise CorpusError(f"evaluate.type={type}: {uri} has no such question; its types are {', '.join(sorted(types))}")
     return questions
@@ -65,15 +66,15 @@ def to_question(fields: Mapping[str, Any], where: str) -> Question:
     )
 
 
-def _read(uri: str, format: QuestionFormat) -> Iterator[tuple[str, Question]]:
+def _read(uri: str, format: QuestionFormat, setting: str) -> Iterator[tuple[str, Question]]:
     try:
         fs, path = fsspec.core.url_to_fs(uri)
         if not fs.isfile(path):
-            raise CorpusError(f"evaluate.questions={uri}: no such file; expected one file of questions")
+            raise CorpusError(f"{setting}={uri}: no such file; expected one file of questions")
     except (OSError, ImportError, ValueError) as error:
         if isinstance(error, CorpusError):
             raise
-        raise CorpusError(f"evaluate.questions={uri}: cannot be read: {error}") from None
+        raise CorpusError(f"{setting}={uri}: cannot be read: {error}") from None
     name = _detect(fs, path) if format is QuestionFormat.auto else format.name
     if name == "jsonl":
         yield from ((where, to_question(fields, where)) for where, fields in read_file(fs, path, read_jsonl))
