@@ -66,13 +66,13 @@ class AugmentationConfig:
     engine: EngineKind = EngineKind.vllm
     model: str | None = None  # another model that writes; null: model.path
     num_rewrites: int = 1
-    num_qa_pairs: int = 3
+    num_qa_pairs: int = 3  # 0: adapters learn the passage and its rewrites as plain text
     max_new_tokens: int = 512
     temperature: float = 0.7
     top_k: int = 50
     max_attempts: int = 4  # a document that still fails is quarantined
     seed: int = 0
-    uri: str | None = None  # take augmentations from another bank where it has them
+    uri: str | None = None  # take augmentations from another bank where it has them; of the same augmentation settings
 
 
 @dataclass
@@ -159,6 +159,11 @@ class EvaluateConfig:
 
 
 @dataclass
+class AblateConfig:
+    out: str = "out/ablations"  # banks, answers and tables of prag ablate
+
+
+@dataclass
 class PaperConfig:
     data: str = "data"  # question sets and corpus that prag paper reads; conf/paper/setup.yaml says how they lie there
     out: str = "out/paper"  # narrowed corpora, banks, answers and tables
@@ -217,6 +222,7 @@ class Config:
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ablate: AblateConfig = field(default_factory=AblateConfig)
     paper: PaperConfig = field(default_factory=PaperConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)

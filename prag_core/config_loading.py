@@ -1,7 +1,8 @@
 """How the recipe, a file and `key=value` overrides become one configuration.
 
 Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), the files given with --config in
-their order, then overrides. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known one.
+their order, then overrides in theirs. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known
+one.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def absolute_paths(config: Config) -> Config:
         training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
         serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
+        ablate=replace(config.ablate, out=absolute(config.ablate.out)),
         paper=replace(config.paper, data=absolute(config.paper.data), out=absolute(config.paper.out)),
     )
 
