@@ -17,6 +17,7 @@ from prag_core.errors import ConfigError, PragError
 
 VERBS = {
     "plan": ("jobs.plan", "what a run would do: documents, shards, bytes, hours; writes nothing"),
+    "warmup": ("jobs.warmup", "train the adapter that documents start from, on questions without passages"),
     "parameterize": ("jobs.parameterize", "corpus in, adapter bank out: augment and train on Ray; run again to resume"),
     "index": ("jobs.index", "build the retrieval index of the bank's newest snapshot"),
     "ask": ("jobs.ask", "answer one question"),

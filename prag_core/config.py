@@ -25,6 +25,11 @@ class LongDocuments(Enum):
     chunk = "chunk"
 
 
+class WarmCount(Enum):
+    once = "once"
+    every = "every"
+
+
 class EngineKind(Enum):
     vllm = "vllm"
     transformers = "transformers"
@@ -89,12 +94,25 @@ class TrainingConfig:
     weight_decay: float = 0.01
     dtype: Dtype = Dtype.float32
     seed: int = 0
+    initial: str | None = None  # the adapter that all documents start from: what prag warmup wrote; null: drawn at random
     repeat_without_passage: bool = False  # ask the pairs that are asked over a passage once more without it
     replay_uri: str | None = None  # JSONL of {question, answer, passages}: samples about other subjects
     replay_samples: int = 0  # how many of them each document trains on beside its own
     cohort_documents: int | None = None  # documents trained at once; null: from free memory
     threads: int | None = None  # of one training process on CPU; null: torch's choice
     compile: bool = False  # torch.compile, meant for GPUs: on a processor it does not pay (benchmarks/README.md)
+
+
+@dataclass
+class WarmupConfig:
+    """Of `prag warmup`. Model, prompt, shape, seed and precision of the adapter are those of `model`, `prompt` and `training`."""
+
+    questions: str | None = None  # JSONL of {question_id, question, answers}, about subjects that are not the corpus's
+    num_questions: int | None = None  # the first so many; null: 2000, or with prompt.cot the first 600 that are worked out right
+    epochs: int = 1
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    out: str = "out/warm.safetensors"  # a file, or any fsspec URI
 
 
 @dataclass
@@ -113,6 +131,7 @@ class MergeConfig:
     sharpness: float = 1.0  # score_weighted: a document weighs (its score / the best) to this power
     rank: int | None = None  # svd: of what is left; null: one document's
     seed: int = 0  # dare: which entries are dropped
+    warm: WarmCount = WarmCount.once  # what documents' adapters started from counts once, or with every document, as published
 
 
 @dataclass
@@ -217,6 +236,7 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)

@@ -53,7 +53,7 @@ def absolute_paths(config: Config) -> Config:
     def model(path: str) -> str:
         return absolute(path) if os.path.isdir(os.path.expanduser(path)) else path
 
-    writer = config.augmentation
+    writer, training, warmup = config.augmentation, config.training, config.warmup
     return replace(
         config,
         corpus=replace(config.corpus, uri=absolute(config.corpus.uri)),
@@ -61,7 +61,12 @@ def absolute_paths(config: Config) -> Config:
         model=replace(config.model, path=model(config.model.path)),
         prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
         augmentation=replace(writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)),
-        training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
+        training=replace(
+            training,
+            replay_uri=training.replay_uri and absolute(training.replay_uri),
+            initial=training.initial and absolute(training.initial),
+        ),
+        warmup=replace(warmup, questions=warmup.questions and absolute(warmup.questions), out=absolute(warmup.out)),
         serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
         ablate=replace(config.ablate, out=absolute(config.ablate.out)),
