@@ -22,13 +22,13 @@ from prag_core.ablations.banks import BankNames, NamedBank
 from prag_core.ablations.run import PlannedTable, plan_table, report_table
 from prag_core.arguments import settings_parser
 from prag_core.bank.initial import write_warm_start
-from prag_core.config import as_dict
+from prag_core.config import as_dict, as_yaml
 from prag_core.corpus import read_corpus
 from prag_core.evaluate.output import show_grid, write_report
 from prag_core.evaluate.tables import grid_to_markdown
 from prag_core.identity import digest
 from prag_core.paper.columns import Reproduction, check_data, choose, column_questions, column_tables
-from prag_core.paper.description import Cell, Dataset, load_paper_table, load_setup, table_names
+from prag_core.paper.description import Cell, Dataset, load_paper_table, load_setup, read_settings, table_names
 from prag_core.paper.grid import measure, paper_grids, to_json
 from prag_core.paper.warm import warm_config
 from prag_core.plan import make_plan
@@ -48,7 +48,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be made, and what that costs")
     options = parser.parse_intermixed_args(list(argv))
     setup = load_setup()
-    made = choose(load_paper_table(options.table, setup), setup, options.model, options.dataset, options.settings)
+    overrides = [*map(read_settings, options.config), *options.settings]
+    made = choose(load_paper_table(options.table, setup), setup, options.model, options.dataset, overrides)
+    if options.print_config:
+        print(as_yaml(made.config(made.datasets[0], made.models[0])), end="")
+        return 0
     check_data(made)
     console, out = Console(stderr=True), made.config(made.datasets[0]).paper.out.rstrip("/")
     command = f"prag paper {shlex.join(arg for arg in argv if arg != '--dry-run')}"

@@ -29,7 +29,7 @@ class Reproduction:
     setup: Setup
     models: tuple[Model, ...]
     datasets: tuple[Dataset, ...]
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
 
     def config(self, dataset: Dataset, model: Model | None = None, row: Row | None = None, **more: Any) -> Config:
         """The settings of a row of one model over a question set; without them, of what they share. `more`: last of all."""
@@ -41,7 +41,7 @@ class Reproduction:
 
 
 def choose(
-    table: PaperTable, setup: Setup, models: Sequence[str], datasets: Sequence[str], overrides: Sequence[str]
+    table: PaperTable, setup: Setup, models: Sequence[str], datasets: Sequence[str], overrides: Sequence[Override]
 ) -> Reproduction:
     """The chosen models (none: all that the table has figures of) and question sets (none: all of its columns). Raises
     ConfigError for names that the table does not have, and for one file given for several question sets."""
@@ -52,7 +52,7 @@ def choose(
     for name in wanted_sets:
         if name not in table.datasets:
             raise ConfigError(f"--dataset {name}: {table.name} has {', '.join(table.datasets)}")
-    if len(wanted_sets) > 1 and any(item.startswith("evaluate.questions=") for item in overrides):
+    if len(wanted_sets) > 1 and any(str(item).startswith("evaluate.questions=") for item in overrides):
         several = f"there are {len(wanted_sets)} question sets"
         raise ConfigError(f"evaluate.questions is one file, but {several}; choose one with --dataset")
     return Reproduction(

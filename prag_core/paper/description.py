@@ -96,9 +96,14 @@ def table_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != SETUP)
 
 
+def read_settings(path: Path | str) -> dict[str, Any]:
+    """A YAML file's mapping. Interpolations stay as they are: they are resolved with the settings that they become part of."""
+    return dict(OmegaConf.to_container(load_yaml(Path(path)), resolve=False))  # type: ignore[arg-type]
+
+
 def load_setup() -> Setup:
     """conf/paper/setup.yaml."""
-    fields = _read(FOLDER / f"{SETUP}.yaml")
+    fields = read_settings(FOLDER / f"{SETUP}.yaml")
     models = {name: Model(name, m["title"], m["settings"], m.get("datasets") or {}) for name, m in fields["models"].items()}
     datasets = {
         name: Dataset(name, d["title"], d["questions"], d["source"], d["types"], d.get("settings") or {})
@@ -112,7 +117,7 @@ def load_paper_table(name: str, setup: Setup) -> PaperTable:
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if name == SETUP or not path.exists():
         raise ConfigError(f"no table {name!r}; there are {', '.join(table_names())}, or the path of a YAML file")
-    fields = _read(path)
+    fields = read_settings(path)
     _refuse_unknown(f"{path}", fields, ("title", "columns", "measure", "settings", "rows", "published"))
     cells = tuple(_cells(path, fields, setup))
     measure = _one_of(f"{path}", "measure", fields.get("measure", MEASURES[0]), MEASURES)
@@ -152,11 +157,6 @@ def _figures(place: str, rows: Any, labels: Sequence[str], cells: Sequence[Cell]
         if len(figures) != len(cells):
             raise ConfigError(f"{place}: {label} has {len(figures)} figures, but there are {len(cells)} columns")
     return {label: dict(zip(cells, map(float, figures), strict=True)) for label, figures in rows.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Interpolations stay as they are: they are resolved with the settings that they become part of."""
-    return dict(OmegaConf.to_container(load_yaml(path), resolve=False))  # type: ignore[arg-type]
 
 
 def _list(path: Path, fields: Settings, name: str) -> list[Any]:
