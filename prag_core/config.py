@@ -10,12 +10,14 @@ from omegaconf import OmegaConf
 
 from prag_core.choices import Dtype, Tier
 
-
-class CorpusFormat(Enum):
-    auto = "auto"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    tsv = "tsv"
+CorpusFormat = Enum(
+    "CorpusFormat",
+    {"auto": "auto", "jsonl": "jsonl", "parquet": "parquet", "tsv": "tsv", "2wiki": "2wiki", "hotpotqa": "hotpotqa"},
+)
+QuestionFormat = Enum(
+    "QuestionFormat",
+    {"auto": "auto", "jsonl": "jsonl", "2wiki": "2wiki", "hotpotqa": "hotpotqa", "popqa": "popqa", "cwq": "cwq"},
+)
 
 
 class LongDocuments(Enum):
@@ -164,11 +166,13 @@ class EngineConfig:
 @dataclass
 class EvaluateConfig:
     questions: str = "${root:examples/mini/questions.test.jsonl}"
+    format: QuestionFormat = QuestionFormat.auto  # a published question set's own file format, or jsonl; auto: as it begins
+    type: str | None = None  # only questions of this type
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
     banks: dict[str, str] = field(default_factory=dict)  # further banks by name; prag@name runs prag on that bank
     baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
     out: str = "out/evaluate"
-    limit: int | None = None
+    limit: int | None = None  # only the first so many (of `type`)
     num_resamples: int = 2000
     seed: int = 0
 
@@ -176,6 +180,12 @@ class EvaluateConfig:
 @dataclass
 class AblateConfig:
     out: str = "out/ablations"  # banks, answers and tables of prag ablate
+
+
+@dataclass
+class PaperConfig:
+    data: str = "data"  # question sets and corpus that prag paper reads; conf/paper/setup.yaml says how they lie there
+    out: str = "out/paper"  # narrowed corpora, banks, answers and tables
 
 
 @dataclass
@@ -233,6 +243,7 @@ class Config:
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     ablate: AblateConfig = field(default_factory=AblateConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 

@@ -41,6 +41,15 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert (mine.training.epochs, mine.training.seed) == (7, 6)
 
 
+def test_of_several_files_the_later_wins_and_may_name_the_recipe(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("recipe: reference\ntraining: {epochs: 7, seed: 5}\n")
+    second.write_text("recipe: mini\ntraining: {seed: 6}\n")
+    config = load_config([], str(first), str(second))
+    assert (config.recipe, config.training.epochs, config.training.seed) == ("mini", 7, 6)
+    assert load_config([], str(second), str(first)).recipe == "reference"
+
+
 def test_a_recipe_may_be_a_file_and_an_override_names_it(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("training: {epochs: 9}\n")
