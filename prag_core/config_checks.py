@@ -19,6 +19,7 @@ MINIMUM = {
         "serve.max_body_kilobytes", "serve.max_ongoing", "serve.max_queued", "serve.timeout_seconds",
         "methods.max_rounds", "methods.max_documents", "methods.sentence_tokens", "methods.ircot_sentences",
         "methods.lookahead_tokens", "methods.dragin_tokens", "methods.dragin_query_words",
+        "warmup.num_questions", "warmup.epochs",
     ),
     0: (
         "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.num_qa_pairs", "augmentation.temperature",
@@ -26,7 +27,7 @@ MINIMUM = {
         "ray.augment_cpus", "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus",
         "serve.generator_gpus", "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds",
         "serve.adapter_cache_megabytes", "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness",
-        "methods.flare_threshold", "methods.dragin_threshold",
+        "methods.flare_threshold", "methods.dragin_threshold", "warmup.learning_rate", "warmup.weight_decay",
     ),
 }  # fmt: skip
 SHARES = ("merge.density", "methods.lookahead_act_below", "methods.lookahead_blank_below")  # above 0, at most 1

@@ -1,7 +1,8 @@
 """How the recipe, a file and `key=value` overrides become one configuration.
 
-Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), a file given with --config, then
-overrides, in their order. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known one.
+Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), the files given with --config in
+their order, then overrides in theirs. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known
+one.
 """
 
 from __future__ import annotations
@@ -25,15 +26,14 @@ Override = str | Mapping[str, Any]  # `key=value`, or settings by name, with dot
 OmegaConf.register_resolver("root", lambda path: str(ROOT / path), replace=True)  # ${root:path}: within the checkout
 
 
-def load_config(overrides: Sequence[Override] = (), file: str | None = None) -> Config:
-    """Defaults, recipe, file, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
+def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
+    """Defaults, recipe, files, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
     range."""
     base = OmegaConf.structured(Config)
-    from_file = load_yaml(Path(file)) if file else OmegaConf.create()
-    from_user = _parse_overrides(overrides)
-    recipe = from_user.get("recipe") or from_file.get("recipe") or base.recipe
+    from_user = [*(load_yaml(Path(file)) for file in files), _parse_overrides(overrides)]
+    recipe = next((str(source.recipe) for source in reversed(from_user) if source.get("recipe")), base.recipe)
     config = base
-    for source in (_load_recipe(str(recipe)), from_file, from_user):
+    for source in (_load_recipe(recipe), *from_user):
         config = _merge(config, source)
     try:
         resolved = cast(Config, OmegaConf.to_object(config))
@@ -53,7 +53,7 @@ def absolute_paths(config: Config) -> Config:
     def model(path: str) -> str:
         return absolute(path) if os.path.isdir(os.path.expanduser(path)) else path
 
-    writer = config.augmentation
+    writer, training, warmup = config.augmentation, config.training, config.warmup
     return replace(
         config,
         corpus=replace(config.corpus, uri=absolute(config.corpus.uri)),
@@ -61,10 +61,16 @@ def absolute_paths(config: Config) -> Config:
         model=replace(config.model, path=model(config.model.path)),
         prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
         augmentation=replace(writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)),
-        training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
+        training=replace(
+            training,
+            replay_uri=training.replay_uri and absolute(training.replay_uri),
+            initial=training.initial and absolute(training.initial),
+        ),
+        warmup=replace(warmup, questions=warmup.questions and absolute(warmup.questions), out=absolute(warmup.out)),
         serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
         ablate=replace(config.ablate, out=absolute(config.ablate.out)),
+        paper=replace(config.paper, data=absolute(config.paper.data), out=absolute(config.paper.out)),
     )
 
 

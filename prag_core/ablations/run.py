@@ -64,7 +64,8 @@ class PlannedTable:
 def plan_table(table: Table, names: BankNames) -> PlannedTable:
     """Name the banks and answers of a table. Raises ConfigError where two rows are the same thing under two labels, and what
     naming a row's bank raises, with the row's label."""
-    questions = tuple(load_questions(table.config.evaluate.questions, table.config.evaluate.limit))
+    asking = table.config.evaluate
+    questions = tuple(load_questions(asking.questions, asking.limit, type=asking.type, format=asking.format))
     asked = question_digest(questions)
     runs, first = [], dict[str, str]()
     for run in table.runs:

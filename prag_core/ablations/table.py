@@ -60,15 +60,15 @@ class Table:
     pairs: tuple[tuple[str, str], ...]
 
 
-def load_table(file: str, overrides: Sequence[str] = (), config_file: str | None = None) -> Table:
+def load_table(file: str, overrides: Sequence[str] = (), config_files: Sequence[str] = ()) -> Table:
     """Read and check a table. Raises ConfigError, naming file and row, for whatever could not be run: unknown settings and
     methods, methods that the row's engine cannot run, two runs of one name."""
     fields = _fields(file)
     beneath = _mapping(file, "settings", fields)
-    config_file = config_file or fields.get("config")
+    files = config_files or [fields["config"]] * bool(fields.get("config"))
 
     def load(settings: Mapping[str, Any]) -> Config:
-        return absolute_paths(load_config([beneath, *overrides, settings], config_file))
+        return absolute_paths(load_config([beneath, *overrides, settings], *files))
 
     runs = [run for number, row in enumerate(_rows(file, fields), 1) for run in _runs(file, number, row, fields, load)]
     order = list(dict.fromkeys(run.method for run in runs))

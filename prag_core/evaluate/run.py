@@ -29,7 +29,8 @@ def evaluate(config: Config, tick: Tick = lambda *_: None) -> Report:
     runs = {label: _parse_method(label, config) for label in config.evaluate.methods}
     if not runs:
         raise ConfigError("evaluate.methods is empty; name at least one method")
-    questions = load_questions(config.evaluate.questions, config.evaluate.limit)
+    settings = config.evaluate
+    questions = load_questions(settings.questions, settings.limit, type=settings.type, format=settings.format)
     banks = {name: uri for name, uri in {"": config.bank.uri, **config.evaluate.banks}.items() if _is_used(name, runs)}
     documents = most_documents((method for method, _ in runs.values()), config)
     with open_tools(config, banks, documents=documents) as tools:

@@ -29,10 +29,15 @@ def to_markdown(report: Report, plot: str | None = None) -> str:
     if plot:
         parts.append(f"![F1 of each method with 95 % intervals]({plot})")
     for grid in grids(report):
-        parts += [f"## {grid.title}", _markdown_table(grid)] + ([grid.note] if grid.note else [])
+        parts.append(grid_to_markdown(grid))
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     parts.append(f"Made with {versions}. Settings: `config` in `report.json`; every answer: `predictions.jsonl`.")
     return "\n\n".join(parts) + "\n"
+
+
+def grid_to_markdown(grid: Grid) -> str:
+    """A heading, the table, and its note."""
+    return "\n\n".join([f"## {grid.title}", _markdown_table(grid)] + ([grid.note] if grid.note else []))
 
 
 def grids(report: Report) -> Iterator[Grid]:

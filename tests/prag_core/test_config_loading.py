@@ -41,6 +41,15 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert (mine.training.epochs, mine.training.seed) == (7, 6)
 
 
+def test_of_several_files_the_later_wins_and_may_name_the_recipe(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("recipe: reference\ntraining: {epochs: 7, seed: 5}\n")
+    second.write_text("recipe: mini\ntraining: {seed: 6}\n")
+    config = load_config([], str(first), str(second))
+    assert (config.recipe, config.training.epochs, config.training.seed) == ("mini", 7, 6)
+    assert load_config([], str(second), str(first)).recipe == "reference"
+
+
 def test_a_recipe_may_be_a_file_and_an_override_names_it(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("training: {epochs: 9}\n")
@@ -70,11 +79,11 @@ def test_what_is_printed_loads_as_the_same_configuration(tmp_path: Path) -> None
         ("bank.tire=fp32", "bank.tier"),
         ("corpus.url=x", "corpus.uri"),
         ("merge.rul=ties", "merge.rule"),
-        ("epochs=3", "training.epochs"),
-        ("epoch=3", "training.epochs"),
+        ("epochs=3", "training.epochs or warmup.epochs"),
+        ("epoch=3", "training.epochs or warmup.epochs"),
         ("recipy=mini", "recipe"),
         ("top_k=3", "augmentation.top_k or retrieval.top_k"),
-        ("wrong.epochs=3", "training.epochs"),
+        ("wrong.epochs=3", "training.epochs or warmup.epochs"),
         ("models.path=x", "model.path"),
     ],
 )
