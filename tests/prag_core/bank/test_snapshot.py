@@ -21,6 +21,13 @@ def test_it_holds_what_is_wanted_and_committed(filled: Any, world: Any) -> None:
     assert set(snapshot.lookup([(name, 0) for name in ("a", "b", "c", "d", "not committed")])) == {("b", 0), ("c", 0), ("d", 0)}
 
 
+def test_the_keys_of_documents_are_those_of_all_their_chunks_that_it_has(filled: Any, world: Any) -> None:
+    assert filled.bank.latest_snapshot().keys_of(["d", "b", "nobody"]) == [("b", 0), ("d", 0)]
+    chunked = [type(filled.documents[0])("e", "its second half", chunk=1)]
+    world.train(filled.bank, "chunked", chunked, world.augment(filled.bank, "chunked", chunked).objects)
+    assert filled.bank.write_snapshot(world.wanted([*filled.documents, *chunked])).keys_of({"e"}) == [("e", 1)]
+
+
 def test_an_edited_document_is_not_served_by_its_old_adapter(filled: Any, world: Any) -> None:
     edited = world.documents(["a", "b"])[1:]
     edited = [type(edited[0])("b", "another text")]
