@@ -34,7 +34,8 @@ def build(args: dict[str, Any]) -> Application:
     unknown = args.keys() - {"config", "settings"}
     if unknown:
         raise ConfigError(f"args: unknown {', '.join(sorted(unknown))}; there are config (a file) and settings (key=value …)")
-    return application(absolute_paths(load_config(args.get("settings", ()), args.get("config"))))
+    files = [args["config"]] if args.get("config") else []
+    return application(absolute_paths(load_config(args.get("settings", ()), *files)))
 
 
 def application(config: Config) -> Application:

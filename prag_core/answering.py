@@ -123,12 +123,13 @@ def open_tools(
     max_rank = max(merged_rank(b.bank.layout.rank, count, config.merge, warm=b.start is not None) for b in opened.values())
     engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=max_rank)
     try:
-        yield {name: _tools(config, bank, engine) for name, bank in opened.items()}
+        yield {name: make_tools(config, bank, engine) for name, bank in opened.items()}
     finally:
         engine.close()
 
 
-def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
+def make_tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
+    """What methods answer with over one bank. Raises ConfigError where `prompt.fewshot` is not the bank's."""
     prompt = recorded_prompt(opened.bank.recipe, config.prompt)
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)

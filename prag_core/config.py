@@ -10,12 +10,14 @@ from omegaconf import OmegaConf
 
 from prag_core.choices import Dtype, Tier
 
-
-class CorpusFormat(Enum):
-    auto = "auto"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    tsv = "tsv"
+CorpusFormat = Enum(
+    "CorpusFormat",
+    {"auto": "auto", "jsonl": "jsonl", "parquet": "parquet", "tsv": "tsv", "2wiki": "2wiki", "hotpotqa": "hotpotqa"},
+)
+QuestionFormat = Enum(
+    "QuestionFormat",
+    {"auto": "auto", "jsonl": "jsonl", "2wiki": "2wiki", "hotpotqa": "hotpotqa", "popqa": "popqa", "cwq": "cwq"},
+)
 
 
 class LongDocuments(Enum):
@@ -69,13 +71,13 @@ class AugmentationConfig:
     engine: EngineKind = EngineKind.vllm
     model: str | None = None  # another model that writes; null: model.path
     num_rewrites: int = 1
-    num_qa_pairs: int = 3
+    num_qa_pairs: int = 3  # 0: adapters learn the passage and its rewrites as plain text
     max_new_tokens: int = 512
     temperature: float = 0.7
     top_k: int = 50
     max_attempts: int = 4  # a document that still fails is quarantined
     seed: int = 0
-    uri: str | None = None  # take augmentations from another bank where it has them
+    uri: str | None = None  # take augmentations from another bank where it has them; of the same augmentation settings
 
 
 @dataclass
@@ -164,13 +166,26 @@ class EngineConfig:
 @dataclass
 class EvaluateConfig:
     questions: str = "${root:examples/mini/questions.test.jsonl}"
+    format: QuestionFormat = QuestionFormat.auto  # a published question set's own file format, or jsonl; auto: as it begins
+    type: str | None = None  # only questions of this type
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
     banks: dict[str, str] = field(default_factory=dict)  # further banks by name; prag@name runs prag on that bank
     baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
     out: str = "out/evaluate"
-    limit: int | None = None
+    limit: int | None = None  # only the first so many (of `type`)
     num_resamples: int = 2000
     seed: int = 0
+
+
+@dataclass
+class AblateConfig:
+    out: str = "out/ablations"  # banks, answers and tables of prag ablate
+
+
+@dataclass
+class PaperConfig:
+    data: str = "data"  # question sets and corpus that prag paper reads; conf/paper/setup.yaml says how they lie there
+    out: str = "out/paper"  # narrowed corpora, banks, answers and tables
 
 
 @dataclass
@@ -227,6 +242,8 @@ class Config:
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ablate: AblateConfig = field(default_factory=AblateConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 

@@ -105,6 +105,12 @@ def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout, 
     )
 
 
+def writing_fields(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe changes its augmentations: recipes that agree in it can share them."""
+    prompt = recipe.fields["prompt"]
+    return recipe.fields["augmentation"] | {name: prompt[name] for name in ("templates", "with_title")}
+
+
 def recorded_prompt(recipe: Recipe, prompt: PromptConfig) -> PromptConfig:
     """How a bank's questions are worded, whatever the caller's settings say; only the file of worked examples comes from
     `prompt.fewshot`, and has to be the one that the bank was made with. Raises ConfigError when it is not."""
