@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from prag_core.bank import WarmStart, write_warm_start
 from prag_core.config import Config
 from prag_core.config_loading import load_config
 from prag_core.errors import ConfigError, ModelError
-from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.lora import AdapterLayout, ModuleShape, initial_factors
 from prag_core.recipe import build_recipe, prepare_recipe
 
 LAYOUT = AdapterLayout((ModuleShape("up_proj", 4, 3),), rank=2, alpha=32.0)
@@ -112,6 +113,20 @@ def test_files_count_by_content_and_only_where_they_are_used(tmp_path: Path) -> 
         assert recipe_id(f"{setting}={first}") == recipe_id()
     replay = f"training.replay_uri={first}"
     assert recipe_id(replay, "training.replay_samples=2") != recipe_id(replay, "training.replay_samples=3")
+
+
+def test_a_warm_start_counts_by_its_factors_and_without_one_nothing_changes(tmp_path: Path) -> None:
+    def warm(name: str, seed: int, **figures: int) -> str:
+        made = WarmStart(initial_factors(LAYOUT, seed), LAYOUT, "m1", {"seed": seed}, figures)
+        write_warm_start(str(tmp_path / name), made)
+        return f"training.initial={tmp_path / name}"
+
+    first, copy, other = warm("first", 1), warm("copy", 1, steps=9), warm("other", 2)
+    assert recipe_id(first) == recipe_id(copy) != recipe_id(other)
+    assert recipe_id() not in (recipe_id(first), recipe_id(other))
+    assert build_recipe(load_config([]), "m1", "m1", LAYOUT).fields["initial"] == {"kind": "kaiming_uniform", "seed": 0}
+    with pytest.raises(ConfigError, match="another base model"):
+        recipe_id(first, base="m2")
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
