@@ -40,8 +40,8 @@ def main(argv: Sequence[str]) -> int:
 
 def describe(narrowed: Narrowed) -> str:
     """How much was kept, and how near retrieval from it alone comes to retrieval from all."""
-    share = f"{100 * narrowed.kept:.1f} % of what the questions retrieve from all they retrieve from these alone"
-    return f"{len(narrowed.documents):,} of {narrowed.corpus_documents:,} documents; {share}"
+    share = f"{100 * narrowed.kept:.1f} % of what the questions retrieve from the whole corpus"
+    return f"{len(narrowed.documents):,} of {narrowed.corpus_documents:,} documents; retrieval from these alone finds {share}"
 
 
 def write_corpus(documents: Sequence[Document], uri: str) -> None:

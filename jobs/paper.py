@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from jobs.ablate import answer_all_missing, banks_to_make, make_banks, show_plan
+from jobs.ablate import answer_all_missing, banks_to_make, make_banks
 from jobs.narrow import describe, write_corpus
 from jobs.warmup import progress
 from prag_core.ablations.answers import AnswerStore
 from prag_core.ablations.banks import BankNames, NamedBank
-from prag_core.ablations.run import PlannedTable, plan_table, report_table
+from prag_core.ablations.run import PlannedTable, find_answers, plan_table, report_table
 from prag_core.arguments import settings_parser
 from prag_core.bank.initial import write_warm_start
 from prag_core.config import as_dict, as_yaml
@@ -39,6 +39,8 @@ from prag_core.warmup import warm_up
 
 EXAMPLE = "prag paper main --model llama-3.2-1b --dataset popqa paper.data=data --dry-run"
 
+Planned = Mapping[tuple[str, Cell], PlannedTable]  # by model and column
+
 
 def main(argv: Sequence[str]) -> int:
     help = f"{', '.join(table_names())}, or a YAML file"
@@ -46,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--model", action="append", default=[], help="only this model (again for another)")
     parser.add_argument("--dataset", action="append", default=[], help="only this question set (again for another)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be made, and what that costs")
+    parser.add_argument("--retry-failed", action="store_true", help="try documents again that were quarantined")
     options = parser.parse_intermixed_args(list(argv))
     setup = load_setup()
     overrides = [*map(read_settings, options.config), *options.settings]
@@ -55,18 +58,17 @@ def main(argv: Sequence[str]) -> int:
         return 0
     check_data(made)
     console, out = Console(stderr=True), made.config(made.datasets[0]).paper.out.rstrip("/")
-    command = f"prag paper {shlex.join(arg for arg in argv if arg != '--dry-run')}"
+    command = f"prag paper {shlex.join(arg for arg in argv if arg not in ('--retry-failed', '--dry-run'))}"
     corpora = {dataset.name: narrowed(made, dataset, out, console) for dataset in made.datasets}
     warm = warmed_up(made, out, console) if any(row.warm for row in made.table.rows) else {}
     names, store = BankNames(f"{out}/banks"), AnswerStore(f"{out}/answers")
     planned = {(model, cell): plan_table(table, names) for model, cell, table in column_tables(made, corpora, warm)}
-    missing = banks_to_make([*planned.values()], retry_failed=False)
-    for table in planned.values():
-        show_plan(table, missing, store, console)
+    missing = banks_to_make([*planned.values()], retry_failed=options.retry_failed)
+    show_plan(made, planned, missing, store, console)
     if options.dry_run:
         show_costs(missing, Console())
         return 0
-    if not make_banks(missing, [*planned.values()], command, console, retry_failed=False):
+    if not make_banks(missing, [*planned.values()], command, console, retry_failed=options.retry_failed):
         return 1
     answer_all_missing([*planned.values()], store, console)
     publish(made, planned, store, out)
@@ -81,11 +83,15 @@ def narrowed(made: Reproduction, dataset: Dataset, out: str, console: Console) -
     uri = f"{out}/corpora/{dataset.name}-{identity[:16]}.jsonl"
     fs, path = open_root(uri)
     if not fs.exists(path):
-        console.print(f"{dataset.title}: reading {config.corpus.uri} for {len(texts):,} questions", highlight=False)
+        say(f"{dataset.title}: reading {config.corpus.uri} for {len(texts):,} questions", console)
         found = narrow_corpus(config.corpus, texts, config.retrieval, config.retrieval.top_k)
         write_corpus(found.documents, uri)
-        console.print(f"{dataset.title}: {describe(found)}", highlight=False)
+        say(f"{dataset.title}: {describe(found)}", console)
     return uri
+
+
+def say(text: str, console: Console) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _size(uri: str) -> int | None:
@@ -107,19 +113,32 @@ def warmed_up(made: Reproduction, out: str, console: Console) -> dict[tuple[str,
     return found
 
 
+def show_plan(
+    made: Reproduction, planned: Planned, missing: Sequence[NamedBank], store: AnswerStore, console: Console
+) -> None:
+    """A line a model and question set: which banks and answers are there."""
+    lacking = {bank.uri for bank in missing}
+    for model in made.models:
+        for dataset in made.datasets:
+            columns = [column for (name, cell), column in planned.items() if (name, cell[0]) == (model.name, dataset.name)]
+            banks = {bank.uri for column in columns for bank in column.banks}
+            runs = [run for column in columns for run in column.runs]
+            answered = sum(run.bank.uri not in lacking and find_answers(run, store) is not None for run in runs)
+            todo = f"{len(banks & lacking)} of {len(banks)} banks to make, {len(runs) - answered} of {len(runs)} runs to answer"
+            say(f"{model.title}, {dataset.title}: {len(columns)} columns, {todo}", console)
+
+
 def show_costs(missing: Sequence[NamedBank], console: Console) -> None:
     """What the banks to make would take, as `prag plan` has it."""
     for bank in missing:
         prepared = prepare_recipe(bank.config)
         plan = make_plan(bank.config, None, read_corpus(bank.config.corpus), prepared, write=False)
         cost, todo = plan.estimate, sum(shard.num_documents for shard in plan.shards)
-        console.print(
-            f"{bank.uri}: {todo:,} documents, {cost.gpu_hours:.2g} GPU hours (prag plan has the assumptions), "
-            f"{cost.bank_bytes / 1e9:.2f} GB", highlight=False, soft_wrap=True, markup=False,
-        )  # fmt: skip
+        what = f"{todo:,} documents, {cost.gpu_hours:.2g} GPU hours (prag plan says what is assumed)"
+        say(f"{bank.uri}: {what}, {cost.bank_bytes / 1e9:.2f} GB", console)
 
 
-def publish(made: Reproduction, planned: Mapping[tuple[str, Cell], PlannedTable], store: AnswerStore, out: str) -> None:
+def publish(made: Reproduction, planned: Planned, store: AnswerStore, out: str) -> None:
     """Print the table; write it as Markdown and JSON, and the whole report of every column beside it."""
     table, figures = made.table, {}
     for (model, cell), column in planned.items():
