@@ -98,7 +98,7 @@ def show_plan(planned: PlannedTable, missing: Sequence[NamedBank], store: Answer
     for label, runs in rows.items():
         uri = runs[0][0].bank.uri
         methods = [", ".join(run.run.method for run, answered in runs if answered is there) for there in (True, False)]
-        table.add_row(label or "-", uri.rsplit("/", 1)[1][:8], "to make" if uri in lacking else "there", *methods)
+        table.add_row(label, uri.rsplit("/", 1)[1][:8], "to make" if uri in lacking else "there", *methods)
     console.print(table)
 
 
@@ -111,7 +111,7 @@ def make_banks(
     known = [bank for table in planned for bank in table.banks]
     with ray_session(missing[0].config.ray):
         for number, bank in enumerate(missing, 1):
-            rows = dict.fromkeys(run.run.row or "-" for table in planned for run in table.runs if run.bank.uri == bank.uri)
+            rows = dict.fromkeys(run.run.row for table in planned for run in table.runs if run.bank.uri == bank.uri)
             console.print(f"bank {number} of {len(missing)}: {', '.join(rows)}", markup=False, highlight=False)
             if parameterize(with_source(bank, known), command, console, retry_failed=retry_failed):
                 return False

@@ -18,7 +18,7 @@ from prag_core.ablations.answers import AnswerStore, answering_fields, question_
 from prag_core.ablations.banks import BankNames, MadeBank, NamedBank, find_made
 from prag_core.ablations.table import Run, Table
 from prag_core.answering import OpenBank, make_tools
-from prag_core.config import EngineKind, as_dict
+from prag_core.config import Config, EngineKind, as_dict
 from prag_core.engines.protocol import make_engine
 from prag_core.errors import BankError, ConfigError, PragError
 from prag_core.evaluate.asked import find_asked_in
@@ -26,6 +26,7 @@ from prag_core.evaluate.questions import load_questions
 from prag_core.evaluate.report import Origin, Report, build_report
 from prag_core.evaluate.run import RANKING_DEPTH, Tick, answer_all
 from prag_core.identity import digest
+from prag_core.lora import AdapterLayout
 from prag_core.merge import merged_rank
 from prag_core.methods import find_method, most_documents
 from prag_core.records import Answer, Question
@@ -90,7 +91,7 @@ def answer_runs(runs: Sequence[PlannedRun], store: AnswerStore, tick: Tick = lam
     for group in _by_engine(runs):
         opened = [_open(planned) for planned in group]
         widest = max((bank.bank.layout for bank in opened), key=lambda layout: layout.rank)
-        ranks = [_rank(planned, made_layout.bank.layout.rank) for planned, made_layout in zip(group, opened, strict=True)]
+        ranks = [_rank(planned, bank.bank.layout.rank) for planned, bank in zip(group, opened, strict=True)]
         config = group[0].run.config
         with closing(make_engine(config.engine, config.model, layout=widest, max_merged_rank=max(ranks))) as engine:
             for number, (planned, bank) in enumerate(zip(group, opened, strict=True)):
@@ -106,12 +107,16 @@ def _by_engine(runs: Sequence[PlannedRun]) -> Iterator[list[PlannedRun]]:
     groups: defaultdict[tuple[bool, str], list[PlannedRun]] = defaultdict(list)
     for planned in runs:
         config, layout = planned.run.config, _made(planned).bank.layout
-        on_vllm = config.engine.kind is EngineKind.vllm
-        engine = as_dict(replace(config.engine, max_new_tokens=None))
-        slots = _slots(_rank(planned, layout.rank)) if on_vllm else 0
-        needs = [engine, as_dict(config.model), [module.name for module in layout.modules], slots]
-        groups[on_vllm, digest(needs)].append(planned)
+        needs = engine_identity(config, layout, _rank(planned, layout.rank))
+        groups[config.engine.kind is EngineKind.vllm, needs].append(planned)
     yield from (groups[key] for key in sorted(groups, key=lambda key: key[0]))
+
+
+def engine_identity(config: Config, layout: AdapterLayout, rank: int) -> str:
+    """The engine that runs over merged adapters of this layout and rank need: runs of one identity can share it."""
+    engine = as_dict(replace(config.engine, max_new_tokens=None))
+    slots = _slots(rank) if config.engine.kind is EngineKind.vllm else 0
+    return digest([engine, as_dict(config.model), [module.name for module in layout.modules], slots])
 
 
 def _rank(planned: PlannedRun, rank: int) -> int:

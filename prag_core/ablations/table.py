@@ -106,7 +106,7 @@ def _runs(file: str, number: int, row: Any, table: Mapping[str, Any], load: Load
     except PragError as error:
         raise type(error)(f"{place}: {error}") from None
     for method in methods:
-        yield Run(f"{method}@{label}" if label else method, label, method, settings, config)
+        yield Run(f"{method}@{label}" if label else method, label or f"row {number}", method, settings, config)
 
 
 def _check(config: Config, methods: Sequence[str]) -> None:

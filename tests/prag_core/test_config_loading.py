@@ -181,3 +181,12 @@ def test_absolute_paths_leaves_uris_hub_names_and_nulls(tmp_path: Path, monkeypa
 def test_defaults_that_lie_in_the_checkout_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(load_config().corpus.uri) == CONF.parent / "examples/mini/corpus.jsonl"
+
+
+def test_overrides_may_be_mappings_by_full_name_or_nested_and_count_in_their_order() -> None:
+    nested: dict[str, Any] = {"training": {"epochs": 2, "rank": 8}, "training.targets": ["up_proj"], "recipe": "mini"}
+    config = load_config([{"training.epochs": 3}, nested, "training.rank=4"])
+    training = config.training
+    assert (training.epochs, training.rank, training.targets, training.replay_samples) == (2, 4, ["up_proj"], 12)
+    with pytest.raises(ConfigError, match=r"training\.epoch; did you mean training\.epochs"):
+        load_config([{"training": {"epoch": 2}}])
