@@ -147,7 +147,8 @@ def publish(made: Reproduction, planned: Planned, store: AnswerStore, out: str) 
         for row in table.rows:
             published = table.published.get(model, {}).get(row.label, {}).get(cell)
             figures[model, row.label, cell] = measure(row, report.methods[table.answered_by(row).label], published)
-    grids = [*paper_grids(table, made.setup, [model.name for model in made.models], figures)]
+    models = {model.name: made.config(made.datasets[0], model).model.path for model in made.models}
+    grids = [*paper_grids(table, made.setup, models, figures)]
     markdown = "\n\n".join([f"# {table.title}", *map(grid_to_markdown, grids)]) + "\n"
     contents = {f"{table.name}.md": markdown, f"{table.name}.json": json.dumps(to_json(table, figures), indent=1) + "\n"}
     fs, root = open_root(out)
