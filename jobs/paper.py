@@ -28,12 +28,12 @@ from prag_core.evaluate.output import show_grid, write_report
 from prag_core.evaluate.tables import grid_to_markdown
 from prag_core.identity import digest
 from prag_core.paper.columns import Reproduction, check_data, choose, column_questions, column_tables
-from prag_core.paper.description import Cell, Dataset, load_paper_table, load_setup, read_settings, table_names
+from prag_core.paper.description import Cell, load_paper_table, load_setup, read_settings, table_names
 from prag_core.paper.grid import measure, paper_grids, to_json
 from prag_core.paper.warm import warm_config
 from prag_core.plan import make_plan
 from prag_core.recipe import prepare_recipe
-from prag_core.retrieve.narrow import narrow_corpus
+from prag_core.retrieve.narrow import narrow_corpora
 from prag_core.storage import open_root, put_whole, storage_errors
 from prag_core.warmup import warm_up
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     check_data(made)
     console, out = Console(stderr=True), made.config(made.datasets[0]).paper.out.rstrip("/")
     command = f"prag paper {shlex.join(arg for arg in argv if arg not in ('--retry-failed', '--dry-run'))}"
-    corpora = {dataset.name: narrowed(made, dataset, out, console) for dataset in made.datasets}
+    corpora = narrowed(made, out, console)
     warm = warmed_up(made, out, console) if any(row.warm for row in made.table.rows) else {}
     names, store = BankNames(f"{out}/banks"), AnswerStore(f"{out}/answers")
     planned = {(model, cell): plan_table(table, names) for model, cell, table in column_tables(made, corpora, warm)}
@@ -75,19 +75,20 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def narrowed(made: Reproduction, dataset: Dataset, out: str, console: Console) -> str:
-    """Where the passages lie that a question set retrieves; they are looked for in the corpus once."""
-    config = made.config(dataset)
-    texts = sorted({q.question for questions in column_questions(made, dataset).values() for q in questions})
-    identity = digest([as_dict(config.corpus), _size(config.corpus.uri), as_dict(config.retrieval), texts])
-    uri = f"{out}/corpora/{dataset.name}-{identity[:16]}.jsonl"
-    fs, path = open_root(uri)
-    if not fs.exists(path):
-        say(f"{dataset.title}: reading {config.corpus.uri} for {len(texts):,} questions", console)
-        found = narrow_corpus(config.corpus, texts, config.retrieval, config.retrieval.top_k)
-        write_corpus(found.documents, uri)
-        say(f"{dataset.title}: {describe(found)}", console)
-    return uri
+def narrowed(made: Reproduction, out: str, console: Console) -> dict[str, str]:
+    """Where the passages lie that each question set retrieves. They are looked for once, for all sets in the same passes."""
+    config = made.config(made.datasets[0])
+    corpus, depth = config.corpus, config.retrieval.top_k
+    asked = {d.name: sorted({q.question for column in column_questions(made, d).values() for q in column}) for d in made.datasets}
+    source = [as_dict(corpus), _size(corpus.uri), as_dict(config.retrieval)]
+    places = {name: f"{out}/corpora/{name}-{digest([source, questions])[:16]}.jsonl" for name, questions in asked.items()}
+    fs, _ = open_root(out)
+    if missing := {name: asked[name] for name, uri in places.items() if not fs.exists(open_root(uri)[1])}:
+        say(f"reading {corpus.uri} for {sum(map(len, missing.values())):,} questions of {', '.join(missing)}", console)
+        for name, found in narrow_corpora(corpus, missing, config.retrieval, depth).items():
+            write_corpus(found.documents, places[name])
+            say(f"{name}: {describe(found)}", console)
+    return places
 
 
 def say(text: str, console: Console) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -35,18 +36,36 @@ class Narrowed:
 
 def narrow_corpus(corpus: CorpusConfig, questions: Sequence[str], settings: RetrievalConfig, k: int) -> Narrowed:
     """The `k` best documents of the corpus for each question. Raises CorpusError where none shares a word with any."""
-    words = QuestionWords(questions, settings)
+    return narrow_corpora(corpus, {"": questions}, settings, k)[""]
+
+
+def narrow_corpora(
+    corpus: CorpusConfig, questions: Mapping[str, Sequence[str]], settings: RetrievalConfig, k: int
+) -> dict[str, Narrowed]:
+    """The same for each of several sets of questions, by name, in as many passes as for one."""
+    words = QuestionWords([question for asked in questions.values() for question in asked], settings)
     for document in read_corpus(corpus):
         words.add(document)
-    best = words.best(k)
-    wanted = {row for rows in best for row in rows}
-    if not wanted:
-        raise CorpusError(f"corpus.uri={corpus.uri}: no document shares a word with any of the {len(questions)} questions")
-    found = {row: document for row, document in enumerate(read_corpus(corpus)) if row in wanted}
-    again = LexicalIndex.build(found.values(), settings).search(questions, k)
-    pairs = [({found[row].key for row in rows}, {p.key for p in passages}) for rows, passages in zip(best, again, strict=True)]
-    kept = sum(len(whole & alone) for whole, alone in pairs) / sum(len(whole) for whole, _ in pairs)
-    return Narrowed(tuple(found.values()), words.num_documents, kept)
+    best = iter(words.best(k))
+    rows = {name: list(islice(best, len(asked))) for name, asked in questions.items()}
+    wanted = {row for found in rows.values() for each in found for row in each}
+    documents = {row: document for row, document in enumerate(read_corpus(corpus)) if row in wanted}
+    for name, found in rows.items():
+        if not any(found):
+            which = f" of {name}" if name else ""
+            raise CorpusError(f"corpus.uri={corpus.uri}: no document shares a word with any of the {len(found)} questions{which}")
+    return {name: _keep(rows[name], documents, asked, words.num_documents, settings, k) for name, asked in questions.items()}
+
+
+def _keep(
+    rows: Sequence[Sequence[int]], documents: Mapping[int, Document], questions: Sequence[str], total: int,
+    settings: RetrievalConfig, k: int,
+) -> Narrowed:  # fmt: skip
+    kept = [documents[row] for row in sorted({row for each in rows for row in each})]
+    alone = LexicalIndex.build(kept, settings).search(questions, k)
+    pairs = [({documents[row].key for row in each}, {p.key for p in found}) for each, found in zip(rows, alone, strict=True)]
+    share = sum(len(whole & again) for whole, again in pairs) / sum(len(whole) for whole, _ in pairs)
+    return Narrowed(tuple(kept), total, share)
 
 
 class QuestionWords:

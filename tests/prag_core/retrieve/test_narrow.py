@@ -13,7 +13,7 @@ from prag_core.config import CorpusConfig, RetrievalConfig
 from prag_core.corpus import read_corpus
 from prag_core.errors import CorpusError
 from prag_core.retrieve.lexical import LexicalIndex
-from prag_core.retrieve.narrow import narrow_corpus
+from prag_core.retrieve.narrow import narrow_corpora, narrow_corpus
 
 WORDS = [f"word{i}" for i in range(60)]
 
@@ -41,6 +41,14 @@ def test_what_is_kept_is_what_an_index_of_the_whole_corpus_finds(corpus: CorpusC
         assert 1 / 3 < narrowed.kept <= 1
     everything = narrow_corpus(corpus, questions, settings, 300)
     assert everything.kept == 1
+
+
+def test_several_sets_of_questions_are_narrowed_as_each_alone(corpus: CorpusConfig) -> None:
+    sets = {"a": ["word40 word3", "word7"], "b": ["word12 word1"], "c": ["word7", "word59"]}
+    together = narrow_corpora(corpus, sets, RetrievalConfig(), 2)
+    assert together == {name: narrow_corpus(corpus, questions, RetrievalConfig(), 2) for name, questions in sets.items()}
+    with pytest.raises(CorpusError, match="any of the 1 questions of d"):
+        narrow_corpora(corpus, {**sets, "d": ["unheard"]}, RetrievalConfig(), 2)
 
 
 def test_questions_that_find_nothing_are_refused(corpus: CorpusConfig) -> None:
