@@ -1,7 +1,7 @@
 """`prag narrow`: the part of a corpus that a file of questions retrieves, as a corpus of its own.
 
 A corpus of millions of passages takes as many adapters; to score methods on given questions only those are needed that these
-questions find.
+questions find. With `retrieval.as_narrowed=true` they find the same ones again, over these documents alone.
 """
 
 from __future__ import annotations

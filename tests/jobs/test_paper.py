@@ -12,7 +12,10 @@ import yaml
 
 from jobs import cli
 from prag_core.bank import Bank
+from prag_core.config import CorpusConfig, CorpusFormat, RetrievalConfig
 from prag_core.config_loading import CONF
+from prag_core.corpus import read_corpus
+from prag_core.retrieve import LexicalIndex
 
 MINI = Path(__file__).resolve().parents[2] / "examples/mini"
 TABLE = {
@@ -85,6 +88,16 @@ def test_the_bank_holds_what_the_questions_retrieve_and_was_trained_on_worked_ex
     assert snapshot.counts["adapter"] >= 1
     prompt = snapshot.bank.recipe.fields["prompt"]
     assert prompt["cot"] is True and prompt["fewshot"]
+
+
+def test_every_question_was_answered_from_what_it_retrieves_from_the_whole_corpus(settings: list[str], out: Path) -> None:
+    uri = next(item for item in settings if item.startswith("corpus.uri=")).partition("=")[2]
+    retrieval = RetrievalConfig(top_k=1, stopwords="english")
+    whole = LexicalIndex.build(read_corpus(CorpusConfig(uri=uri, format=CorpusFormat.hotpotqa)), retrieval)
+    lines = (out / "mine/mine-llama-3.2-1b-hotpotqa-total/predictions.jsonl").read_text().splitlines()
+    for row in map(json.loads, lines):
+        (found,) = whole.search([row["question"]], 1)
+        assert [passage["doc_id"] for passage in row["passages"]] == [passage.doc_id for passage in found]
 
 
 def test_the_same_command_again_makes_nothing(
