@@ -21,7 +21,7 @@ from prag_core.ablations.answers import AnswerStore
 from prag_core.ablations.banks import BankNames, NamedBank
 from prag_core.ablations.run import PlannedTable, find_answers, plan_table, report_table
 from prag_core.arguments import settings_parser
-from prag_core.bank.initial import write_warm_start
+from prag_core.bank.initial import read_warm_start, write_warm_start
 from prag_core.config import as_dict, as_yaml
 from prag_core.corpus import read_corpus
 from prag_core.evaluate.output import show_grid, write_report
@@ -60,7 +60,8 @@ def main(argv: Sequence[str]) -> int:
     console, out = Console(stderr=True), made.config(made.datasets[0]).paper.out.rstrip("/")
     command = f"prag paper {shlex.join(arg for arg in argv if arg not in ('--retry-failed', '--dry-run'))}"
     corpora = narrowed(made, out, console)
-    warm = warmed_up(made, out, console) if any(row.warm for row in made.table.rows) else {}
+    wanted = any(row.warm for row in made.table.rows)
+    warm = warmed_up(made, out, console, train=not options.dry_run) if wanted else {}
     names, store = BankNames(f"{out}/banks"), AnswerStore(f"{out}/answers")
     planned = {(model, cell): plan_table(table, names) for model, cell, table in column_tables(made, corpora, warm)}
     missing = banks_to_make([*planned.values()], retry_failed=options.retry_failed)
@@ -100,12 +101,16 @@ def _size(uri: str) -> int | None:
     return fs.size(path) if fs.isfile(path) else None
 
 
-def warmed_up(made: Reproduction, out: str, console: Console) -> dict[tuple[str, str], str]:
-    """Each model's initial adapter for each question set: one for all that are answered directly."""
+def warmed_up(made: Reproduction, out: str, console: Console, *, train: bool) -> dict[tuple[str, str], str]:
+    """Each model's initial adapter for each question set: one for all that are answered directly. Without `train` only those
+    that are there."""
     found = {}
     for model in made.models:
         for dataset in made.datasets:
             config = warm_config(made, model, dataset, f"{out}/warm")
+            if not train and read_warm_start(config.warmup.out) is None:
+                say(f"{model.title}, {dataset.title}: an initial adapter to warm up; what starts from it is not counted", console)
+                continue
             with progress(console) as tick:
                 done = warm_up(config, tick)
             if not done.reused:
