@@ -61,8 +61,8 @@ def _grid(table: PaperTable, model: Model, title: str, cells: Sequence[Cell], fi
     note = f"{unit}; (published); in a column's head, its questions."
     degraded = {row.label: _num_degraded(row, model, cells, figures) for row in table.rows}
     if any(degraded.values()):
-        counts = ", ".join(f"{label} {count}" for label, count in degraded.items() if count)
-        note += f" Answers with a document that had no usable adapter and was shown as text: {counts}."
+        shown = ", ".join(f"{label} {count}" for label, count in degraded.items() if count)
+        note += f" Answers with a document that had no usable adapter and was shown as text: {shown}."
     return Grid(f"{title}: {table.title}", header, rows, note)
 
 
