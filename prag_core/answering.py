@@ -23,6 +23,7 @@ from prag_core.methods.protocol import Tools
 from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passage, Question
 from prag_core.retrieve import Filter, LexicalIndex, open_index
+from prag_core.retrieve.narrow import AsNarrowed
 from prag_core.samples import load_fewshot
 
 DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
@@ -58,7 +59,9 @@ class OpenBank:
         snapshot = bank.latest_snapshot()
         if snapshot is None:
             raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
-        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed, where)
+        index = open_index(bank, snapshot, config.retrieval)
+        index = AsNarrowed(index) if config.retrieval.as_narrowed else index
+        return cls(bank, snapshot, index, config.evaluate.seed, where)
 
     @cached_property
     def documents(self) -> dict[Key, Document]:

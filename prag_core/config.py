@@ -122,6 +122,7 @@ class RetrievalConfig:
     b: float = 0.75  # BM25: how much long documents are discounted, 0 to 1
     stemmer: str | None = "english"  # a Snowball language
     stopwords: str | None = "english_plus"  # a list of bm25s; english is a short one
+    as_narrowed: bool = False  # over what prag narrow kept: its questions find what they found in the whole corpus
 
 
 @dataclass
