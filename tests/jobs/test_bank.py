@@ -64,7 +64,7 @@ def test_text_only_documents_are_listed_inspected_and_exported(
     bank.write_snapshot(pa.concat_tables([before.index.select(list(row)), pa.Table.from_pylist([row], WANTED)]))
     assert command.main(["ls", uri, "--text-only"]) == 0
     shown = capsys.readouterr().out
-    assert "0.25" in shown and "ada" not in shown and "2 adapter, 1 text_only, 1 failed, 0 deleted" in shown
+    assert "0.25" in shown and " ada " not in shown and "2 adapter, 1 text_only, 1 failed, 0 deleted" in shown
     assert command.main(["ls", uri, "--text-only", "--json"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)["documents"]
     assert (listed["doc_id"], listed["score"]) == ("di", 0.25) and "answered 25%" in listed["reason"]
