@@ -80,7 +80,7 @@ class OpenBank:
         """Usable adapters as (version, factors), and for the other keys the reason why not."""
         entries = self.snapshot.lookup(keys)
         reasons = {key: "not in the bank" for key in keys if key not in entries}
-        reasons |= {key: str(entry.reason) for key, entry in entries.items() if entry.status != "adapter"}
+        reasons |= {key: why for key, entry in entries.items() if (why := entry.unusable)}
         usable = [key for key in keys if key not in reasons]
         factors, corrupt = read_usable(self.bank, [entries[key] for key in usable])
         versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}

@@ -104,6 +104,14 @@ class TrainingConfig:
 
 
 @dataclass
+class AcceptanceConfig:
+    """The exam after training: each adapter is asked its document's own questions, closed book."""
+
+    threshold: float | None = None  # the share that has to be answered right; null: no exam; 0: scores, and no verdicts
+    max_retries: int = 1  # trainings anew, each with twice the epochs of the one before; who fails the last is text_only
+
+
+@dataclass
 class WarmupConfig:
     """Of `prag warmup`. Model, prompt, shape, seed and precision of the adapter are those of `model`, `prompt` and `training`."""
 
@@ -237,6 +245,7 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)

@@ -28,6 +28,7 @@ MINIMUM = {
         "serve.generator_gpus", "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds",
         "serve.adapter_cache_megabytes", "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness",
         "methods.flare_threshold", "methods.dragin_threshold", "warmup.learning_rate", "warmup.weight_decay",
+        "acceptance.threshold", "acceptance.max_retries",
     ),
 }  # fmt: skip
 SHARES = ("merge.density", "methods.lookahead_act_below", "methods.lookahead_blank_below")  # above 0, at most 1
@@ -45,6 +46,11 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         section, name = key.split(".")
         if not 0 < config[section][name] <= 1:
             raise ConfigError(f"{key}={config[section][name]}: expected a share above 0 and at most 1")
+    if (threshold := config["acceptance"]["threshold"]) is not None:
+        if threshold > 1:
+            raise ConfigError(f"acceptance.threshold={threshold}: expected a share, 0 to 1, or null for no exam")
+        if config["augmentation"]["num_qa_pairs"] < 1:
+            raise ConfigError(f"acceptance.threshold={threshold}: an exam needs questions; augmentation.num_qa_pairs is 0")
     if (dataset := config["methods"]["dataset"]) not in DATASETS:
         raise ConfigError(f"methods.dataset={dataset}: nothing was published for it; {' or '.join(DATASETS)}, and set thresholds")
 

@@ -90,7 +90,8 @@ class Adapter:
     tokens: int
     loss_first: float
     loss_last: float
-    accepted: bool | None = None  # verdict of an acceptance test; None where none was run
+    accepted: bool | None = None  # the verdict of an exam, and its score (`acceptance`); None where none was held
+    score: float | None = None
 
     @property
     def key(self) -> Key:
