@@ -22,6 +22,8 @@ VERBS = {
     "ask": ("jobs.ask", "answer one question"),
     "serve": ("cluster.serve", "the OpenAI-compatible endpoint over a bank, on this machine or a Ray cluster"),
     "evaluate": ("jobs.evaluate", "score methods on a file of questions: table, report.json, report.md, plot"),
+    "train-router": ("jobs.train_router", "train the router of adaptive_rag on questions of its own"),
+    "calibrate": ("jobs.calibrate", "choose thresholds of flare, dragin and the routers on dev questions"),
     "bank": ("jobs.bank", "look into a bank: ls, inspect, verify, export, gc"),
     "delete": ("jobs.delete", "take documents out of a bank"),
     "keys": ("cluster.manage_keys", "API keys of the endpoint: add, ls, rm"),

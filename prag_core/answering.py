@@ -128,4 +128,5 @@ def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)
     k = config.retrieval.top_k
-    return Tools(engine, opened, opened.bank.layout, prompt, k, new_tokens, fewshot, config.merge, config.methods)
+    layout, recipe = opened.bank.layout, opened.bank.recipe.id
+    return Tools(engine, opened, layout, prompt, k, new_tokens, fewshot, config.merge, config.methods, recipe)

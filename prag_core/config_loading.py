@@ -1,7 +1,7 @@
 """How the recipe, a file and `key=value` overrides become one configuration.
 
-Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), a file given with --config, then
-overrides. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known one.
+Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), the files given with --config in
+their order, then overrides. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known one.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ CONF = ROOT / "conf"
 OmegaConf.register_resolver("root", lambda path: str(ROOT / path), replace=True)  # ${root:path}: within the checkout
 
 
-def load_config(overrides: Sequence[str] = (), file: str | None = None) -> Config:
-    """Defaults, recipe, file, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
+def load_config(overrides: Sequence[str] = (), *files: str | None) -> Config:
+    """Defaults, recipe, files, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
     range."""
     base = OmegaConf.structured(Config)
-    from_file = _load_yaml(Path(file)) if file else OmegaConf.create()
+    from_files = [_load_yaml(Path(file)) for file in files if file]
     from_user = _parse_overrides(overrides)
-    recipe = from_user.get("recipe") or from_file.get("recipe") or base.recipe
+    recipe = next((given["recipe"] for given in (from_user, *reversed(from_files)) if given.get("recipe")), base.recipe)
     config = base
-    for source in (_load_recipe(str(recipe)), from_file, from_user):
+    for source in (_load_recipe(str(recipe)), *from_files, from_user):
         config = _merge(config, source)
     try:
         resolved = cast(Config, OmegaConf.to_object(config))
@@ -61,6 +61,9 @@ def absolute_paths(config: Config) -> Config:
         prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
         augmentation=replace(writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)),
         training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
+        methods=replace(config.methods, router=config.methods.router and absolute(config.methods.router)),
+        router=replace(config.router, questions=absolute(config.router.questions)),
+        calibrate=replace(config.calibrate, questions=absolute(config.calibrate.questions), out=absolute(config.calibrate.out)),
         serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
     )

@@ -18,13 +18,14 @@ from prag_core.errors import ConfigError, CorpusError
 from prag_core.records import Question
 
 
-def load_questions(uri: str, limit: int | None = None) -> list[Question]:
-    """The file's questions in its order, or the first `limit`. Raises CorpusError (place and what to mend)."""
+def load_questions(uri: str, limit: int | None = None, section: str = "evaluate") -> list[Question]:
+    """The file's questions in its order, or the first `limit`. `section` is whose settings they are. Raises CorpusError (place
+    and what to mend)."""
     if limit is not None and limit < 1:
-        raise ConfigError(f"evaluate.limit={limit}: expected at least 1, or null for every question")
+        raise ConfigError(f"{section}.limit={limit}: expected at least 1, or null for every question")
     places: dict[str, str] = {}
     questions: list[Question] = []
-    for where, fields in _rows(uri):
+    for where, fields in _rows(uri, section):
         question = to_question(fields, where)
         if (first := places.setdefault(question.question_id, where)) != where:
             raise CorpusError(f"{where}: question_id {question.question_id!r} is that of {first} too; give each question its own")
@@ -32,8 +33,27 @@ def load_questions(uri: str, limit: int | None = None) -> list[Question]:
         if len(questions) == limit:
             break
     if not questions:
-        raise CorpusError(f"evaluate.questions={uri}: holds no questions; expected lines of question_id, question, answers")
+        raise CorpusError(f"{section}.questions={uri}: holds no questions; expected lines of question_id, question, answers")
     return questions
+
+
+def load_unseen(uri: str, limit: int | None, section: str, test: str) -> list[Question]:
+    """Questions to learn from or to choose settings on. Raises ConfigError where one of them is among those of `test`
+    (evaluate.questions), by id or by wording: what is chosen on the questions that measure it is not measured."""
+    questions = load_questions(uri, limit, section)
+    tested = load_questions(test)
+    ids, texts = {question.question_id for question in tested}, {_wording(question) for question in tested}
+    for question in questions:
+        if question.question_id in ids or _wording(question) in texts:
+            raise ConfigError(
+                f"{section}.questions={uri}: question {question.question_id!r} is one of evaluate.questions={test} too; "
+                "give questions that nothing is measured on"
+            )
+    return questions
+
+
+def _wording(question: Question) -> str:
+    return " ".join(question.question.casefold().split())
 
 
 def to_question(fields: Mapping[str, Any], where: str) -> Question:
@@ -52,15 +72,15 @@ def to_question(fields: Mapping[str, Any], where: str) -> Question:
     )
 
 
-def _rows(uri: str) -> Iterator[Row]:
+def _rows(uri: str, section: str) -> Iterator[Row]:
     try:
         fs, path = fsspec.core.url_to_fs(uri)
         if not fs.isfile(path):
-            raise CorpusError(f"evaluate.questions={uri}: no such file; expected one file of JSON lines")
+            raise CorpusError(f"{section}.questions={uri}: no such file; expected one file of JSON lines")
     except (OSError, ImportError, ValueError) as error:
         if isinstance(error, CorpusError):
             raise
-        raise CorpusError(f"evaluate.questions={uri}: cannot be read: {error}") from None
+        raise CorpusError(f"{section}.questions={uri}: cannot be read: {error}") from None
     yield from read_rows(fs, path, CorpusFormat.jsonl)
 
 

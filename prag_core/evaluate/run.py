@@ -33,7 +33,7 @@ def evaluate(config: Config, tick: Tick = lambda *_: None) -> Report:
     banks = {name: uri for name, uri in {"": config.bank.uri, **config.evaluate.banks}.items() if _is_used(name, runs)}
     documents = most_documents((method for method, _ in runs.values()), config)
     with open_tools(config, banks, documents=documents) as tools:
-        answers = {label: _answer(label, method, questions, tools[bank], tick) for label, (method, bank) in runs.items()}
+        answers = {label: answer_all(label, method, questions, tools[bank], tick) for label, (method, bank) in runs.items()}
         source = tools[""].source
         assert isinstance(source, OpenBank)
         config = replace(config, prompt=tools[""].prompt)
@@ -55,7 +55,8 @@ def _is_used(bank: str, runs: dict[str, tuple[Method, str]]) -> bool:
     return bank == "" or any(bank == used for _, used in runs.values())
 
 
-def _answer(label: str, method: Method, questions: Sequence[Question], tools: Tools, tick: Tick) -> list[Answer]:
+def answer_all(label: str, method: Method, questions: Sequence[Question], tools: Tools, tick: Tick) -> list[Answer]:
+    """The method's answer to every question, in batches that the caller hears of."""
     answers: list[Answer] = []
     tick(label, 0, len(questions))
     for start in range(0, len(questions), BATCH):

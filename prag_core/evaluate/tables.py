@@ -54,6 +54,9 @@ def _scores(report: Report) -> Grid:
     if degraded:
         counts = ", ".join(f"{name} {count}" for name, count in degraded.items())
         note += f" Questions with a document that had no usable adapter and was shown as text: {counts}."
+    for name, result in report.methods.items():
+        if result.routes:
+            note += f" {name} sent " + ", ".join(f"{count} to {route}" for route, count in result.routes.items()) + "."
     return Grid(f"{report.num_questions} questions, top {report.config['retrieval']['top_k']} passages", header, rows, note)
 
 
