@@ -133,7 +133,7 @@ def as_settings(calibrations: Sequence[Calibration], questions: str) -> str:
     """The chosen values as a file for --config, saying where they are from."""
     chosen = {calibration.threshold: calibration.value for calibration in calibrations}
     methods = ", ".join(dict.fromkeys(calibration.method for calibration in calibrations))
-    header = f"# Thresholds of {methods}, chosen by prag calibrate on {questions}. null: as published for methods.dataset.\n"
+    header = f"# Thresholds of {methods}, chosen by prag calibrate on {questions}; null: as published\n"
     return header + OmegaConf.to_yaml(OmegaConf.create({"methods": chosen}))
 
 

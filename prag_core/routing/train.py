@@ -66,7 +66,7 @@ def train_router(config: Config, name: str, tick: Tick = lambda *_: None) -> tup
             "model": config.model.path, "top_k": tools.top_k, "merge": config.merge.rule, "cot": tools.prompt.cot,
             "max_new_tokens": tools.max_new_tokens,
         }  # fmt: skip
-        training, held = _split(_label(questions, answers, strategies, tools, settings), settings)
+        training, held = split(_label(questions, answers, strategies, tools, settings), settings)
         router, candidates = _fit(training, tuple(strategies), tools.recipe_id, settings)
         routed = answer_by(router, [case.question for case in held], tools, remembered)
         report = _report(router, training, held, routed, candidates, len(questions), tools.prompt.cot)
@@ -105,7 +105,7 @@ def _label(
     return cases
 
 
-def _split(cases: Sequence[Case], settings: RouterConfig) -> tuple[list[Case], list[Case]]:
+def split(cases: Sequence[Case], settings: RouterConfig) -> tuple[list[Case], list[Case]]:
     """Cases to train on, and cases held out. Raises ConfigError where there is nothing to learn."""
     if len(labels := {case.label.strategy for case in cases}) == 1:
         only = list(cases[0].answers)[labels.pop()]
