@@ -125,6 +125,9 @@ def name_of(value: float | None) -> str:
 def as_grid(calibration: Calibration, tolerance: float) -> Grid:
     rows = tuple((row.name + " *" * (place == calibration.chosen), *row.cells()) for place, row in enumerate(calibration.rows))
     note = f"*: chosen, the fewest retrievals within {100 * tolerance:g} points of the best F1. First: the value that was set."
+    tried = [value for value in calibration.values if value is not None]
+    if tried and calibration.value in (min(tried), max(tried)):
+        note += " The one chosen is at an end of what was tried."
     title = f"{calibration.method}: methods.{calibration.threshold}, {calibration.num_questions} questions"
     return Grid(title, ("value", *HEADER), rows, note)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prag_core.config_loading import load_config
-from prag_core.evaluate.calibrate import Calibration, as_settings, choose, grid, write_settings
+from prag_core.evaluate.calibrate import Calibration, as_grid, as_settings, choose, grid, write_settings
 from prag_core.evaluate.costs import Row
 
 
@@ -17,8 +17,8 @@ def row(f1: float, retrievals: float, tokens: float = 10.0) -> Row:
 
 
 def test_each_value_acts_on_another_share_of_what_was_observed() -> None:
-    observed = np.arange(1000) / 1000
-    assert grid(observed.tolist(), 5, None) == [0.0999, 0.3, 0.5, 0.699, 0.899]
+    observed = np.arange(1001) / 1000
+    assert grid(observed.tolist(), 5, None) == [0.1, 0.3, 0.5, 0.7, 0.9]
 
 
 def test_doubles_zeros_and_the_value_that_is_set_are_not_tried_again() -> None:
@@ -53,3 +53,9 @@ def test_the_file_holds_the_chosen_values_and_wins_over_an_earlier_one(tmp_path:
     methods = load_config([], str(earlier), str(out)).methods
     assert (methods.flare_threshold, methods.dragin_threshold, methods.max_rounds) == (0.25, None, 2)
     assert "flare, dragin" in out.read_text() and "dev.jsonl" in out.read_text()
+
+
+def test_a_choice_at_the_end_of_what_was_tried_is_said_to_be_one() -> None:
+    rows = (row(0.5, 1), row(0.6, 1), row(0.7, 1))
+    notes = [as_grid(Calibration("flare", "flare_threshold", 3, (0.2, 0.1, 0.3), rows, place), 0.01).note for place in range(3)]
+    assert ["at an end" in note for note in notes] == [False, True, True]
