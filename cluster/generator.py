@@ -30,7 +30,7 @@ from prag_core.engines.vllm_stream import VllmStream
 from prag_core.errors import BankError, EngineDiedError, EngineError, ModelError
 from prag_core.identity import adapter_version, digest
 from prag_core.lora import check_factors
-from prag_core.merge import interference, merge_adapters, merged_name
+from prag_core.merge import counts_once, interference, merge_adapters, merged_name
 from prag_core.methods import SERVED
 from prag_core.methods.protocol import Stopwatch
 from prag_core.prompts import encode_question
@@ -65,7 +65,8 @@ class Generator:
         self.layout, self.merge = self.bank.layout, config.merge
         self.wording = recorded_prompt(self.bank.recipe, config.prompt)
         self.fewshot = load_fewshot(self.wording.fewshot)
-        max_rank = max_merged_rank(config, self.layout)
+        self.start = self.bank.warm_start()
+        max_rank = max_merged_rank(config, self.bank)
         slots = self.layout if any(SERVED[name].adapters for name in serve.methods) else None
         self.engine = VllmStream(config.engine, config.model, slots, max_rank, ray_metrics=True)
         self.cache = AdapterCache(self._read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
@@ -175,11 +176,12 @@ class Generator:
         if not plan.entries:
             return BARE
         versions = [self._version(entry) for entry in plan.entries]
-        return digest([merged_name(versions, self._rule(task), scores_of(task, plan)), task.salt])
+        start = self.start and self.start[0]
+        return digest([merged_name(versions, self._rule(task), scores_of(task, plan), start), task.salt])
 
     def _merge(self, task: Task, plan: Plan, factors: Mapping[Key, AdapterFactors]) -> Made:
         adapters = [(self._version(entry), factors[entry.key]) for entry in plan.entries]
-        merged = merge_adapters(adapters, self.layout, self._rule(task), scores_of(task, plan))
+        merged = merge_adapters(adapters, self.layout, self._rule(task), scores_of(task, plan), self.start)
         return Made(merged, tuple(entry.key for entry in plan.entries))
 
     def _rule(self, task: Task) -> MergeConfig:
@@ -190,7 +192,8 @@ class Generator:
         if adapter is None or not plan.entries:
             return {}
         factors = (await self.cache.fetch(plan.entries, task.salt)).factors
-        between = await asyncio.to_thread(interference, list(factors.values()), self.layout)
+        start = self.start[1] if self.start and counts_once(len(factors), self.merge) else None
+        between = await asyncio.to_thread(interference, list(factors.values()), self.layout, start)
         return {
             "rule": self._rule(task).rule,
             "rank": adapter.rank,

@@ -21,7 +21,7 @@ def settings_parser(verb: str, description: str, example: str, **positionals: st
         parser.add_argument(name, help=meaning)
     parser.add_argument(
         "--config", metavar="FILE", action="append", default=[],
-        help="a YAML file of settings, applied after the recipe; again for another, whose settings win",
+        help="a YAML file of settings, applied after the recipe; again for another that is applied after it",
     )  # fmt: skip
     parser.add_argument("--print-config", action="store_true", help="print every setting as this command resolves it, and stop")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, e.g. bank.uri=s3://bucket/bank")

@@ -50,7 +50,7 @@ def calibrate(config: Config, tick: Tick = lambda *_: None) -> Iterator[Calibrat
     method without thresholds, for two that share one, and for questions that are among evaluate.questions."""
     settings = config.calibrate
     methods = find_calibrated(settings.methods)
-    questions = load_unseen(settings.questions, settings.limit, "calibrate", config.evaluate.questions)
+    questions = load_unseen(settings.questions, settings.limit, "calibrate.questions", config.evaluate)
     documents = most_documents(methods, config)
     with open_tools(config, {"": config.bank.uri}, documents=documents) as opened:
         for method in methods:

@@ -15,6 +15,7 @@ from prag_core.methods.flare import Flare
 from prag_core.methods.ircot import IrCot
 from prag_core.methods.protocol import Demanding, Method, OneRound, Tools
 from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
+from prag_core.methods.warm_only import WarmOnly
 
 __all__ = ["METHODS", "SERVED", "Method", "OneRound", "Tools", "find_method", "most_documents"]
 
@@ -24,6 +25,7 @@ _FIXED: tuple[Method, ...] = (
     RetrieveOnce("prag", text=False, adapters=True),
     RetrieveOnce("combine", text=True, adapters=True),
     IrrelevantAdapters(),
+    WarmOnly(),
     RetrieveOnce("rag_gold", text=True, adapters=False, gold=True),
     RetrieveOnce("prag_gold", text=False, adapters=True, gold=True),
     RetrieveOnce("combine_gold", text=True, adapters=True, gold=True),

@@ -51,7 +51,7 @@ def train_router(config: Config, name: str, tick: Tick = lambda *_: None) -> tup
     router_file(config.methods.router, name)
     strategies = strategies_for(name, config.router)
     settings = config.router
-    questions = load_unseen(settings.questions, settings.limit, "router", config.evaluate.questions)
+    questions = load_unseen(settings.questions, settings.limit, "router.questions", config.evaluate)
     if len(questions) < MIN_QUESTIONS:
         raise ConfigError(f"router.questions={settings.questions}: {len(questions)} questions; give at least {MIN_QUESTIONS}")
     documents = most_documents(strategies.values(), config)

@@ -6,6 +6,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from prag_core.config import EvaluateConfig
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.evaluate.questions import load_questions, load_unseen
 from prag_core.records import Question
@@ -81,5 +82,6 @@ def test_questions_to_choose_on_may_not_be_among_those_to_measure_on(tmp_path: P
     test = write(tmp_path / "test.jsonl", ROW)
     dev = write(tmp_path / "dev.jsonl", {**ROW, "question_id": "q2", "question": "When?"}, {**ROW, **shared})
     with pytest.raises(ConfigError, match=rf"calibrate\.questions=.*question '{shared['question_id']}' is one of"):
-        load_unseen(dev, None, "calibrate", test)
-    assert [question.question_id for question in load_unseen(dev, 1, "calibrate", test)] == ["q2"]
+        load_unseen(dev, None, "calibrate.questions", EvaluateConfig(questions=test))
+    (first,) = load_unseen(dev, 1, "calibrate.questions", EvaluateConfig(questions=test))
+    assert first.question_id == "q2"
