@@ -137,5 +137,5 @@ def make_tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)
     k = config.retrieval.top_k
-    layout, start = opened.bank.layout, opened.start
-    return Tools(engine, opened, layout, prompt, k, new_tokens, fewshot, config.merge, config.methods, start)
+    layout, start, recipe = opened.bank.layout, opened.start, opened.bank.recipe.id
+    return Tools(engine, opened, layout, prompt, k, new_tokens, fewshot, config.merge, config.methods, start, recipe)

@@ -160,6 +160,35 @@ class MethodsConfig:
     dragin_tokens: int = 64  # how far a draft goes
     dragin_query_words: int | None = None  # words of a query at most; null: as published for `dataset`
     dragin_scale: bool = True  # attention in shares of its sentence's, times the sentence's words, as published
+    router: str | None = None  # adaptive_…: the folder of what prag train-router made
+    router_confidence: float | None = None  # adaptive_…: null: the likeliest strategy, as published; else the cheapest that,
+    # with those cheaper, is this likely
+
+
+@dataclass
+class RouterConfig:
+    """Of prag train-router. The router itself lies in `methods.router`."""
+
+    questions: str = "${root:examples/mini/questions.train.jsonl}"  # none of which may be among evaluate.questions
+    limit: int | None = None
+    strategies: list[str] | None = None  # cheapest first; null: the method's own
+    single_hop_types: list[str] = field(default_factory=lambda: ["single", "single-hop", "simple"])  # other types: several hops
+    retrieval_features: bool | None = None  # look at what a question retrieves; null: if it cross-validates better
+    folds: int = 5  # of the cross-validation
+    held_out: float = 0.25  # share of the questions that only the final figures are of
+    seed: int = 0
+
+
+@dataclass
+class CalibrateConfig:
+    """Of prag calibrate."""
+
+    questions: str = "${root:examples/mini/questions.dev.jsonl}"  # none of which may be among evaluate.questions
+    limit: int | None = None
+    methods: list[str] = field(default_factory=lambda: ["flare", "flare_lookahead"])
+    values: int = 5  # tried of each threshold: quantiles of what it is compared with, beside the value that is set
+    tolerance: float = 0.01  # of F1 that fewer retrievals are worth
+    out: str = "out/thresholds.yaml"  # settings, for a further --config
 
 
 @dataclass
@@ -250,6 +279,8 @@ class Config:
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     ablate: AblateConfig = field(default_factory=AblateConfig)

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import fsspec
 
-from prag_core.config import QuestionFormat
-from prag_core.corpus_formats import Row, read_file, read_jsonl, read_tsv
+from prag_core.config import EvaluateConfig, QuestionFormat
+from prag_core.corpus_formats import Row, display, read_file, read_jsonl, read_tsv
 from prag_core.datasets import READERS, Aliases, format_of_record, read_json_list
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.records import Question
@@ -31,7 +31,7 @@ def load_questions(
     """The file's questions in its order: those of `type`, the first `limit` of them; `setting` is what named it. Raises
     CorpusError (place and what to mend)."""
     if limit is not None and limit < 1:
-        raise ConfigError(f"evaluate.limit={limit}: expected at least 1, or null for every question")
+        raise ConfigError(f"{setting.partition('.')[0]}.limit={limit}: expected at least 1, or null for every question")
     places: dict[str, str] = {}
     types: dict[str, int] = {}
     questions: list[Question] = []
@@ -49,6 +49,25 @@ def load_questions(
     if not questions:
         raise CorpusError(f"evaluate.type={type}: {uri} has no such question; its types are {', '.join(sorted(types))}")
     return questions
+
+
+def load_unseen(uri: str, limit: int | None, setting: str, evaluate: EvaluateConfig) -> list[Question]:
+    """Questions to learn from or to choose settings on; `setting` is what named them. Raises ConfigError where one of them is
+    among evaluate.questions, by id or by wording: what is chosen on the questions that measure it is not measured."""
+    questions = load_questions(uri, limit, setting)
+    tested = load_questions(evaluate.questions, format=evaluate.format)
+    ids, texts = {question.question_id for question in tested}, {_wording(question) for question in tested}
+    for question in questions:
+        if question.question_id in ids or _wording(question) in texts:
+            raise ConfigError(
+                f"{setting}={uri}: question {question.question_id!r} is one of evaluate.questions={evaluate.questions} too; "
+                "give questions that nothing is measured on"
+            )
+    return questions
+
+
+def _wording(question: Question) -> str:
+    return " ".join(question.question.casefold().split())
 
 
 def to_question(fields: Mapping[str, Any], where: str) -> Question:
