@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from prag_core.config import Config
 from prag_core.lora import AdapterLayout
+from prag_core.methods import SERVED, most_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +22,6 @@ class Bounds:
 
 
 def max_merged_rank(config: Config, layout: AdapterLayout) -> int:
-    """The rank that merged adapters must have room for."""
-    return layout.rank * (config.serve.max_top_k or config.retrieval.top_k)
+    """The rank that merged adapters of the methods offered must have room for."""
+    offered = [SERVED[name] for name in config.serve.methods]
+    return layout.rank * max(config.serve.max_top_k or 0, most_documents(offered, config))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -151,7 +151,8 @@ class Round:
 class Answer:
     """What a method said: its text, the passages it used, the documents whose adapters were merged, those shown as text
     for want of an adapter (with the reason), milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`; `judge` where a
-    method looks into its drafts), every retrieval in order, and how many tokens were generated, thrown-away ones included."""
+    method looks into its drafts), every retrieval in order, how many tokens were generated, thrown-away ones included, which
+    documents the prompt ever showed, and whether the text ended by itself (`stop`) or was cut (`length`)."""
 
     text: str
     passages: tuple[Passage, ...] = ()
@@ -160,3 +161,5 @@ class Answer:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     rounds: tuple[Round, ...] = ()
     num_tokens: int = 0
+    shown: tuple[Key, ...] = ()
+    finish: Literal["stop", "length"] = "stop"
