@@ -25,7 +25,7 @@ from prag_core.retrieve import build_index
 from prag_core.stages import AugmentStage, TrainStage
 
 MINI = Path(__file__).resolve().parents[2] / "examples/mini"
-METHODS = ["closed_book", "rag", "prag", "combine", "da_rag+prag", "ircot", "flare", "flare+prag"]  # that are offered
+METHODS = ["closed_book", "rag", "prag", "combine", "da_rag+prag", "ircot", "ircot+prag", "flare", "flare+prag"]  # offered
 DAMAGED = "dev-003-place"  # a document whose adapter is damaged in the bank
 
 
