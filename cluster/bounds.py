@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prag_core.bank import Bank
 from prag_core.config import Config
-from prag_core.lora import AdapterLayout
-from prag_core.methods import SERVED, most_documents
+from prag_core.merge import counts_once
+from prag_core.methods import SERVED
+from prag_core.methods import most_documents as most_merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,19 @@ class Bounds:
     timeout_seconds: float
 
 
-def max_merged_rank(config: Config, layout: AdapterLayout) -> int:
-    """The rank that merged adapters of the methods offered must have room for."""
+def max_merged_rank(config: Config, bank: Bank) -> int:
+    """The rank that merged adapters of the methods offered must have room for, by whatever rule; what the documents started
+    from is one adapter more."""
     offered = [SERVED[name] for name in config.serve.methods]
-    return layout.rank * max(config.serve.max_top_k or 0, most_documents(offered, config))
+    count = max(config.serve.max_top_k or 0, most_merged(offered, config))
+    return bank.layout.rank * (count + _starts(count, config, bank))
+
+
+def most_documents(config: Config, bank: Bank, slot_rank: int) -> int:
+    """How many documents a request may ask for: what is set, else as many as the engine's slots, of that rank, hold."""
+    adapters = slot_rank // bank.layout.rank
+    return config.serve.max_top_k or max(1, adapters - _starts(adapters, config, bank))
+
+
+def _starts(count: int, config: Config, bank: Bank) -> int:
+    return int(counts_once(count, config.merge) and bank.warm_start() is not None)

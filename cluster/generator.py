@@ -36,7 +36,7 @@ class Generator:
         keep_to_loopback()
         self.replica = Replica(config)
         self._retriever = retriever
-        await self.replica.start()
+        await self.replica.begin()
 
     async def answer(self, task: Task) -> AsyncGenerator[Event, None]:
         """Begun, the text in pieces, Done; or Stale or Refused, also in the middle of the text when the engine dies."""

@@ -71,13 +71,14 @@ async def _fetch(task: Task, plan: Plan, replica: Replica) -> tuple[str | None, 
 
 def _name(task: Task, plan: Plan, replica: Replica) -> str | None:
     """By content: what is merged, and how. None where nothing is."""
-    versions = [replica.version(entry) for entry in plan.entries]
-    return merged_name(versions, replica.rule(task.merge), scores_of(task, plan)) if versions else None
+    versions, start = [replica.version(entry) for entry in plan.entries], replica.start and replica.start[0]
+    return merged_name(versions, replica.rule(task.merge), scores_of(task, plan), start) if versions else None
 
 
 def _merge(task: Task, plan: Plan, factors: Mapping[Key, AdapterFactors], replica: Replica) -> Made:
     adapters = [(replica.version(entry), factors[entry.key]) for entry in plan.entries]
-    return Made(merge_adapters(adapters, replica.layout, replica.rule(task.merge), scores_of(task, plan)), plan.keys)
+    merged = merge_adapters(adapters, replica.layout, replica.rule(task.merge), scores_of(task, plan), replica.start)
+    return Made(merged, plan.keys)
 
 
 async def _trace(task: Task, plan: Plan, adapter: Installed | None, replica: Replica) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from prag_core.engines.vllm_stream import VllmStream
 from prag_core.errors import BankError, EngineError, ModelError
 from prag_core.identity import adapter_version, digest
 from prag_core.lora import check_factors
-from prag_core.merge import interference
+from prag_core.merge import counts_once, interference
 from prag_core.methods import SERVED, merges_adapters
 from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Answer, Augmentation, Key
@@ -53,7 +53,7 @@ class Plan:
 
 
 class Replica:
-    """Must be made, and `start`ed, on the event loop that will use it. `threads` are for methods that wait for that loop;
+    """Made, and then begun, on the event loop that will use it. `threads` are for methods that wait for that loop;
     `at_work` are those that run."""
 
     def __init__(self, config: Config) -> None:
@@ -65,8 +65,9 @@ class Replica:
         self.layout, self.merge, self.methods = self.bank.layout, config.merge, config.methods
         self.wording = recorded_prompt(self.bank.recipe, config.prompt)
         self.fewshot = load_fewshot(self.wording.fewshot)
+        self.start = self.bank.warm_start()
         slots = self.layout if any(merges_adapters(SERVED[name]) for name in serve.methods) else None
-        self.engine = VllmStream(config.engine, config.model, slots, max_merged_rank(config, self.layout), ray_metrics=True)
+        self.engine = VllmStream(config.engine, config.model, slots, max_merged_rank(config, self.bank), ray_metrics=True)
         self.cache = AdapterCache(self._read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
         self.installer = Installer(self.engine, self.engine.capacity, serve.grace_seconds)
         self.threads = ThreadPoolExecutor(serve.max_ongoing, "rounds")
@@ -75,7 +76,7 @@ class Replica:
         self.watch = SnapshotWatch(self.bank, newest, self._changed)
         self._poll_seconds = serve.poll_seconds
 
-    async def start(self) -> None:
+    async def begin(self) -> None:
         await self._changed(self.watch.newest)
         loop = asyncio.get_running_loop()
         self._background = [
@@ -123,7 +124,8 @@ class Replica:
     async def merge_facts(self, entries: Sequence[Entry], salt: str, rule: str, rank: int) -> dict[str, Any]:
         """A merge as a trace tells it: rule, rank, and how much the documents' adapters get into each other's way."""
         factors = (await self.cache.fetch(entries, salt)).factors
-        between = await asyncio.to_thread(interference, list(factors.values()), self.layout)
+        start = self.start[1] if self.start and counts_once(len(factors), self.merge) else None
+        between = await asyncio.to_thread(interference, list(factors.values()), self.layout, start)
         cosines = {"mean": between.mean, "largest": between.largest, "cosine": between.cosine_kk.tolist()}
         return {"rule": rule, "rank": rank, "interference": cosines}
 

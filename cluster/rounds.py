@@ -80,9 +80,18 @@ class Work:
     async def run(self, method: Method) -> Answer:
         task, replica = self.task, self.replica
         tools = Tools(
-            EngineOfWork(self), SourceOfWork(self), replica.layout, replica.wording, self.inquiry.top_k,
-            task.decoding.max_new_tokens, replica.fewshot, replica.rule(task.merge), replica.methods, task.earlier,
-        )  # fmt: skip
+            engine=EngineOfWork(self),
+            source=SourceOfWork(self),
+            layout=replica.layout,
+            prompt=replica.wording,
+            top_k=self.inquiry.top_k,
+            max_new_tokens=task.decoding.max_new_tokens,
+            fewshot=replica.fewshot,
+            merge=replica.rule(task.merge),
+            methods=replica.methods,
+            start=replica.start,
+            earlier=task.earlier,
+        )
         question = Question(task.request_id, task.question, ())
         thread = replica.threads.submit(method.answer, [question], tools)
         replica.at_work.add(thread)

@@ -24,6 +24,8 @@ from prag_core.corpus import read_corpus
 from prag_core.plan import make_plan
 from prag_core.plan_file import Plan
 from prag_core.recipe import prepare_recipe
+from prag_core.run_figures import write_run_figures
+from prag_core.stages import open_augmentations
 from prag_core.versions import installed_versions
 
 EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
@@ -42,12 +44,16 @@ def parameterize(config: Config, command: str, console: Console, *, retry_failed
     """Plan, run, write the snapshot, say what became of every document. Returns the exit code."""
     prepared = prepare_recipe(config)
     documents = read_corpus(config.corpus)
+    if config.augmentation.uri:
+        open_augmentations(config.augmentation.uri, prepared.recipe)  # refused now rather than shard by shard
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
     plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
     record_run(bank, plan, config)
     console.print(plan.summary(), highlight=False, soft_wrap=True)
-    failed = run_shards(config, bank, plan, console) if plan.shards else []
+    rows = run_shards(config, bank, plan, console) if plan.shards else []
     snapshot = bank.write_snapshot(plan.wanted())
+    write_run_figures(bank, plan.run, rows)
+    failed = [row for row in rows if row["error"]]
     report(config.bank.uri, snapshot, failed, command, console)
     return 1 if failed else 0
 
@@ -60,11 +66,11 @@ def record_run(bank: Bank, plan: Plan, config: Config) -> None:
 
 
 def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list[Row]:
-    """Run the pipeline over the plan's shards; the rows of those that failed."""
+    """Run the pipeline over the plan's shards; a row each."""
     num_documents = sum(shard.num_documents for shard in plan.shards)
     with ray_session(config.ray):
         rows = run_pipeline(bank.uri, config, plan.shards)
-        return [row for row in show_progress(rows, len(plan.shards), num_documents, console) if row["error"]]
+        return list(show_progress(rows, len(plan.shards), num_documents, console))
 
 
 def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, console: Console) -> None:

@@ -10,17 +10,24 @@ from omegaconf import OmegaConf
 
 from prag_core.choices import Dtype, Tier
 
-
-class CorpusFormat(Enum):
-    auto = "auto"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    tsv = "tsv"
+CorpusFormat = Enum(
+    "CorpusFormat",
+    {"auto": "auto", "jsonl": "jsonl", "parquet": "parquet", "tsv": "tsv", "2wiki": "2wiki", "hotpotqa": "hotpotqa"},
+)
+QuestionFormat = Enum(
+    "QuestionFormat",
+    {"auto": "auto", "jsonl": "jsonl", "2wiki": "2wiki", "hotpotqa": "hotpotqa", "popqa": "popqa", "cwq": "cwq"},
+)
 
 
 class LongDocuments(Enum):
     quarantine = "quarantine"
     chunk = "chunk"
+
+
+class WarmCount(Enum):
+    once = "once"
+    every = "every"
 
 
 class EngineKind(Enum):
@@ -64,13 +71,13 @@ class AugmentationConfig:
     engine: EngineKind = EngineKind.vllm
     model: str | None = None  # another model that writes; null: model.path
     num_rewrites: int = 1
-    num_qa_pairs: int = 3
+    num_qa_pairs: int = 3  # 0: adapters learn the passage and its rewrites as plain text
     max_new_tokens: int = 512
     temperature: float = 0.7
     top_k: int = 50
     max_attempts: int = 4  # a document that still fails is quarantined
     seed: int = 0
-    uri: str | None = None  # take augmentations from another bank where it has them
+    uri: str | None = None  # take augmentations from another bank where it has them; of the same augmentation settings
 
 
 @dataclass
@@ -87,12 +94,25 @@ class TrainingConfig:
     weight_decay: float = 0.01
     dtype: Dtype = Dtype.float32
     seed: int = 0
+    initial: str | None = None  # the adapter that all documents start from: what prag warmup wrote; null: drawn at random
     repeat_without_passage: bool = False  # ask the pairs that are asked over a passage once more without it
     replay_uri: str | None = None  # JSONL of {question, answer, passages}: samples about other subjects
     replay_samples: int = 0  # how many of them each document trains on beside its own
     cohort_documents: int | None = None  # documents trained at once; null: from free memory
     threads: int | None = None  # of one training process on CPU; null: torch's choice
     compile: bool = False  # torch.compile, meant for GPUs: on a processor it does not pay (benchmarks/README.md)
+
+
+@dataclass
+class WarmupConfig:
+    """Of `prag warmup`. Model, prompt, shape, seed and precision of the adapter are those of `model`, `prompt` and `training`."""
+
+    questions: str | None = None  # JSONL of {question_id, question, answers}, about subjects that are not the corpus's
+    num_questions: int | None = None  # the first so many; null: 2000, or with prompt.cot the first 600 that are worked out right
+    epochs: int = 1
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    out: str = "out/warm.safetensors"  # a file, or any fsspec URI
 
 
 @dataclass
@@ -111,6 +131,7 @@ class MergeConfig:
     sharpness: float = 1.0  # score_weighted: a document weighs (its score / the best) to this power
     rank: int | None = None  # svd: of what is left; null: one document's
     seed: int = 0  # dare: which entries are dropped
+    warm: WarmCount = WarmCount.once  # what documents' adapters started from counts once, or with every document, as published
 
 
 @dataclass
@@ -145,13 +166,26 @@ class EngineConfig:
 @dataclass
 class EvaluateConfig:
     questions: str = "${root:examples/mini/questions.test.jsonl}"
+    format: QuestionFormat = QuestionFormat.auto  # a published question set's own file format, or jsonl; auto: as it begins
+    type: str | None = None  # only questions of this type
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
     banks: dict[str, str] = field(default_factory=dict)  # further banks by name; prag@name runs prag on that bank
     baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
     out: str = "out/evaluate"
-    limit: int | None = None
+    limit: int | None = None  # only the first so many (of `type`)
     num_resamples: int = 2000
     seed: int = 0
+
+
+@dataclass
+class AblateConfig:
+    out: str = "out/ablations"  # banks, answers and tables of prag ablate
+
+
+@dataclass
+class PaperConfig:
+    data: str = "data"  # question sets and corpus that prag paper reads; conf/paper/setup.yaml says how they lie there
+    out: str = "out/paper"  # narrowed corpora, banks, answers and tables
 
 
 @dataclass
@@ -202,11 +236,14 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ablate: AblateConfig = field(default_factory=AblateConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 

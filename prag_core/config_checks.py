@@ -10,7 +10,7 @@ from prag_core.errors import ConfigError
 
 MINIMUM = {
     1: (
-        "corpus.limit", "bank.shard_documents", "bank.shard_megabytes", "model.max_length", "augmentation.num_qa_pairs",
+        "corpus.limit", "bank.shard_documents", "bank.shard_megabytes", "model.max_length",
         "augmentation.max_new_tokens", "augmentation.max_attempts", "training.rank", "training.epochs",
         "training.cohort_documents", "training.threads", "retrieval.top_k", "engine.max_sequences",
         "engine.kv_cache_gigabytes", "engine.max_new_tokens", "evaluate.limit", "evaluate.num_resamples",
@@ -19,14 +19,15 @@ MINIMUM = {
         "serve.max_body_kilobytes", "serve.max_ongoing", "serve.max_queued", "serve.timeout_seconds",
         "methods.max_rounds", "methods.max_documents", "methods.sentence_tokens", "methods.ircot_sentences",
         "methods.lookahead_tokens", "methods.dragin_tokens", "methods.dragin_query_words",
+        "warmup.num_questions", "warmup.epochs",
     ),
     0: (
-        "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.temperature", "training.learning_rate",
-        "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b", "ray.augment_cpus",
-        "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus", "serve.generator_gpus",
-        "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds", "serve.adapter_cache_megabytes",
-        "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness", "methods.flare_threshold",
-        "methods.dragin_threshold",
+        "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.num_qa_pairs", "augmentation.temperature",
+        "training.learning_rate", "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b",
+        "ray.augment_cpus", "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus",
+        "serve.generator_gpus", "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds",
+        "serve.adapter_cache_megabytes", "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness",
+        "methods.flare_threshold", "methods.dragin_threshold", "warmup.learning_rate", "warmup.weight_decay",
     ),
 }  # fmt: skip
 SHARES = ("merge.density", "methods.lookahead_act_below", "methods.lookahead_blank_below")  # above 0, at most 1

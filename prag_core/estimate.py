@@ -51,8 +51,9 @@ class Estimator:
 
     @property
     def passages(self) -> int:
-        """Samples of a document that carry a passage: the first half of the pairs, over the original and each rewrite."""
-        return (self.pairs + 1) // 2 * (1 + self.rewrites)
+        """Samples of a document that carry a passage: the first half of the pairs, over the original and each rewrite; without
+        pairs these texts alone."""
+        return ((self.pairs + 1) // 2 or 1) * (1 + self.rewrites)
 
     @property
     def samples(self) -> int:
@@ -97,4 +98,4 @@ class Estimator:
         )
 
     def _fixed_tokens(self) -> int:
-        return self.samples * (self.prompt_tokens + QA_TOKENS)
+        return (self.samples if self.pairs else self.replay) * (self.prompt_tokens + QA_TOKENS)

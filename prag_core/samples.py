@@ -5,6 +5,9 @@ then over each rewrite; for the remaining pairs, the question without any passag
 token (that is how the passage's own text is learned), and no end-of-sequence token is appended. Nothing is ever cut: a
 sample longer than the model's context is refused.
 
+An augmentation without pairs (the ablation "without QA", `augmentation.num_qa_pairs=0`) is language modelling: the passage
+and each rewrite as a text of its own, outside any prompt, after what the tokenizer puts before a text.
+
 `repeat_without_passage` (an extension, off in the reference recipe) asks the first half of the pairs once more without a
 passage, so that every fact that was asked is also asked of the parameters alone.
 
@@ -61,20 +64,24 @@ def build_samples(
 ) -> list[Sample]:
     """One epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`.
 
-    Raises SampleTooLongError where a sample has more than `max_length` tokens, and CorpusError without any pair.
+    Raises SampleTooLongError where a sample has more than `max_length` tokens, and CorpusError where a text has too few to
+    learn from.
     """
     assert document.key == augmentation.key, f"augmentation of {augmentation.key} given for {document.key}"
-    if not augmentation.qa_pairs:
-        raise CorpusError(f"{document.doc_id!r} chunk {document.chunk}: its augmentation has no question-answer pair")
 
-    def sample(question: str, answer: str, passages: Sequence[str], *, answer_only: bool = False) -> Sample:
-        messages = answer_messages(question, passages, cot=prompt.cot, fewshot=fewshot)
-        tokens = tuple(encode(tokenizer, messages, answer_prefill(answer, cot=prompt.cot)))
+    def checked(tokens: tuple[int, ...]) -> tuple[int, ...]:
         if len(tokens) > max_length:
             raise SampleTooLongError(
                 f"{document.doc_id!r} chunk {document.chunk}: a training sample has {len(tokens)} tokens, the limit is "
                 f"{max_length}; set corpus.long_documents=chunk, or use a model with a longer context"
             )
+        if len(tokens) < 2:
+            raise CorpusError(f"{document.doc_id!r} chunk {document.chunk}: one of its texts has no token after the first")
+        return tokens
+
+    def sample(question: str, answer: str, passages: Sequence[str], *, answer_only: bool = False) -> Sample:
+        messages = answer_messages(question, passages, cot=prompt.cot, fewshot=fewshot)
+        tokens = checked(tuple(encode(tokenizer, messages, answer_prefill(answer, cot=prompt.cot))))
         asked = encode(tokenizer, messages, answer_prefill(cot=prompt.cot)) if answer_only else []
         start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, tokens, strict=False)))
         return Sample(token_ids=tokens, labels=(IGNORED,) * start + tokens[start:])
@@ -83,6 +90,9 @@ def build_samples(
         sample(question, answer, passages)
         for question, answer, passages in _questions(document, augmentation, prompt, repeat_without_passage)
     ]
+    if not augmentation.qa_pairs:
+        plain = [checked(tuple(tokenizer.encode(text))) for text in _texts(document, augmentation, prompt)]
+        own = [Sample(token_ids=tokens, labels=tokens) for tokens in plain]
     return interleave(own, [sample(r.question, r.answer, r.passages, answer_only=True) for r in replay])
 
 
@@ -90,7 +100,7 @@ def _questions(
     document: Document, augmentation: Augmentation, prompt: PromptConfig, repeat_without_passage: bool
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Question, answer and passages of each of the document's own samples, in the published order."""
-    texts = [show_passage(document.title, text, with_title=prompt.with_title) for text in (document.text, *augmentation.rewrites)]
+    texts = _texts(document, augmentation, prompt)
     with_passage = (len(augmentation.qa_pairs) + 1) // 2
     for index, pair in enumerate(augmentation.qa_pairs):
         contexts: list[tuple[str, ...]] = [(text,) for text in texts] if index < with_passage else []
@@ -98,6 +108,11 @@ def _questions(
             contexts.append(())
         for passages in contexts:
             yield pair.question, pair.full_answer if prompt.cot else pair.answer, passages
+
+
+def _texts(document: Document, augmentation: Augmentation, prompt: PromptConfig) -> list[str]:
+    """The passage, then its rewrites, each as it is shown."""
+    return [show_passage(document.title, text, with_title=prompt.with_title) for text in (document.text, *augmentation.rewrites)]
 
 
 def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:

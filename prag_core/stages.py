@@ -20,8 +20,9 @@ from prag_core.base_model import BaseModel, context_length, default_device, load
 from prag_core.config import Config, ModelConfig
 from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, CorpusError
-from prag_core.identity import content_hash, model_digest
+from prag_core.identity import Recipe, content_hash, model_digest
 from prag_core.overlap import Behind, ahead
+from prag_core.recipe import writing_fields
 from prag_core.records import AdapterFactors, Augmentation, Document, Failure, Key, Sample
 from prag_core.samples import ReplaySample, build_samples, choose_replay, load_fewshot, load_replay
 from prag_core.trainer import TrainingItem, TrainingSettings, train_documents
@@ -32,7 +33,8 @@ ADAPTERS_BEHIND = 32  # trained and not yet written
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a stage made of a shard. `reused`: it was committed before, and nothing was done now."""
+    """What a stage made of a shard. `reused`: it was committed before, and nothing was done now. `seconds` are without those
+    of loading a model to train."""
 
     num_documents: int
     num_failed: int
@@ -51,15 +53,32 @@ class ShardStage(ABC):
 
     def run(self, shard_id: str, documents_object: str) -> ShardResult:
         """Do the stage's work on a shard unless it is committed already."""
-        start = time.perf_counter()
         committed = self.bank.find_commit(self.stage, shard_id)
+        if committed is None:
+            self.load()
+        start = time.perf_counter()
         commit = committed or self._work(shard_id, self.bank.read_documents(documents_object))
         done, failed = commit.object(self.stage.value), commit.object("failures")
         seconds = time.perf_counter() - start
         return ShardResult(done.rows if done else 0, failed.rows if failed else 0, seconds, reused=committed is not None)
 
+    def load(self) -> None:  # noqa: B027  (a stage that may need no model loads it when it does)
+        """Load what every shard needs, before its time is taken."""
+
     @abstractmethod
     def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit: ...
+
+
+def open_augmentations(uri: str, recipe: Recipe) -> Bank:
+    """The bank at `uri`, to take a recipe's augmentations from. Raises BankError where its were not written by the same model
+    under the same settings: the recipe would tell of others than its adapters were trained on."""
+    bank = Bank.open(uri)
+    theirs, ours = writing_fields(bank.recipe), writing_fields(recipe)
+    differing = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    if differing:
+        shown = ", ".join(f"{name} {theirs.get(name)} there, {ours.get(name)} here" for name in differing)
+        raise BankError(f"augmentation.uri={uri}: its augmentations are others than this recipe's ({shown}); leave it out")
+    return bank
 
 
 class AugmentStage(ShardStage):
@@ -84,7 +103,7 @@ class AugmentStage(ShardStage):
     @cached_property
     def source(self) -> Bank | None:
         uri = self.config.augmentation.uri
-        return Bank.open(uri) if uri else None
+        return open_augmentations(uri, self.bank.recipe) if uri else None
 
     def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit:
         known = self._known(documents)
@@ -120,6 +139,9 @@ class TrainStage(ShardStage):
     def base(self) -> BaseModel:
         model = self.config.model
         return load_base_model(model.path, self.config.training.dtype, default_device(), model.revision)
+
+    def load(self) -> None:
+        _ = self.base, self.initial, self.replay_pool
 
     @cached_property
     def initial(self) -> AdapterFactors:

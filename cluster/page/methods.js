@@ -10,6 +10,7 @@ const HOW = {
   flare: "Looks up the sentences it is not sure of",
   flare_lookahead: "Looks ahead, and up what it is not sure of",
   adaptive_rag: "Chooses how to answer by the question",
+  adaptive_prag: "Chooses between text and adapters by the question",
 };
 const FIRST_CHOICE = ["rag", "prag"];
 

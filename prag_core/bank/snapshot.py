@@ -116,6 +116,11 @@ class Snapshot:
         asked = pa.table({"doc_id": pa.array(doc_ids, pa.string()), "chunk": pa.array(chunks, pa.int32())})
         return np.flatnonzero(tables.is_among(self.index, asked, ["doc_id", "chunk"]).to_numpy()).tolist()
 
+    def keys_of(self, doc_ids: Collection[str]) -> list[Key]:
+        """Every chunk that the snapshot has of these documents."""
+        rows = self.index.select(["doc_id", "chunk"])
+        return [(row["doc_id"], row["chunk"]) for row in rows.filter(tables.has_doc_id(rows, doc_ids)).to_pylist()]
+
     def documents(self) -> Iterator[Document]:
         """Every document of the snapshot, with an adapter or set aside, object by object."""
         for _, rows, table in self._rows_by_object("documents_object"):

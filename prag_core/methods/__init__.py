@@ -14,6 +14,7 @@ from prag_core.methods.flare import Flare
 from prag_core.methods.ircot import IrCot
 from prag_core.methods.protocol import Demanding, Method, OneRound, SeveralRounds, Tools
 from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
+from prag_core.methods.warm_only import WarmOnly
 
 __all__ = [
     "METHODS",
@@ -35,6 +36,7 @@ _ALL: tuple[Method, ...] = (
     RetrieveOnce("prag", text=False, adapters=True),
     RetrieveOnce("combine", text=True, adapters=True),
     IrrelevantAdapters(),
+    WarmOnly(),
     RetrieveOnce("rag_gold", text=True, adapters=False, gold=True),
     RetrieveOnce("prag_gold", text=False, adapters=True, gold=True),
     RetrieveOnce("combine_gold", text=True, adapters=True, gold=True),
@@ -51,7 +53,7 @@ _ALL: tuple[Method, ...] = (
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 NOT_SERVED = {  # by an endpoint, and why
-    "prag_irrelevant": "it is a control, for evaluations",
+    **dict.fromkeys(("prag_irrelevant", "warm_only"), "it is a control, for evaluations"),
     **{m.name: "it answers from labelled documents, which no request has" for m in _ALL if isinstance(m, OneRound) and m.gold},
     **{m.name: "it reads attentions, which vLLM, the endpoint's engine, does not give" for m in _ALL if isinstance(m, Dragin)},
 }

@@ -16,7 +16,7 @@ from prag_core import prompts
 from prag_core.config import Config, MergeConfig, MethodsConfig, PromptConfig
 from prag_core.engines.protocol import Engine, Request, Sampling
 from prag_core.lora import AdapterLayout
-from prag_core.merge import MergedAdapter, merge_adapters
+from prag_core.merge import MergedAdapter, Versioned, merge_adapters
 from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question, Round
 
 Usable = dict[Key, tuple[str, AdapterFactors]]  # adapter version and factors
@@ -44,7 +44,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Tools:
     """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's; `merge` is how adapters meet;
-    `earlier` are the messages of the conversation before the question."""
+    `start` the adapter that the bank's documents were warm-started from, `earlier` the messages of the conversation before
+    the question."""
 
     engine: Engine
     source: Source
@@ -55,6 +56,7 @@ class Tools:
     fewshot: tuple[tuple[str, str], ...] = ()
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)
+    start: Versioned | None = None
     earlier: tuple[prompts.Message, ...] = ()
 
 
@@ -190,6 +192,6 @@ def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: S
 def _merge(passages: Sequence[Passage], adapters: Usable, unusable: Mapping[Key, str], tools: Tools) -> Merge:
     usable = [passage for passage in passages if passage.key in adapters]
     parts, scores = [adapters[passage.key] for passage in usable], [passage.score for passage in usable]
-    merged = merge_adapters(parts, tools.layout, tools.merge, scores) if usable else None
+    merged = merge_adapters(parts, tools.layout, tools.merge, scores, tools.start) if usable else None
     degraded = tuple((passage.key, unusable[passage.key]) for passage in passages if passage.key in unusable)
     return Merge(merged, tuple(passage.key for passage in usable), degraded)

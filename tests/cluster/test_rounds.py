@@ -45,7 +45,7 @@ class Replica:
 
     def __init__(self) -> None:
         self.threads, self.at_work = ThreadPoolExecutor(4), set[Any]()
-        self.layout = self.wording = None
+        self.layout = self.wording = self.start = None
         self.fewshot, self.methods = (), MethodsConfig()
         self.gone: set[str] = set()
         self.go, self.asked, self.cancelled = asyncio.Event(), asyncio.Event(), 0

@@ -41,6 +41,15 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert (mine.training.epochs, mine.training.seed) == (7, 6)
 
 
+def test_of_several_files_the_later_wins_and_may_name_the_recipe(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("recipe: reference\ntraining: {epochs: 7, seed: 5}\n")
+    second.write_text("recipe: mini\ntraining: {seed: 6}\n")
+    config = load_config([], str(first), str(second))
+    assert (config.recipe, config.training.epochs, config.training.seed) == ("mini", 7, 6)
+    assert load_config([], str(second), str(first)).recipe == "reference"
+
+
 def test_a_recipe_may_be_a_file_and_an_override_names_it(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("training: {epochs: 9}\n")
@@ -70,11 +79,11 @@ def test_what_is_printed_loads_as_the_same_configuration(tmp_path: Path) -> None
         ("bank.tire=fp32", "bank.tier"),
         ("corpus.url=x", "corpus.uri"),
         ("merge.rul=ties", "merge.rule"),
-        ("epochs=3", "training.epochs"),
-        ("epoch=3", "training.epochs"),
+        ("epochs=3", "training.epochs or warmup.epochs"),
+        ("epoch=3", "training.epochs or warmup.epochs"),
         ("recipy=mini", "recipe"),
         ("top_k=3", "augmentation.top_k or retrieval.top_k"),
-        ("wrong.epochs=3", "training.epochs"),
+        ("wrong.epochs=3", "training.epochs or warmup.epochs"),
         ("models.path=x", "model.path"),
     ],
 )
@@ -172,3 +181,12 @@ def test_absolute_paths_leaves_uris_hub_names_and_nulls(tmp_path: Path, monkeypa
 def test_defaults_that_lie_in_the_checkout_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(load_config().corpus.uri) == CONF.parent / "examples/mini/corpus.jsonl"
+
+
+def test_overrides_may_be_mappings_by_full_name_or_nested_and_count_in_their_order() -> None:
+    nested: dict[str, Any] = {"training": {"epochs": 2, "rank": 8}, "training.targets": ["up_proj"], "recipe": "mini"}
+    config = load_config([{"training.epochs": 3}, nested, "training.rank=4"])
+    training = config.training
+    assert (training.epochs, training.rank, training.targets, training.replay_samples) == (2, 4, ["up_proj"], 12)
+    with pytest.raises(ConfigError, match=r"training\.epoch; did you mean training\.epochs"):
+        load_config([{"training": {"epoch": 2}}])

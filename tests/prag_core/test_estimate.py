@@ -15,7 +15,7 @@ def estimator(tokenizer: Any, *settings: str, num_parameters: int = 1_215_000_00
     return Estimator(load_config(settings), tokenizer, 3_932_160, num_parameters)
 
 
-@pytest.mark.parametrize(("pairs", "rewrites"), [(3, 1), (1, 1), (4, 2), (5, 0)])
+@pytest.mark.parametrize(("pairs", "rewrites"), [(3, 1), (1, 1), (4, 2), (5, 0), (0, 1), (0, 0)])
 def test_training_tokens_are_those_of_the_samples_when_rewrites_are_as_long_as_the_passage(
     tiny_tokenizer: Any, pairs: int, rewrites: int
 ) -> None:

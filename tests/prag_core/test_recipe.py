@@ -90,7 +90,7 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
     left_out = {
         "training": {
             "rank", "alpha", "targets",  # in the layout
-            "replay_uri", "replay_samples",  # by content
+            "replay_uri", "replay_samples", "initial",  # by content
             "cohort_documents", "threads", "compile",  # how, not what
         },
         "augmentation": {"engine", "model", "max_attempts", "uri"},  # the model by digest

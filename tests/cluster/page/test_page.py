@@ -418,7 +418,7 @@ def test_text_can_be_read_in_both_schemes(scheme: str) -> None:
     light, dark = (FOLDER / "style.css").read_text().split("@media (prefers-color-scheme: dark)")
     colours = variables(light) | (variables(dark.split("}\n}")[0]) if scheme == "dark" else {})
     on_surface = ["ink", "muted", "accent", "bad", "closed_book", "rag", "prag", "combine"]
-    on_surface += ["da_rag", "ircot", "flare", "flare_lookahead", "adaptive_rag"]
+    on_surface += ["da_rag", "ircot", "flare", "flare_lookahead", "adaptive"]
     pairs = [(name, "surface") for name in on_surface] + [("ink", "ground"), ("muted", "ground"), ("accent-ink", "accent")]
     pairs += [("bad", "bad-soft"), ("warn", "warn-soft"), ("ink", "sunken")]
     for text, ground in pairs:

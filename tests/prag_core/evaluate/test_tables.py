@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from prag_core.evaluate.report import Report
+from prag_core.evaluate.report import Origin, Report
 from prag_core.evaluate.tables import grids, p_value, to_markdown
 
 Make = Callable[..., Report]
@@ -40,3 +40,15 @@ def test_markdown_tables_are_rectangular(make_report: Make) -> None:
 @pytest.mark.parametrize(("p", "text"), [(0.0004, "<0.001*"), (0.049, "0.049*"), (0.05, "0.050 "), (1.0, "1.000 ")])
 def test_small_p_values_are_starred(p: float, text: str) -> None:
     assert p_value(p) == text
+
+
+def test_a_table_of_several_configurations_has_its_title_what_training_took_and_what_was_set_aside(make_report: Make) -> None:
+    trained = Origin("one", {}, False, "bank", "1-a", 9, 2, 0.123)
+    origins = {"closed_book": replace(trained, seconds_per_document=None), "rag": trained, "prag": replace(trained, row="two")}
+    report = make_report(title="Ranks", origins=origins)
+    scores = next(grids(report))
+    assert scores.title == "Ranks: 4 questions"
+    assert scores.header == ("method", "EM", "F1", "F1 95 %", "retrievals", "tokens", "ms", "s/document")
+    assert [row[-1] for row in scores.rows] == ["", "0.12", "0.12"]
+    assert scores.note.endswith("without an adapter: one 2, two 2.")
+    assert to_markdown(report).startswith("# Ranks\n")
