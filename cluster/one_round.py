@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.installer import Installed, Made
 from cluster.records import Begun, Delta, Done, Event, Refused, Task, UsedDocument, used_as
-from cluster.replica import Plan, Replica
+from cluster.replica import Plan, Replica, make_plan
 from prag_core.merge import merge_adapters, merged_name
 from prag_core.methods import OneRound
 from prag_core.methods.protocol import Stopwatch
@@ -23,7 +23,7 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
     clock = Stopwatch()
     passages = task.found.passages
     keys = [passage.key for passage in passages] if method.adapters else []
-    plan = replica.plan(keys, task.found.entries)
+    plan = make_plan(keys, task.found.entries)
     with clock.stage("fetch"):
         name, factors, plan = await _fetch(task, plan, replica)
 

@@ -52,6 +52,13 @@ class Plan:
         return tuple(entry.key for entry in self.entries)
 
 
+def make_plan(keys: Sequence[Key], entries: Mapping[Key, Entry]) -> Plan:
+    """By what the snapshot says of each document: whether its adapter can be read shows later."""
+    wanted = {key: entries.get(key) for key in keys}
+    usable = tuple(entry for entry in wanted.values() if entry is not None and entry.status == "adapter")
+    return Plan(usable, {key: why_not(entry) for key, entry in wanted.items() if entry not in usable})
+
+
 class Replica:
     """Made, and then begun, on the event loop that will use it. `threads` are for methods that wait for that loop;
     `at_work` are those that run."""
@@ -92,12 +99,6 @@ class Replica:
     def rule(self, name: str | None) -> MergeConfig:
         """A merge rule by name, else the one that the server is set to."""
         return self.merge if name is None else replace(self.merge, rule=name)
-
-    def plan(self, keys: Sequence[Key], entries: Mapping[Key, Entry]) -> Plan:
-        """Of these documents, the ones that have an adapter."""
-        wanted = {key: entries.get(key) for key in keys}
-        usable = tuple(entry for entry in wanted.values() if entry is not None and entry.status == "adapter")
-        return Plan(usable, {key: why_not(entry) for key, entry in wanted.items() if entry not in usable})
 
     async def fetch(self, plan: Plan, salt: str) -> tuple[Mapping[Key, AdapterFactors], Plan]:
         """The adapters of a plan, and the plan without those that cannot be read."""

@@ -27,7 +27,7 @@ from ray.serve.exceptions import RayServeException
 from cluster.installer import Made
 from cluster.one_round import too_long
 from cluster.records import UNREACHABLE, Begun, Delta, Done, Event, Found, Inquiry, Refused, Stale, Task, UsedDocument, used_as
-from cluster.replica import Replica
+from cluster.replica import Replica, make_plan
 from prag_core.bank import Entry
 from prag_core.engines.protocol import Generation, Request, Sampling
 from prag_core.methods import Method, Tools
@@ -135,7 +135,7 @@ class Work:
         return list(found.passages)
 
     async def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
-        plan = self.replica.plan(keys, self.entries)
+        plan = make_plan(keys, self.entries)
         factors, plan = await self.replica.fetch(plan, self.task.salt)
         versions = {entry.key: self.replica.version(entry) for entry in plan.entries}
         return {key: (versions[key], factors[key]) for key in plan.keys}, plan.degraded
