@@ -263,8 +263,9 @@ def test_what_an_answer_took_is_told_by_stage(endpoint: Endpoint, questions: lis
     assert reply.prag["trace"]["rule"] == "mean" and reply.prag["trace"]["rank"] == 4
     assert {document["used_as"] for document in reply.prag["documents"]} == {"both"}
     assert "rounds" not in ask(endpoint, "da_rag+prag", questions[0]).prag
-    once = ask(endpoint, "rag", questions[0], **traced()).prag["rounds"]
-    assert [made["query"] for made in once] == [questions[0]] and len(once[0]["documents"]) == 3
+    once = ask(endpoint, "rag", questions[0], **traced()).prag
+    assert [made["query"] for made in once["rounds"]] == [questions[0]]
+    assert [d["doc_id"] for d in once["rounds"][0]["documents"]] == [d["doc_id"] for d in once["documents"]]
 
 
 def test_a_stream_has_the_text_in_one_piece_and_the_rounds_at_its_end(endpoint: Endpoint, questions: list[str]) -> None:
