@@ -232,7 +232,7 @@ class ServeConfig:
     port: int = 8000
     keys: str | None = None  # a file of API keys (prag keys); null: everybody may ask everything
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine"])  # offered; if none of them
-    # uses adapters, the engine starts without room for any and is faster
+    # uses adapters, the engine starts without room for any and is faster; flare+prag and its like need larger slots
     generators: int = 1  # engines at least
     max_generators: int = 1  # engines at most; more than `generators`: as many as the load asks for
     generator_cpus: float = 1

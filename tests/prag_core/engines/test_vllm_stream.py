@@ -45,6 +45,7 @@ async def live(model: Path, layout: AdapterLayout, oracle: TransformersEngine, m
             handles[number] = await engine.install(adapter.name, number, folder / str(number))
         prompt = tuple(engine.tokenizer.encode("Where does the river end?"))
         await same_texts_as_the_oracle(engine, oracle, prompt, handles, merged)
+        await whole_generations_of_the_oracle(engine, oracle, prompt, handles, merged)
         await stops_and_limits(engine, prompt, handles[1])
         await refusals_leave_the_engine_alive(engine, prompt, handles[1], folder)
         await death_is_told(engine, prompt, handles[1])
@@ -65,6 +66,19 @@ async def same_texts_as_the_oracle(
     assert "".join(salted) == expected[1].text
 
 
+async def whole_generations_of_the_oracle(
+    engine: VllmStream, oracle: TransformersEngine, prompt: tuple[int, ...], handles: dict[int, Any], merged: Merged
+) -> None:
+    adapters = [None, merged(1), merged(2, 3), merged(4, 5, 6)]
+    (first,) = oracle.generate([Request(prompt)], Sampling(16))
+    for sampling in (Sampling(16, probabilities=True), Sampling(16, stop=(first.text[4:6],))):
+        expected = oracle.generate([Request(prompt, adapter) for adapter in adapters], sampling)
+        found = await asyncio.gather(*[engine.generate(prompt, sampling, handle, "salt") for handle in handles.values()])
+        assert [(one.text, one.token_ids, one.finish) for one in found] == [(x.text, x.token_ids, x.finish) for x in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert one.probabilities == (other.probabilities and pytest.approx(other.probabilities, abs=1e-4))
+
+
 async def stops_and_limits(engine: VllmStream, prompt: tuple[int, ...], bare: Any) -> None:
     whole = "".join((await read(engine, prompt, Decoding(16), bare))[0])
     pieces, last = await read(engine, prompt, Decoding(16, stop=(whole[5:8], "never")), bare)
@@ -81,6 +95,8 @@ async def refusals_leave_the_engine_alive(engine: VllmStream, prompt: tuple[int,
         await engine.install("broken", 99, folder / "broken")
     with pytest.raises(EngineError, match="context"):
         await read(engine, prompt * 500, Decoding(4), bare)
+    with pytest.raises(EngineError, match="context"):
+        await engine.generate(prompt * 500, Sampling(4), bare)
     assert (await read(engine, prompt, Decoding(4), bare))[0]
     await engine.check_health()
 
@@ -91,5 +107,7 @@ async def death_is_told(engine: VllmStream, prompt: tuple[int, ...], bare: Any) 
             process.kill()
     with pytest.raises(EngineDiedError):
         await read(engine, prompt, Decoding(2000), bare)
+    with pytest.raises(EngineDiedError):
+        await engine.generate(prompt, Sampling(4), bare)
     with pytest.raises(EngineDiedError):
         await engine.check_health()
