@@ -52,6 +52,13 @@ class Plan:
     degraded: dict[Key, str]
 
 
+def make_plan(passages: Sequence[Passage], entries: Mapping[Key, Entry]) -> Plan:
+    """By what the snapshot says of each passage: whether its adapter can be read shows later."""
+    wanted = {passage.key: entries.get(passage.key) for passage in passages}
+    reasons = {key: why for key, entry in wanted.items() if (why := entry.unusable if entry else "it has no adapter")}
+    return Plan(tuple(entry for key, entry in wanted.items() if entry and key not in reasons), reasons)
+
+
 class Generator:
     """A deployment."""
 
@@ -115,7 +122,7 @@ class Generator:
     async def _answer(self, task: Task) -> AsyncGenerator[Event, None]:
         clock = Stopwatch()
         uses = SERVED[task.method]
-        plan = self._plan(task.found.passages, task.found.entries) if uses.adapters else Plan((), {})
+        plan = make_plan(task.found.passages, task.found.entries) if uses.adapters else Plan((), {})
         with clock.stage("fetch"):
             name, factors, plan = await self._fetch(task, plan)
 
@@ -155,11 +162,6 @@ class Generator:
                     yield Delta(piece.text)
                 if piece.finish:
                     yield Done(piece.finish, piece.num_tokens)
-
-    def _plan(self, passages: Sequence[Passage], entries: Mapping[Key, Entry]) -> Plan:
-        wanted = {passage.key: entries.get(passage.key) for passage in passages}
-        usable = tuple(entry for entry in wanted.values() if entry is not None and entry.status == "adapter")
-        return Plan(usable, {key: why_not(entry) for key, entry in wanted.items() if entry not in usable})
 
     async def _fetch(self, task: Task, plan: Plan) -> tuple[str, Mapping[Key, AdapterFactors], Plan]:
         """The merged adapter's name; unless it is installed, its documents' adapters; and the plan without the unreadable."""
@@ -248,11 +250,6 @@ class Generator:
 def scores_of(task: Task, plan: Plan) -> list[float]:
     scores = {passage.key: passage.score for passage in task.found.passages}
     return [scores[entry.key] for entry in plan.entries]
-
-
-def why_not(entry: Entry | None) -> str:
-    """Why a document has no adapter to merge, as its reader may know it."""
-    return "it has no adapter" if entry is None else f"set aside at {entry.stage}: {entry.reason}"
 
 
 def too_long(tokens: int, limit: int) -> str:

@@ -24,6 +24,8 @@ VERBS = {
     "serve": ("cluster.serve", "the OpenAI-compatible endpoint over a bank, on this machine or a Ray cluster"),
     "narrow": ("jobs.narrow", "the part of a corpus that a file of questions retrieves, as a corpus of its own"),
     "evaluate": ("jobs.evaluate", "score methods on a file of questions: table, report.json, report.md, plot"),
+    "train-router": ("jobs.train_router", "train the router of adaptive_rag on questions of its own"),
+    "calibrate": ("jobs.calibrate", "choose thresholds of flare, dragin and the routers on dev questions"),
     "ablate": ("jobs.ablate", "tables of what settings do: rows of settings × methods, each made and answered once"),
     "paper": ("jobs.paper", "make a table of the P-RAG paper again, beside its published figures"),
     "bank": ("jobs.bank", "look into a bank: ls, inspect, verify, export, gc"),

@@ -104,6 +104,14 @@ class TrainingConfig:
 
 
 @dataclass
+class AcceptanceConfig:
+    """The exam after training: each adapter is asked its document's own questions, closed book."""
+
+    threshold: float | None = None  # the share that has to be answered right; null: no exam; 0: scores, and no verdicts
+    max_retries: int = 1  # trainings anew, each with twice the epochs of the one before; who fails the last is text_only
+
+
+@dataclass
 class WarmupConfig:
     """Of `prag warmup`. Model, prompt, shape, seed and precision of the adapter are those of `model`, `prompt` and `training`."""
 
@@ -122,6 +130,7 @@ class RetrievalConfig:
     b: float = 0.75  # BM25: how much long documents are discounted, 0 to 1
     stemmer: str | None = "english"  # a Snowball language
     stopwords: str | None = "english_plus"  # a list of bm25s; english is a short one
+    as_narrowed: bool = False  # over what prag narrow kept: its questions find what they found in the whole corpus
 
 
 @dataclass
@@ -151,6 +160,35 @@ class MethodsConfig:
     dragin_tokens: int = 64  # how far a draft goes
     dragin_query_words: int | None = None  # words of a query at most; null: as published for `dataset`
     dragin_scale: bool = True  # attention in shares of its sentence's, times the sentence's words, as published
+    router: str | None = None  # adaptive_…: the folder of what prag train-router made
+    router_confidence: float | None = None  # adaptive_…: null: the likeliest strategy, as published; else the cheapest that,
+    # with those cheaper, is this likely
+
+
+@dataclass
+class RouterConfig:
+    """Of prag train-router. The router itself lies in `methods.router`."""
+
+    questions: str = "${root:examples/mini/questions.train.jsonl}"  # none of which may be among evaluate.questions
+    limit: int | None = None
+    strategies: list[str] | None = None  # cheapest first; null: the method's own
+    single_hop_types: list[str] = field(default_factory=lambda: ["single", "single-hop", "simple"])  # other types: several hops
+    retrieval_features: bool | None = None  # look at what a question retrieves; null: if it cross-validates better
+    folds: int = 5  # of the cross-validation
+    held_out: float = 0.25  # share of the questions that only the final figures are of
+    seed: int = 0
+
+
+@dataclass
+class CalibrateConfig:
+    """Of prag calibrate."""
+
+    questions: str = "${root:examples/mini/questions.dev.jsonl}"  # none of which may be among evaluate.questions
+    limit: int | None = None
+    methods: list[str] = field(default_factory=lambda: ["flare", "flare_lookahead"])
+    values: int = 5  # tried of each threshold: quantiles of what it is compared with, beside the value that is set
+    tolerance: float = 0.01  # of F1 that fewer retrievals are worth
+    out: str = "out/thresholds.yaml"  # settings, for a further --config
 
 
 @dataclass
@@ -236,10 +274,13 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     ablate: AblateConfig = field(default_factory=AblateConfig)

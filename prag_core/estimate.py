@@ -44,6 +44,7 @@ class Estimator:
         self.tokenizer, self.with_title = tokenizer, config.prompt.with_title
         self.adapter_bytes, self.num_parameters, self.tier = adapter_bytes, num_parameters, config.bank.tier
         self.epochs, self.replay = config.training.epochs, config.training.replay_samples
+        self.examined = config.acceptance.threshold is not None
         self.pairs, self.rewrites = config.augmentation.num_qa_pairs, config.augmentation.num_rewrites
         prompt = encode(tokenizer, answer_messages("", [""], cot=config.prompt.cot), answer_prefill(cot=config.prompt.cot))
         self.prompt_tokens = len(prompt)
@@ -95,6 +96,7 @@ class Estimator:
             f"training: 4 x {self.num_parameters:,} FLOP a token at {TRAIN_UTILISATION:.0%} of {peak}",
             f"augmentation: 2 x {self.num_parameters:,} FLOP a token read or written at {AUGMENT_UTILISATION:.0%} of it",
             f"bank: {self.adapter_bytes:,} bytes an adapter ({self.tier.value})",
+            *(["acceptance: exams, and training anew who fails them, are not counted"] if self.examined else []),
         )
 
     def _fixed_tokens(self) -> int:

@@ -1,10 +1,10 @@
 """What a configuration makes of a document, as an identity: everything that changes an adapter, and nothing else.
 
 In it: the base model's and the writer's bytes, the prompts and worked examples, the parameterisation and its initial
-adapter, objective, optimiser, epochs, precision, seeds, replay samples, and the settings of augmentation. Files count by
-content, not by name. Not in it: the storage tier, how many documents train at once, threads, paths, the corpus, the
-engine that runs the augmentation model (two engines are two ways to draw from the same distribution) and how often
-it may try.
+adapter, objective, optimiser, epochs, precision, seeds, replay samples, the settings of augmentation, and those of the
+exam where one is held. Files count by content, not by name. Not in it: the storage tier, how many documents train at
+once, threads, paths, the corpus, the engine that runs the augmentation model (two engines are two ways to draw from the
+same distribution) and how often it may try.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout, 
             "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}},
             "training": {name: training[name] for name in TRAINING_FIELDS} | {"replay": _replay_fields(config)},
         }
+        | ({"acceptance": as_dict(config.acceptance)} if config.acceptance.threshold is not None else {})
     )
 
 

@@ -69,13 +69,19 @@ def _identity(snapshot: Snapshot, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, with the digest of a file in place of its name."""
+    """The settings, with the digest of a file, or of the files of a folder (its absolute path), in place of its name."""
     return {name: _file_digest(value) if isinstance(value, str) else value for name, value in settings.items()}
 
 
 def _file_digest(value: str) -> str:
     path = Path(value)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else value
+    if path.is_absolute() and path.is_dir():
+        return digest([[file.name, _sha256(file)] for file in sorted(path.iterdir()) if file.is_file()])
+    return _sha256(path) if path.is_file() else value
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _to_json(answer: Answer) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def show_report(report: Report, console: Console) -> None:
 
 
 def show_grid(grid: Grid, console: Console) -> None:
-    """One table in the terminal."""
+    """A table with its title, and what is to be said about it."""
     console.print(f"\n[bold]{grid.title}[/bold]", _rich_table(grid), sep="\n", end="")
     if grid.note:
         console.print(grid.note, style="dim")

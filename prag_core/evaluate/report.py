@@ -6,6 +6,7 @@ milliseconds a question, each batch's time shared out evenly over its questions.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -43,7 +44,7 @@ class Prediction:
             "passages": [{"doc_id": p.doc_id, "chunk": p.chunk, "score": p.score} for p in answer.passages],
             "adapters": answer.adapters, "degraded": answer.degraded, "timings_ms": dict(answer.timings_ms),
             "rounds": [{"query": r.query, "doc_ids": [p.doc_id for p in r.passages]} for r in answer.rounds],
-            "num_tokens": answer.num_tokens,
+            "num_tokens": answer.num_tokens, "route": answer.route,
         }  # fmt: skip
 
 
@@ -75,6 +76,7 @@ class MethodResult:
     num_degraded: int  # questions for which a document had no usable adapter
     retrievals: float = 0.0  # a question
     tokens: float = 0.0  # generated for a question, drafts included
+    routes: dict[str, int] = field(default_factory=dict)  # strategy → questions that took it, where a method chooses
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ def _summarise(scored: Sequence[Prediction], config: Config) -> MethodResult:
         num_degraded=sum(bool(item.answer.degraded) for item in scored),
         retrievals=_mean(len(item.answer.rounds) for item in scored),
         tokens=_mean(item.answer.num_tokens for item in scored),
+        routes=dict(Counter(item.answer.route for item in scored if item.answer.route).most_common()),
     )
 
 

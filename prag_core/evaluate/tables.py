@@ -60,6 +60,9 @@ def _scores(report: Report) -> Grid:
     if degraded:
         counts = ", ".join(f"{name} {count}" for name, count in degraded.items())
         note += f" Questions with a document that had no usable adapter and was shown as text: {counts}."
+    for name, result in report.methods.items():
+        if result.routes:
+            note += f" {name} sent " + ", ".join(f"{count} to {route}" for route, count in result.routes.items()) + "."
     if report.origins:
         note += " s/document: one worker's training, writing included."
         missing = {origin.row: origin.quarantined for origin in report.origins.values() if origin.quarantined}

@@ -56,6 +56,7 @@ class Tools:
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     start: Versioned | None = None
+    recipe_id: str = ""  # of the bank
 
 
 class Method(Protocol):
@@ -89,6 +90,18 @@ class Demanding(Method, Protocol):
     def most_documents(self, config: Config) -> int:
         """Documents whose adapters it may merge for one question. Raises ConfigError where the engine that `config` names
         cannot run it."""
+
+
+@runtime_checkable
+class Calibrated(Method, Protocol):
+    """A method whose decisions hang on thresholds."""
+
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        """Its settings in `methods`, in the order in which they are best chosen."""
+
+    def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
+        """What that threshold would be compared with: figures whose quantiles are thresholds that make a difference."""
 
 
 @dataclass

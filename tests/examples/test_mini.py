@@ -74,6 +74,17 @@ def test_passages_name_their_subject_first_and_have_fifty_to_eighty_words() -> N
         assert 50 <= len(row["text"].split()) <= 80
 
 
+def test_training_questions_ask_nothing_that_a_dev_question_does() -> None:
+    known = {data.identity(question) for found in data.asked("dev").values() for question in found}
+    training = rows("questions.train.jsonl")
+    assert len({row["question"] for row in training}) == len(training) == sum(data.NUM_TRAINING.values())
+    asked = {(tuple(sorted(row["gold_doc_ids"])), row["answers"][0]) for row in training if row["type"] == "single"}
+    assert not asked & {
+        (tuple(sorted(row["gold_doc_ids"])), row["answers"][0]) for row in rows("questions.dev.jsonl") if row["type"] == "single"
+    }
+    assert len(known) == len(rows("questions.dev.jsonl"))
+
+
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_gold_documents_hold_the_answers_and_bridges_hide_the_second(split: str) -> None:
     documents = {row["doc_id"]: row for row in rows("corpus.jsonl")}

@@ -67,3 +67,8 @@ def test_every_assumption_is_stated_with_its_number(tiny_tokenizer: Any) -> None
 def test_nothing_to_do_costs_nothing(tiny_tokenizer: Any) -> None:
     cost = estimator(tiny_tokenizer).estimate(0, 0)
     assert (cost.augment_tokens, cost.bank_bytes, cost.gpu_hours) == (0, 0, 0)
+
+
+def test_it_says_that_an_exam_is_not_counted_where_one_is_held(tiny_tokenizer: Any) -> None:
+    assert not any("acceptance" in line for line in estimator(tiny_tokenizer).assumptions())
+    assert any("acceptance" in line for line in estimator(tiny_tokenizer, "acceptance.threshold=0.5").assumptions())

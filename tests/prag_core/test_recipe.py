@@ -86,6 +86,14 @@ def test_what_changes_no_adapter_does_not_change_the_name(setting: str) -> None:
     assert recipe_id(setting) == recipe_id()
 
 
+def test_an_exam_is_in_the_name_only_where_one_is_held() -> None:
+    published = recipe_id()
+    assert published == "1e15a98cdd10517539147930e5ad937ce597b2f0f79c9c35b26fa02a12683233", "existing banks have another recipe"
+    assert recipe_id("acceptance.max_retries=5") == recipe_id("acceptance.threshold=null") == published
+    held = [recipe_id(f"acceptance.threshold={t}", f"acceptance.max_retries={n}") for t in (0, 0.5, 1) for n in (0, 2)]
+    assert len({published, *held}) == 7
+
+
 def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> None:
     """A new setting of these sections must be put into the recipe, or here with the reason it does not belong."""
     left_out = {

@@ -16,7 +16,7 @@ from prag_core.records import Answer, Passage, Question, Round
 
 PASSAGE = Passage("dé", 1, "Title", "", 2.5)
 FULL = Answer(
-    "Rome.", (PASSAGE,), (("dé", 1),), ((("d2", 0), "corrupt"),), {"generate": 1.5}, (Round("query", (PASSAGE,)),), 7
+    "Rome.", (PASSAGE,), (("dé", 1),), ((("d2", 0), "corrupt"),), {"generate": 1.5}, (Round("query", (PASSAGE,)),), 7, "rag"
 )
 
 
@@ -75,6 +75,17 @@ def test_a_file_that_a_setting_names_counts_by_its_content(tmp_path: Path) -> No
     assert fields(f"retrieval.stopwords={one}") == fields(f"retrieval.stopwords={two}")
     two.write_text("others")
     assert fields(f"retrieval.stopwords={one}") != fields(f"retrieval.stopwords={two}")
+
+
+def test_the_routers_of_a_folder_count_by_what_they_are(tmp_path: Path) -> None:
+    (router := tmp_path / "one/adaptive_rag.json").parent.mkdir()
+    (copy := tmp_path / "two/adaptive_rag.json").parent.mkdir()
+    router.write_text("{}")
+    copy.write_text("{}")
+    first = fields(f"methods.router={router.parent}")
+    assert first == fields(f"methods.router={copy.parent}") != fields()
+    copy.write_text("[]")
+    assert first != fields(f"methods.router={copy.parent}")
 
 
 def test_questions_are_what_is_asked_not_what_is_accepted() -> None:
