@@ -26,7 +26,7 @@ MINIMUM = {
         "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus", "serve.generator_gpus",
         "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds", "serve.adapter_cache_megabytes",
         "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness", "methods.flare_threshold",
-        "methods.dragin_threshold",
+        "methods.dragin_threshold", "training.distill_hidden",
     ),
 }  # fmt: skip
 SHARES = ("merge.density", "methods.lookahead_act_below", "methods.lookahead_blank_below")  # above 0, at most 1

@@ -49,15 +49,21 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
         f"evaluate.methods=[{','.join(METHODS)}]", f"evaluate.out={folder}/out", "evaluate.num_resamples=200",
     ]  # fmt: skip
     made = load_config(settings)
-    prepared = prepare_recipe(made)
-    bank = Bank.create(made.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
-    plan = make_plan(made, bank, read_corpus(made.corpus), prepared, write=True)
-    for stage in (AugmentStage(bank.uri, made), TrainStage(bank.uri, made)):
+    fill_bank(made)
+    return made
+
+
+def fill_bank(config: Config) -> Bank:
+    """Augment, train and index; every shard once, and once more for nothing."""
+    prepared = prepare_recipe(config)
+    bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=True)
+    for stage in (AugmentStage(bank.uri, config), TrainStage(bank.uri, config)):
         for shard in plan.shards:
             assert not stage.run(shard.shard_id, shard.documents_object).reused
             assert stage.run(shard.shard_id, shard.documents_object).reused
-    build_index(bank, bank.write_snapshot(plan.wanted()), made.retrieval)
-    return made
+    build_index(bank, bank.write_snapshot(plan.wanted()), config.retrieval)
+    return bank
 
 
 def test_every_document_has_an_adapter_in_the_tier_asked_for(config: Config) -> None:
@@ -65,6 +71,20 @@ def test_every_document_has_an_adapter_in_the_tier_asked_for(config: Config) -> 
     assert snapshot is not None and snapshot.counts == {"adapter": 8, "failed": 0, "deleted": 0}
     assert set(snapshot.index["tier"].to_pylist()) == {"bf16"}
     assert len(Bank.open(config.bank.uri).committed_shards(Stage.adapters)) == 1
+
+
+def test_distillation_makes_another_bank_whose_adapters_come_nearer_to_the_reading_model(config: Config, tmp_path: Path) -> None:
+    training = replace(config.training, objective="distill", distill_hidden=0.1, epochs=4, learning_rate=3e-3)
+    augmentation = replace(config.augmentation, uri=config.bank.uri)
+    bank = replace(config.bank, uri=str(tmp_path / "distilled"))
+    distilled = fill_bank(replace(config, bank=bank, augmentation=augmentation, training=training))
+    assert distilled.recipe.id != Bank.open(config.bank.uri).recipe.id
+    (commit,) = distilled.list_commits(Stage.adapters).values()
+    written = commit.object("adapters")
+    assert written is not None
+    adapters = list(distilled.read_adapters(written.path))
+    assert len(adapters) == 8
+    assert all(adapter.steps == 4 * 3 * 2 and adapter.loss_last < 0.5 * adapter.loss_first for adapter in adapters)
 
 
 def test_evaluation_writes_a_report_in_which_reading_beats_guessing(config: Config) -> None:
