@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="prag-benchmark-") as temporary:
         model = make_model(options.model, Path(temporary) / "model")
         options.settings = [f"model.path={model}", f"bank.uri={temporary}/bank", f"retrieval.top_k={TOP_K}"]
-        served = [f"serve.port={_free_port()}", f"serve.generator_cpus={options.cpus}", f"serve.generator_gpus={options.gpus}"]
+        served = [f"serve.port={free_port()}", f"serve.generator_cpus={options.cpus}", f"serve.generator_gpus={options.gpus}"]
         served += [f"engine.max_sequences={max(options.at_once)}", f"serve.max_new_tokens={options.max_tokens}"]
         config = load_config([*options.settings, *served])
         make_bank(config, corpus)
@@ -173,7 +173,7 @@ def _cells(row: Row) -> Iterator[Any]:
     yield 100 * row["share"]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

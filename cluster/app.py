@@ -12,7 +12,7 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
-from cluster.bounds import Bounds, max_merged_rank
+from cluster.bounds import Bounds, max_merged_rank, most_documents
 from cluster.generator import Generator
 from cluster.ingress import Ingress
 from cluster.retriever import Retriever, indexed_snapshot
@@ -34,7 +34,8 @@ def build(args: dict[str, Any]) -> Application:
     unknown = args.keys() - {"config", "settings"}
     if unknown:
         raise ConfigError(f"args: unknown {', '.join(sorted(unknown))}; there are config (a file) and settings (key=value …)")
-    return application(absolute_paths(load_config(args.get("settings", ()), args.get("config"))))
+    files = [args["config"]] if args.get("config") else []
+    return application(absolute_paths(load_config(args.get("settings", ()), *files)))
 
 
 def application(config: Config) -> Application:
@@ -77,7 +78,7 @@ def application(config: Config) -> Application:
 def bounds_of(config: Config, bank: Bank) -> Bounds:
     """Raises ConfigError where settings contradict each other."""
     serve = config.serve
-    allowed = serve.max_top_k or slot_rank(max_merged_rank(config, bank.layout)) // bank.layout.rank
+    allowed = most_documents(config, bank, slot_rank(max_merged_rank(config, bank)))
     if config.retrieval.top_k > allowed:
         raise ConfigError(f"retrieval.top_k={config.retrieval.top_k} is above serve.max_top_k={allowed}; raise the latter")
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[recorded_prompt(bank.recipe, config.prompt).cot]

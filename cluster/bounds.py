@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prag_core.bank import Bank
 from prag_core.config import Config
-from prag_core.lora import AdapterLayout
+from prag_core.merge import counts_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,17 @@ class Bounds:
     timeout_seconds: float
 
 
-def max_merged_rank(config: Config, layout: AdapterLayout) -> int:
-    """The rank that merged adapters must have room for."""
-    return layout.rank * (config.serve.max_top_k or config.retrieval.top_k)
+def max_merged_rank(config: Config, bank: Bank) -> int:
+    """The rank that merged adapters must have room for, by whatever rule; what the documents started from is one adapter more."""
+    count = config.serve.max_top_k or config.retrieval.top_k
+    return bank.layout.rank * (count + _starts(count, config, bank))
+
+
+def most_documents(config: Config, bank: Bank, slot_rank: int) -> int:
+    """How many documents a request may ask for: what is set, else as many as the engine's slots, of that rank, hold."""
+    adapters = slot_rank // bank.layout.rank
+    return config.serve.max_top_k or max(1, adapters - _starts(adapters, config, bank))
+
+
+def _starts(count: int, config: Config, bank: Bank) -> int:
+    return int(counts_once(count, config.merge) and bank.warm_start() is not None)

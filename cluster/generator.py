@@ -30,7 +30,7 @@ from prag_core.engines.vllm_stream import VllmStream
 from prag_core.errors import BankError, EngineDiedError, EngineError, ModelError
 from prag_core.identity import adapter_version, digest
 from prag_core.lora import check_factors
-from prag_core.merge import interference, merge_adapters, merged_name
+from prag_core.merge import counts_once, interference, merge_adapters, merged_name
 from prag_core.methods import SERVED
 from prag_core.methods.protocol import Stopwatch
 from prag_core.prompts import encode_question
@@ -52,6 +52,13 @@ class Plan:
     degraded: dict[Key, str]
 
 
+def make_plan(passages: Sequence[Passage], entries: Mapping[Key, Entry]) -> Plan:
+    """By what the snapshot says of each passage: whether its adapter can be read shows later."""
+    wanted = {passage.key: entries.get(passage.key) for passage in passages}
+    reasons = {key: why for key, entry in wanted.items() if (why := entry.unusable if entry else "it has no adapter")}
+    return Plan(tuple(entry for key, entry in wanted.items() if entry and key not in reasons), reasons)
+
+
 class Generator:
     """A deployment."""
 
@@ -65,7 +72,8 @@ class Generator:
         self.layout, self.merge = self.bank.layout, config.merge
         self.wording = recorded_prompt(self.bank.recipe, config.prompt)
         self.fewshot = load_fewshot(self.wording.fewshot)
-        max_rank = max_merged_rank(config, self.layout)
+        self.start = self.bank.warm_start()
+        max_rank = max_merged_rank(config, self.bank)
         slots = self.layout if any(SERVED[name].adapters for name in serve.methods) else None
         self.engine = VllmStream(config.engine, config.model, slots, max_rank, ray_metrics=True)
         self.cache = AdapterCache(self._read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
@@ -114,7 +122,7 @@ class Generator:
     async def _answer(self, task: Task) -> AsyncGenerator[Event, None]:
         clock = Stopwatch()
         uses = SERVED[task.method]
-        plan = self._plan(task.found.passages, task.found.entries) if uses.adapters else Plan((), {})
+        plan = make_plan(task.found.passages, task.found.entries) if uses.adapters else Plan((), {})
         with clock.stage("fetch"):
             name, factors, plan = await self._fetch(task, plan)
 
@@ -155,11 +163,6 @@ class Generator:
                 if piece.finish:
                     yield Done(piece.finish, piece.num_tokens)
 
-    def _plan(self, passages: Sequence[Passage], entries: Mapping[Key, Entry]) -> Plan:
-        wanted = {passage.key: entries.get(passage.key) for passage in passages}
-        usable = tuple(entry for entry in wanted.values() if entry is not None and entry.status == "adapter")
-        return Plan(usable, {key: why_not(entry) for key, entry in wanted.items() if entry not in usable})
-
     async def _fetch(self, task: Task, plan: Plan) -> tuple[str, Mapping[Key, AdapterFactors], Plan]:
         """The merged adapter's name; unless it is installed, its documents' adapters; and the plan without the unreadable."""
         name = self._name(task, plan)
@@ -175,11 +178,12 @@ class Generator:
         if not plan.entries:
             return BARE
         versions = [self._version(entry) for entry in plan.entries]
-        return digest([merged_name(versions, self._rule(task), scores_of(task, plan)), task.salt])
+        start = self.start and self.start[0]
+        return digest([merged_name(versions, self._rule(task), scores_of(task, plan), start), task.salt])
 
     def _merge(self, task: Task, plan: Plan, factors: Mapping[Key, AdapterFactors]) -> Made:
         adapters = [(self._version(entry), factors[entry.key]) for entry in plan.entries]
-        merged = merge_adapters(adapters, self.layout, self._rule(task), scores_of(task, plan))
+        merged = merge_adapters(adapters, self.layout, self._rule(task), scores_of(task, plan), self.start)
         return Made(merged, tuple(entry.key for entry in plan.entries))
 
     def _rule(self, task: Task) -> MergeConfig:
@@ -190,7 +194,8 @@ class Generator:
         if adapter is None or not plan.entries:
             return {}
         factors = (await self.cache.fetch(plan.entries, task.salt)).factors
-        between = await asyncio.to_thread(interference, list(factors.values()), self.layout)
+        start = self.start[1] if self.start and counts_once(len(factors), self.merge) else None
+        between = await asyncio.to_thread(interference, list(factors.values()), self.layout, start)
         return {
             "rule": self._rule(task).rule,
             "rank": adapter.rank,
@@ -245,11 +250,6 @@ class Generator:
 def scores_of(task: Task, plan: Plan) -> list[float]:
     scores = {passage.key: passage.score for passage in task.found.passages}
     return [scores[entry.key] for entry in plan.entries]
-
-
-def why_not(entry: Entry | None) -> str:
-    """Why a document has no adapter to merge, as its reader may know it."""
-    return "it has no adapter" if entry is None else f"set aside at {entry.stage}: {entry.reason}"
 
 
 def too_long(tokens: int, limit: int) -> str:

@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
 def show(answer: Answer, short: str, console: Console, *, trace: bool = False) -> None:
     """The answer, then the passages behind it and how each was used; with `trace`, every retrieval on the way to it."""
     console.print(f"[bold]{short or '(no answer)'}[/bold]   [dim]{answer.text.strip()!r}[/dim]")
+    if answer.route:
+        console.print(f"answered by {answer.route}", highlight=False)
     if answer.passages:
         table = Table("document", "title", "score", "used as")
         degraded = dict(answer.degraded)

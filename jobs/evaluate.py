@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from jobs.progress import ticking
 from prag_core.arguments import parse_settings, settings_parser
 from prag_core.config_loading import absolute_paths
 from prag_core.evaluate.output import show_report, write_report
@@ -20,18 +20,7 @@ def main(argv: Sequence[str]) -> int:
     parser = settings_parser("evaluate", "Score methods on a file of questions.", EXAMPLE)
     config, _ = parse_settings(parser, argv)
     config = absolute_paths(config)
-    progress_console = Console(stderr=True)
-    columns = (TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TextColumn("questions"))
-    with Progress(*columns, console=progress_console, disable=not progress_console.is_terminal) as bar:
-        tasks: dict[str, object] = {}
-
-        def tick(method: str, done: int, total: int) -> None:
-            if method not in tasks:
-                tasks[method] = bar.add_task(method, total=total)
-            bar.update(tasks[method], completed=done)  # type: ignore[arg-type]
-            if not progress_console.is_terminal and done == total:
-                progress_console.print(f"{method}: {done} questions answered")
-
+    with ticking() as tick:
         report = evaluate(config, tick)
     written = write_report(report, config.evaluate.out)
     show_report(report, Console())

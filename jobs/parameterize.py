@@ -1,8 +1,8 @@
 """`prag parameterize`: a corpus becomes an adapter bank, on Ray. The same command again resumes.
 
-What a run promises: afterwards every document of the corpus has an adapter or is quarantined with its reason; shards
-that are committed are not done again; documents that left the corpus leave the new snapshot. Failed shards make the exit
-code 1, and the output says which, why, and the command that goes on.
+What a run promises: afterwards every document of the corpus has an adapter, or is text_only (its adapter failed the exam),
+or is quarantined with its reason; shards that are committed are not done again; documents that left the corpus leave the
+new snapshot. Failed shards make the exit code 1, and the output says which, why, and the command that goes on.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from prag_core.corpus import read_corpus
 from prag_core.plan import make_plan
 from prag_core.plan_file import Plan
 from prag_core.recipe import prepare_recipe
+from prag_core.run_figures import write_run_figures
+from prag_core.stages import open_augmentations
 from prag_core.versions import installed_versions
 
 EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
@@ -32,7 +34,7 @@ SHOWN = 10  # quarantined documents and failed shards that are named
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser("parameterize", "Turn a corpus into an adapter bank on Ray; run it again to resume.", EXAMPLE)
-    parser.add_argument("--retry-failed", action="store_true", help="try quarantined documents again")
+    parser.add_argument("--retry-failed", action="store_true", help="try quarantined and text_only documents again")
     config, options = parse_settings(parser, argv)
     command = f"prag parameterize {shlex.join(arg for arg in argv if arg != '--retry-failed')}"
     return parameterize(absolute_paths(config), command, Console(stderr=True), retry_failed=options.retry_failed)
@@ -42,12 +44,16 @@ def parameterize(config: Config, command: str, console: Console, *, retry_failed
     """Plan, run, write the snapshot, say what became of every document. Returns the exit code."""
     prepared = prepare_recipe(config)
     documents = read_corpus(config.corpus)
+    if config.augmentation.uri:
+        open_augmentations(config.augmentation.uri, prepared.recipe)  # refused now rather than shard by shard
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
     plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
     record_run(bank, plan, config)
     console.print(plan.summary(), highlight=False, soft_wrap=True)
-    failed = run_shards(config, bank, plan, console) if plan.shards else []
+    rows = run_shards(config, bank, plan, console) if plan.shards else []
     snapshot = bank.write_snapshot(plan.wanted())
+    write_run_figures(bank, plan.run, rows)
+    failed = [row for row in rows if row["error"]]
     report(config.bank.uri, snapshot, failed, command, console)
     return 1 if failed else 0
 
@@ -60,11 +66,11 @@ def record_run(bank: Bank, plan: Plan, config: Config) -> None:
 
 
 def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list[Row]:
-    """Run the pipeline over the plan's shards; the rows of those that failed."""
+    """Run the pipeline over the plan's shards; a row each."""
     num_documents = sum(shard.num_documents for shard in plan.shards)
     with ray_session(config.ray):
         rows = run_pipeline(bank.uri, config, plan.shards)
-        return [row for row in show_progress(rows, len(plan.shards), num_documents, console) if row["error"]]
+        return list(show_progress(rows, len(plan.shards), num_documents, console))
 
 
 def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, console: Console) -> None:
@@ -73,12 +79,15 @@ def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, co
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    adapters, quarantined = snapshot.counts["adapter"], snapshot.counts["failed"]
-    say(f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {quarantined:,} documents quarantined")
+    adapters, text_only, quarantined = (snapshot.counts[status] for status in ("adapter", "text_only", "failed"))
+    served_as_text = f"{text_only:,} documents text_only, " if text_only else ""
+    say(f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {served_as_text}{quarantined:,} documents quarantined")
     for failure in snapshot.failures[:SHOWN]:
         say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
     if quarantined > SHOWN:
         say(f"  … {quarantined - SHOWN:,} more: prag bank ls {uri} --failed")
+    if text_only:
+        say(f"  text_only: their adapters did not pass the exam: prag bank ls {uri} --text-only")
     if quarantined:
         say(f"  to try them again: {command} --retry-failed")
     for row in failed[:SHOWN]:

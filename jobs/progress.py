@@ -1,13 +1,17 @@
-"""Progress of a run in the terminal: a live bar on a screen, a line a shard in a log."""
+"""Progress of a run in the terminal: a live bar on a screen, a line a shard or a method in a log."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from prag_core.evaluate.run import Tick
 
 Row = dict[str, Any]
 
@@ -27,6 +31,24 @@ def show_progress(rows: Iterable[Row], num_shards: int, num_documents: int, cons
                 line = f"{describe_shard(row, f'shard {number}/{num_shards}')}; {note}"
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
             yield row
+
+
+@contextmanager
+def ticking() -> Iterator[Tick]:
+    """A function to tell how many questions a method has answered; a bar a method while the context lasts."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TextColumn("questions"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tick(method: str, done: int, total: int) -> None:
+            if method not in tasks:
+                tasks[method] = bar.add_task(method, total=total)
+            bar.update(tasks[method], completed=done)
+            if not console.is_terminal and done == total:
+                console.print(f"{method}: {done} questions answered", highlight=False)
+
+        yield tick
 
 
 def describe_shard(row: Row, label: str) -> str:

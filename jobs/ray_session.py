@@ -18,7 +18,11 @@ from prag_core.errors import StorageError
 
 @contextmanager
 def ray_session(settings: RayConfig) -> Iterator[None]:
-    """Ray at `ray.address`, at $RAY_ADDRESS (as under `ray job submit`), or else started here and stopped at the end."""
+    """Ray at `ray.address`, at $RAY_ADDRESS (as under `ray job submit`), or else started here and stopped at the end. Within
+    another session, that one."""
+    if ray.is_initialized():
+        yield
+        return
     address = settings.address or os.environ.get("RAY_ADDRESS")
     starting: dict[str, Any] = {} if address else {"include_dashboard": False}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a killed worker is restarted; that is no news to a terminal

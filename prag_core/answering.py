@@ -18,11 +18,12 @@ from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, ConfigError
 from prag_core.evaluate.controls import Kinds, choose_irrelevant, group_by_kind
 from prag_core.identity import adapter_version, model_digest
-from prag_core.merge import find_rule, merged_rank
+from prag_core.merge import Versioned, find_rule, merged_rank
 from prag_core.methods.protocol import Tools
 from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passage, Question
 from prag_core.retrieve import Filter, LexicalIndex, open_index
+from prag_core.retrieve.narrow import AsNarrowed
 from prag_core.samples import load_fewshot
 
 DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
@@ -58,12 +59,18 @@ class OpenBank:
         snapshot = bank.latest_snapshot()
         if snapshot is None:
             raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
-        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed, where)
+        index = open_index(bank, snapshot, config.retrieval)
+        index = AsNarrowed(index) if config.retrieval.as_narrowed else index
+        return cls(bank, snapshot, index, config.evaluate.seed, where)
 
     @cached_property
     def documents(self) -> dict[Key, Document]:
         allowed = self.where.allows if self.where else lambda _: True
         return {document.key: document for document in self.snapshot.documents() if allowed(document.metadata)}
+
+    @cached_property
+    def start(self) -> Versioned | None:
+        return self.bank.warm_start()
 
     @cached_property
     def kinds(self) -> Kinds:
@@ -73,7 +80,7 @@ class OpenBank:
         """Usable adapters as (version, factors), and for the other keys the reason why not."""
         entries = self.snapshot.lookup(keys)
         reasons = {key: "not in the bank" for key in keys if key not in entries}
-        reasons |= {key: str(entry.reason) for key, entry in entries.items() if entry.status != "adapter"}
+        reasons |= {key: why for key, entry in entries.items() if (why := entry.unusable)}
         usable = [key for key in keys if key not in reasons]
         factors, corrupt = read_usable(self.bank, [entries[key] for key in usable])
         versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}
@@ -115,17 +122,20 @@ def open_tools(
     opened = {name: OpenBank.open(uri, config, where) for name, uri in banks.items()}
     layouts = {name: bank.bank.layout for name, bank in opened.items()}
     widest = max(layouts.values(), key=lambda layout: layout.rank)
-    max_rank = merged_rank(widest.rank, documents or config.retrieval.top_k, config.merge)
+    count = documents or config.retrieval.top_k
+    max_rank = max(merged_rank(b.bank.layout.rank, count, config.merge, warm=b.start is not None) for b in opened.values())
     engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=max_rank)
     try:
-        yield {name: _tools(config, bank, engine) for name, bank in opened.items()}
+        yield {name: make_tools(config, bank, engine) for name, bank in opened.items()}
     finally:
         engine.close()
 
 
-def _tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
+def make_tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
+    """What methods answer with over one bank. Raises ConfigError where `prompt.fewshot` is not the bank's."""
     prompt = recorded_prompt(opened.bank.recipe, config.prompt)
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
     fewshot = load_fewshot(prompt.fewshot)
     k = config.retrieval.top_k
-    return Tools(engine, opened, opened.bank.layout, prompt, k, new_tokens, fewshot, config.merge, config.methods)
+    layout, start, recipe = opened.bank.layout, opened.start, opened.bank.recipe.id
+    return Tools(engine, opened, layout, prompt, k, new_tokens, fewshot, config.merge, config.methods, start, recipe)

@@ -19,7 +19,10 @@ def settings_parser(verb: str, description: str, example: str, **positionals: st
     )
     for name, meaning in positionals.items():
         parser.add_argument(name, help=meaning)
-    parser.add_argument("--config", metavar="FILE", help="a YAML file of settings, applied after the recipe")
+    parser.add_argument(
+        "--config", metavar="FILE", action="append", default=[],
+        help="a YAML file of settings, applied after the recipe; again for another that is applied after it",
+    )  # fmt: skip
     parser.add_argument("--print-config", action="store_true", help="print every setting as this command resolves it, and stop")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, e.g. bank.uri=s3://bucket/bank")
     return parser
@@ -28,7 +31,7 @@ def settings_parser(verb: str, description: str, example: str, **positionals: st
 def parse_settings(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[Config, argparse.Namespace]:
     """The resolved configuration and the verb's own options. With --print-config prints the former and exits 0."""
     options = parser.parse_intermixed_args(list(argv))
-    config = load_config(options.settings, options.config)
+    config = load_config(options.settings, *options.config)
     if options.print_config:
         print(as_yaml(config), end="")
         raise SystemExit(0)

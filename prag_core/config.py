@@ -10,17 +10,24 @@ from omegaconf import OmegaConf
 
 from prag_core.choices import Dtype, Tier
 
-
-class CorpusFormat(Enum):
-    auto = "auto"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    tsv = "tsv"
+CorpusFormat = Enum(
+    "CorpusFormat",
+    {"auto": "auto", "jsonl": "jsonl", "parquet": "parquet", "tsv": "tsv", "2wiki": "2wiki", "hotpotqa": "hotpotqa"},
+)
+QuestionFormat = Enum(
+    "QuestionFormat",
+    {"auto": "auto", "jsonl": "jsonl", "2wiki": "2wiki", "hotpotqa": "hotpotqa", "popqa": "popqa", "cwq": "cwq"},
+)
 
 
 class LongDocuments(Enum):
     quarantine = "quarantine"
     chunk = "chunk"
+
+
+class WarmCount(Enum):
+    once = "once"
+    every = "every"
 
 
 class EngineKind(Enum):
@@ -64,13 +71,13 @@ class AugmentationConfig:
     engine: EngineKind = EngineKind.vllm
     model: str | None = None  # another model that writes; null: model.path
     num_rewrites: int = 1
-    num_qa_pairs: int = 3
+    num_qa_pairs: int = 3  # 0: adapters learn the passage and its rewrites as plain text
     max_new_tokens: int = 512
     temperature: float = 0.7
     top_k: int = 50
     max_attempts: int = 4  # a document that still fails is quarantined
     seed: int = 0
-    uri: str | None = None  # take augmentations from another bank where it has them
+    uri: str | None = None  # take augmentations from another bank where it has them; of the same augmentation settings
 
 
 @dataclass
@@ -88,6 +95,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     dtype: Dtype = Dtype.float32
     seed: int = 0
+    initial: str | None = None  # the adapter that all documents start from: what prag warmup wrote; null: drawn at random
     repeat_without_passage: bool = False  # ask the pairs that are asked over a passage once more without it
     replay_uri: str | None = None  # JSONL of {question, answer, passages}: samples about other subjects
     replay_samples: int = 0  # how many of them each document trains on beside its own
@@ -97,12 +105,33 @@ class TrainingConfig:
 
 
 @dataclass
+class AcceptanceConfig:
+    """The exam after training: each adapter is asked its document's own questions, closed book."""
+
+    threshold: float | None = None  # the share that has to be answered right; null: no exam; 0: scores, and no verdicts
+    max_retries: int = 1  # trainings anew, each with twice the epochs of the one before; who fails the last is text_only
+
+
+@dataclass
+class WarmupConfig:
+    """Of `prag warmup`. Model, prompt, shape, seed and precision of the adapter are those of `model`, `prompt` and `training`."""
+
+    questions: str | None = None  # JSONL of {question_id, question, answers}, about subjects that are not the corpus's
+    num_questions: int | None = None  # the first so many; null: 2000, or with prompt.cot the first 600 that are worked out right
+    epochs: int = 1
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    out: str = "out/warm.safetensors"  # a file, or any fsspec URI
+
+
+@dataclass
 class RetrievalConfig:
     top_k: int = 3
     k1: float = 1.2  # BM25: how soon a repeated word stops counting
     b: float = 0.75  # BM25: how much long documents are discounted, 0 to 1
     stemmer: str | None = "english"  # a Snowball language
     stopwords: str | None = "english_plus"  # a list of bm25s; english is a short one
+    as_narrowed: bool = False  # over what prag narrow kept: its questions find what they found in the whole corpus
 
 
 @dataclass
@@ -112,6 +141,7 @@ class MergeConfig:
     sharpness: float = 1.0  # score_weighted: a document weighs (its score / the best) to this power
     rank: int | None = None  # svd: of what is left; null: one document's
     seed: int = 0  # dare: which entries are dropped
+    warm: WarmCount = WarmCount.once  # what documents' adapters started from counts once, or with every document, as published
 
 
 @dataclass
@@ -131,6 +161,35 @@ class MethodsConfig:
     dragin_tokens: int = 64  # how far a draft goes
     dragin_query_words: int | None = None  # words of a query at most; null: as published for `dataset`
     dragin_scale: bool = True  # attention in shares of its sentence's, times the sentence's words, as published
+    router: str | None = None  # adaptive_…: the folder of what prag train-router made
+    router_confidence: float | None = None  # adaptive_…: null: the likeliest strategy, as published; else the cheapest that,
+    # with those cheaper, is this likely
+
+
+@dataclass
+class RouterConfig:
+    """Of prag train-router. The router itself lies in `methods.router`."""
+
+    questions: str = "${root:examples/mini/questions.train.jsonl}"  # none of which may be among evaluate.questions
+    limit: int | None = None
+    strategies: list[str] | None = None  # cheapest first; null: the method's own
+    single_hop_types: list[str] = field(default_factory=lambda: ["single", "single-hop", "simple"])  # other types: several hops
+    retrieval_features: bool | None = None  # look at what a question retrieves; null: if it cross-validates better
+    folds: int = 5  # of the cross-validation
+    held_out: float = 0.25  # share of the questions that only the final figures are of
+    seed: int = 0
+
+
+@dataclass
+class CalibrateConfig:
+    """Of prag calibrate."""
+
+    questions: str = "${root:examples/mini/questions.dev.jsonl}"  # none of which may be among evaluate.questions
+    limit: int | None = None
+    methods: list[str] = field(default_factory=lambda: ["flare", "flare_lookahead"])
+    values: int = 5  # tried of each threshold: quantiles of what it is compared with, beside the value that is set
+    tolerance: float = 0.01  # of F1 that fewer retrievals are worth
+    out: str = "out/thresholds.yaml"  # settings, for a further --config
 
 
 @dataclass
@@ -146,13 +205,26 @@ class EngineConfig:
 @dataclass
 class EvaluateConfig:
     questions: str = "${root:examples/mini/questions.test.jsonl}"
+    format: QuestionFormat = QuestionFormat.auto  # a published question set's own file format, or jsonl; auto: as it begins
+    type: str | None = None  # only questions of this type
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine", "prag_irrelevant"])
     banks: dict[str, str] = field(default_factory=dict)  # further banks by name; prag@name runs prag on that bank
     baselines: list[str] = field(default_factory=lambda: ["rag", "prag"])  # methods that paired tests compare against
     out: str = "out/evaluate"
-    limit: int | None = None
+    limit: int | None = None  # only the first so many (of `type`)
     num_resamples: int = 2000
     seed: int = 0
+
+
+@dataclass
+class AblateConfig:
+    out: str = "out/ablations"  # banks, answers and tables of prag ablate
+
+
+@dataclass
+class PaperConfig:
+    data: str = "data"  # question sets and corpus that prag paper reads; conf/paper/setup.yaml says how they lie there
+    out: str = "out/paper"  # narrowed corpora, banks, answers and tables
 
 
 @dataclass
@@ -203,11 +275,17 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ablate: AblateConfig = field(default_factory=AblateConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 

@@ -9,8 +9,9 @@ from typing import Any
 from prag_core.errors import ConfigError
 
 MINIMUM = {
+    2: ("router.folds",),
     1: (
-        "corpus.limit", "bank.shard_documents", "bank.shard_megabytes", "model.max_length", "augmentation.num_qa_pairs",
+        "corpus.limit", "bank.shard_documents", "bank.shard_megabytes", "model.max_length",
         "augmentation.max_new_tokens", "augmentation.max_attempts", "training.rank", "training.epochs",
         "training.cohort_documents", "training.threads", "retrieval.top_k", "engine.max_sequences",
         "engine.kv_cache_gigabytes", "engine.max_new_tokens", "evaluate.limit", "evaluate.num_resamples",
@@ -19,17 +20,22 @@ MINIMUM = {
         "serve.max_body_kilobytes", "serve.max_ongoing", "serve.max_queued", "serve.timeout_seconds",
         "methods.max_rounds", "methods.max_documents", "methods.sentence_tokens", "methods.ircot_sentences",
         "methods.lookahead_tokens", "methods.dragin_tokens", "methods.dragin_query_words",
+        "warmup.num_questions", "warmup.epochs", "router.limit", "calibrate.limit", "calibrate.values",
     ),
     0: (
-        "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.temperature", "training.learning_rate",
-        "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b", "ray.augment_cpus",
-        "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus", "serve.generator_gpus",
-        "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds", "serve.adapter_cache_megabytes",
-        "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness", "methods.flare_threshold",
-        "methods.dragin_threshold", "training.distill_hidden",
+        "corpus.chunk_overlap", "augmentation.num_rewrites", "augmentation.num_qa_pairs", "augmentation.temperature",
+        "training.learning_rate", "training.weight_decay", "training.replay_samples", "retrieval.k1", "retrieval.b",
+        "ray.augment_cpus", "ray.augment_gpus", "ray.train_cpus", "ray.train_gpus", "serve.generator_cpus",
+        "serve.generator_gpus", "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds",
+        "serve.adapter_cache_megabytes", "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness",
+        "methods.flare_threshold", "methods.dragin_threshold", "warmup.learning_rate", "warmup.weight_decay",
+        "acceptance.threshold", "acceptance.max_retries", "calibrate.tolerance", "training.distill_hidden",
     ),
 }  # fmt: skip
-SHARES = ("merge.density", "methods.lookahead_act_below", "methods.lookahead_blank_below")  # above 0, at most 1
+SHARES = (  # above 0, at most 1
+    "merge.density", "methods.lookahead_act_below", "methods.lookahead_blank_below", "methods.router_confidence",
+    "router.held_out",
+)  # fmt: skip
 DATASETS = ("2wiki", "hotpotqa")  # with published thresholds
 
 
@@ -42,8 +48,16 @@ def check_ranges(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}={value}: expected at least {minimum}")
     for key in SHARES:
         section, name = key.split(".")
-        if not 0 < config[section][name] <= 1:
-            raise ConfigError(f"{key}={config[section][name]}: expected a share above 0 and at most 1")
+        value = config[section][name]
+        if value is not None and not 0 < value <= 1:
+            raise ConfigError(f"{key}={value}: expected a share above 0 and at most 1")
+    if (threshold := config["acceptance"]["threshold"]) is not None:
+        if threshold > 1:
+            raise ConfigError(f"acceptance.threshold={threshold}: expected a share, 0 to 1, or null for no exam")
+        if config["augmentation"]["num_qa_pairs"] < 1:
+            raise ConfigError(f"acceptance.threshold={threshold}: an exam needs questions; augmentation.num_qa_pairs is 0")
+    if config["training"]["objective"] == "distill" and config["augmentation"]["num_qa_pairs"] < 1:
+        raise ConfigError("training.objective=distill: a teacher needs questions; augmentation.num_qa_pairs is 0")
     if (dataset := config["methods"]["dataset"]) not in DATASETS:
         raise ConfigError(f"methods.dataset={dataset}: nothing was published for it; {' or '.join(DATASETS)}, and set thresholds")
 

@@ -1,13 +1,14 @@
 """How the recipe, a file and `key=value` overrides become one configuration.
 
-Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), a file given with --config, then
-overrides. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known one.
+Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), the files given with --config in
+their order, then overrides in theirs. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known
+one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,18 +22,18 @@ from prag_core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
+Override = str | Mapping[str, Any]  # `key=value`, or settings by name, with dots or nested
 OmegaConf.register_resolver("root", lambda path: str(ROOT / path), replace=True)  # ${root:path}: within the checkout
 
 
-def load_config(overrides: Sequence[str] = (), file: str | None = None) -> Config:
-    """Defaults, recipe, file, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
+def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
+    """Defaults, recipe, files, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
     range."""
     base = OmegaConf.structured(Config)
-    from_file = _load_yaml(Path(file)) if file else OmegaConf.create()
-    from_user = _parse_overrides(overrides)
-    recipe = from_user.get("recipe") or from_file.get("recipe") or base.recipe
+    from_user = [*(load_yaml(Path(file)) for file in files), _parse_overrides(overrides)]
+    recipe = next((str(source.recipe) for source in reversed(from_user) if source.get("recipe")), base.recipe)
     config = base
-    for source in (_load_recipe(str(recipe)), from_file, from_user):
+    for source in (_load_recipe(recipe), *from_user):
         config = _merge(config, source)
     try:
         resolved = cast(Config, OmegaConf.to_object(config))
@@ -52,7 +53,7 @@ def absolute_paths(config: Config) -> Config:
     def model(path: str) -> str:
         return absolute(path) if os.path.isdir(os.path.expanduser(path)) else path
 
-    writer = config.augmentation
+    writer, training, warmup = config.augmentation, config.training, config.warmup
     return replace(
         config,
         corpus=replace(config.corpus, uri=absolute(config.corpus.uri)),
@@ -60,9 +61,19 @@ def absolute_paths(config: Config) -> Config:
         model=replace(config.model, path=model(config.model.path)),
         prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
         augmentation=replace(writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)),
-        training=replace(config.training, replay_uri=config.training.replay_uri and absolute(config.training.replay_uri)),
+        training=replace(
+            training,
+            replay_uri=training.replay_uri and absolute(training.replay_uri),
+            initial=training.initial and absolute(training.initial),
+        ),
+        warmup=replace(warmup, questions=warmup.questions and absolute(warmup.questions), out=absolute(warmup.out)),
+        methods=replace(config.methods, router=config.methods.router and absolute(config.methods.router)),
+        router=replace(config.router, questions=absolute(config.router.questions)),
+        calibrate=replace(config.calibrate, questions=absolute(config.calibrate.questions), out=absolute(config.calibrate.out)),
         serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
         evaluate=replace(config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)),
+        ablate=replace(config.ablate, out=absolute(config.ablate.out)),
+        paper=replace(config.paper, data=absolute(config.paper.data), out=absolute(config.paper.out)),
     )
 
 
@@ -71,18 +82,19 @@ def _load_recipe(name: str) -> DictConfig:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
         raise ConfigError(f"recipe={name}: no such recipe; known: {known}, or the path of a YAML file")
-    return _merge_recipe_name(_load_yaml(path), name)
+    return _merge_recipe_name(load_yaml(path), name)
 
 
 def _merge_recipe_name(recipe: DictConfig, name: str) -> DictConfig:
     return cast(DictConfig, OmegaConf.merge(recipe, {"recipe": name}))
 
 
-def _load_yaml(path: Path) -> DictConfig:
+def load_yaml(path: Path) -> DictConfig:
+    """A mapping in a YAML file. Raises ConfigError, naming the file."""
     try:
         loaded = OmegaConf.load(path)
     except FileNotFoundError:
-        raise ConfigError(f"--config {path}: no such file") from None
+        raise ConfigError(f"{path}: no such file") from None
     except Exception as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(loaded, DictConfig):
@@ -90,15 +102,22 @@ def _load_yaml(path: Path) -> DictConfig:
     return loaded
 
 
-def _parse_overrides(overrides: Sequence[str]) -> DictConfig:
+def _parse_overrides(overrides: Sequence[Override]) -> DictConfig:
     for item in overrides:
-        if "=" not in item or item.startswith("="):
+        if isinstance(item, str) and ("=" not in item or item.startswith("=")):
             raise ConfigError(f"{item!r}: settings are given as key=value, e.g. corpus.uri=corpus.jsonl")
+    given = " ".join(map(str, overrides))
+    parsed = OmegaConf.create()
     try:
-        return OmegaConf.from_dotlist(list(overrides))
+        for item in overrides:
+            if isinstance(item, str):
+                parsed.merge_with_dotlist([item])
+            else:
+                for name, value in item.items():
+                    OmegaConf.update(parsed, name, value, merge=True, force_add=True)
+        return parsed
     except Exception as error:
         reason = " ".join(str(error).split())
-        given = " ".join(overrides)
         raise ConfigError(f"cannot read the settings {given}: {reason}; put values with YAML's own signs in quotes") from None
 
 

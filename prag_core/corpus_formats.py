@@ -1,7 +1,8 @@
 """Where a corpus's files are, and how each becomes rows: a place for error messages, and a mapping of fields.
 
 Formats: JSON lines (`.jsonl`, `.ndjson`), Parquet, and TSV with a header (csv quoting, as in `psgs_w100.tsv`), each also
-compressed (`.gz`, `.bz2`, `.xz`, `.zst`). A corpus is one file, a folder (recursive) or a glob, on any fsspec file
+compressed (`.gz`, `.bz2`, `.xz`, `.zst`); and the paragraphs of a question set (`2wiki`, `hotpotqa`: `.json`, read whole),
+each as often as it comes with a question. A corpus is one file, a folder (recursive) or a glob, on any fsspec file
 system. Files come in sorted order, rows as they lie; nothing is ever held beyond one batch of rows. Whatever cannot
 be read is a CorpusError that names the file and, where there is one, the line.
 """
@@ -24,14 +25,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prag_core.config import CorpusFormat
+from prag_core.datasets import JOINTS, paragraphs, read_json_list
 from prag_core.errors import CorpusError
 from prag_core.storage import storage_errors
 
 Row = tuple[str, dict[str, Any]]  # "file line 3", fields
+Reader = Callable[[IO[bytes], str], Iterator[Row]]  # a file's bytes and its name → rows
 
 SUFFIXES = {
     ".jsonl": CorpusFormat.jsonl, ".ndjson": CorpusFormat.jsonl, ".parquet": CorpusFormat.parquet, ".tsv": CorpusFormat.tsv,
 }  # fmt: skip
+PARAGRAPHS = {CorpusFormat[name]: joint for name, joint in JOINTS.items()}
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 BATCH_ROWS = 1024
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
@@ -58,7 +62,7 @@ def list_files(fs: fsspec.AbstractFileSystem, path: str, format: CorpusFormat) -
 
 
 def _files_under(fs: fsspec.AbstractFileSystem, folder: str, format: CorpusFormat) -> list[str]:
-    suffixes = tuple(suffix for suffix, kind in SUFFIXES.items() if format in (CorpusFormat.auto, kind))
+    suffixes = tuple(suffix for suffix, kind in SUFFIXES.items() if format in (CorpusFormat.auto, kind)) or (".json",)
     found = [file for file in fs.find(folder) if not _hidden(file[len(folder) :])]
     files = [file for file in found if _split_compression(file.lower())[0].endswith(suffixes)]
     if not files:
@@ -73,13 +77,20 @@ def read_rows(fs: fsspec.AbstractFileSystem, path: str, format: CorpusFormat) ->
     kind = format_of(path) if format is CorpusFormat.auto else format
     if kind is None:
         known = ", ".join(SUFFIXES)
-        raise CorpusError(f"{name}: no known suffix ({known}); set corpus.format to jsonl, parquet or tsv")
-    readers: dict[CorpusFormat, Callable[[IO[bytes], str], Iterator[Row]]] = {
-        CorpusFormat.jsonl: _read_jsonl, CorpusFormat.parquet: _read_parquet, CorpusFormat.tsv: _read_tsv,
+        formats = ", ".join(format.name for format in CorpusFormat if format is not CorpusFormat.auto)
+        raise CorpusError(f"{name}: no known suffix ({known}); set corpus.format to one of {formats}")
+    readers: dict[CorpusFormat, Reader] = {
+        CorpusFormat.jsonl: read_jsonl, CorpusFormat.parquet: _read_parquet, CorpusFormat.tsv: _read_documents_tsv,
     }  # fmt: skip
+    yield from read_file(fs, path, readers[kind] if kind in readers else _paragraph_reader(PARAGRAPHS[kind]))
+
+
+def read_file(fs: fsspec.AbstractFileSystem, path: str, reader: Reader) -> Iterator[Row]:
+    """One file's rows as `reader` finds them in its bytes, decompressed as the name says."""
+    name = display(fs, path)
     try:
         with storage_errors("reading", name), fs.open(path, "rb") as raw:
-            yield from readers[kind](_decompress(raw, path, kind), name)
+            yield from reader(_decompress(raw, path, seekable=reader is _read_parquet), name)
     except CorpusError:
         raise
     except UNREADABLE as error:
@@ -110,7 +121,7 @@ def _split_compression(path: str) -> tuple[str, str | None]:
     return path, None
 
 
-def _decompress(raw: IO[bytes], path: str, kind: CorpusFormat) -> IO[bytes]:
+def _decompress(raw: IO[bytes], path: str, *, seekable: bool) -> IO[bytes]:
     _, compression = _split_compression(path.lower())
     if compression is None:
         return raw
@@ -119,7 +130,7 @@ def _decompress(raw: IO[bytes], path: str, kind: CorpusFormat) -> IO[bytes]:
         stream = cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, zstd)))
     else:
         stream = cast(IO[bytes], fsspec.compression.compr[compression](raw, mode="rb"))
-    if kind is not CorpusFormat.parquet:
+    if not seekable:
         return stream
     spool = tempfile.TemporaryFile()  # noqa: SIM115  (Parquet is read from its end)
     shutil.copyfileobj(stream, spool)
@@ -140,7 +151,7 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
         raise CorpusError(f"{name} line {number + 1}: cannot be read: {reason}; is the file damaged or incomplete?") from None
 
 
-def _read_jsonl(stream: IO[bytes], name: str) -> Iterator[Row]:
+def read_jsonl(stream: IO[bytes], name: str) -> Iterator[Row]:
     for number, line in _lines(stream, name):
         if not line.strip():
             continue
@@ -154,7 +165,12 @@ def _read_jsonl(stream: IO[bytes], name: str) -> Iterator[Row]:
         yield where, fields
 
 
-def _read_tsv(stream: IO[bytes], name: str) -> Iterator[Row]:
+def _read_documents_tsv(stream: IO[bytes], name: str) -> Iterator[Row]:
+    return read_tsv(stream, name, _check_header)
+
+
+def read_tsv(stream: IO[bytes], name: str, check: Callable[[list[str], str], list[str]]) -> Iterator[Row]:
+    """The rows under a header line that `check(names, place)` lets through."""
     csv.field_size_limit(2**31 - 1)  # the module's own limit of 128 KiB a field would refuse long documents
     reader = csv.reader((line for _, line in _lines(stream, name)), delimiter="\t", strict=True)
     header: list[str] | None = None
@@ -169,7 +185,7 @@ def _read_tsv(stream: IO[bytes], name: str) -> Iterator[Row]:
                 f'{where}: broken quoting ({error}); a field that holds a quote, tab or newline is written "so", quotes doubled'
             ) from None
         if header is None:
-            header = _check_header(values, where)
+            header = check(values, where)
         elif len(values) == len(header):
             yield where, dict(zip(header, values, strict=True))
         elif values:
@@ -181,6 +197,15 @@ def _check_header(values: list[str], where: str) -> list[str]:
         found = _excerpt(str(values))
         raise CorpusError(f"{where}: expected a header line of tab-separated names, id, text and title, found {found}")
     return values
+
+
+def _paragraph_reader(joint: str) -> Reader:
+    def read(stream: IO[bytes], name: str) -> Iterator[Row]:
+        for where, fields in read_json_list(stream, name):
+            for row in paragraphs(fields, where, joint):
+                yield where, dict(row)
+
+    return read
 
 
 def _read_parquet(stream: IO[bytes], name: str) -> Iterator[Row]:

@@ -45,6 +45,7 @@ class Estimator:
         self.adapter_bytes, self.num_parameters, self.tier = adapter_bytes, num_parameters, config.bank.tier
         self.epochs, self.replay = config.training.epochs, config.training.replay_samples
         self.repeats, self.distills = config.training.repeat_without_passage, config.training.objective == "distill"
+        self.examined = config.acceptance.threshold is not None
         self.pairs, self.rewrites = config.augmentation.num_qa_pairs, config.augmentation.num_rewrites
         prompt = encode(tokenizer, answer_messages("", [""], cot=config.prompt.cot), answer_prefill(cot=config.prompt.cot))
         self.prompt_tokens = len(prompt)
@@ -54,9 +55,9 @@ class Estimator:
 
     @property
     def passages(self) -> int:
-        """Samples of a document that carry a passage: the first half of the pairs, over the original and each rewrite. With a
-        teacher, those where it reads one: all pairs over all of them."""
-        asked = self.pairs if self.distills else (self.pairs + 1) // 2
+        """Samples of a document that carry a passage: the first half of the pairs, over the original and each rewrite; without
+        pairs these texts alone. With a teacher, those where it reads one: all pairs over all of them."""
+        asked = self.pairs if self.distills else (self.pairs + 1) // 2 or 1
         return asked * (1 + self.rewrites)
 
     @property
@@ -104,11 +105,12 @@ class Estimator:
             f"training: 4 x {self.num_parameters:,} FLOP a token at {TRAIN_UTILISATION:.0%} of {peak}",
             f"augmentation: 2 x {self.num_parameters:,} FLOP a token read or written at {AUGMENT_UTILISATION:.0%} of it",
             f"bank: {self.adapter_bytes:,} bytes an adapter ({self.tier.value})",
+            *(["acceptance: exams, and training anew who fails them, are not counted"] if self.examined else []),
         )
 
     def _weights(self) -> tuple[float, float]:
         """Tokens to train on a document: so many for each token of its passage, and so many besides."""
-        around = self.samples * (self.prompt_tokens + QA_TOKENS)
+        around = (self.samples if self.pairs else self.replay) * (self.prompt_tokens + QA_TOKENS)
         if self.distills:
             return self.passages / 2, self.epochs * self.samples * (self.bare_tokens + QA_TOKENS) + around / 2
         return self.epochs * self.passages, self.epochs * around

@@ -1,20 +1,22 @@
 """What a configuration makes of a document, as an identity: everything that changes an adapter, and nothing else.
 
 In it: the base model's and the writer's bytes, the prompts and worked examples, the parameterisation and its initial
-adapter, objective, optimiser, epochs, precision, seeds, replay samples, and the settings of augmentation. Files count by
-content, not by name. Not in it: the storage tier, how many documents train at once, threads, paths, the corpus, the
-engine that runs the augmentation model (two engines are two ways to draw from the same distribution) and how often
-it may try.
+adapter, objective, optimiser, epochs, precision, seeds, replay samples, the settings of augmentation, and those of the
+exam where one is held. Files count by content, not by name. Not in it: the storage tier, how many documents train at
+once, threads, paths, the corpus, the engine that runs the augmentation model (two engines are two ways to draw from the
+same distribution) and how often it may try.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import fsspec
 
+from prag_core.bank import load_warm_start
 from prag_core.base_model import context_length, empty_model, load_tokenizer
 from prag_core.chunking import PassageLimit, token_budget
 from prag_core.config import Config, PromptConfig, as_dict
@@ -32,6 +34,14 @@ TRAINING_FIELDS = (
     "repeat_without_passage",
 )  # fmt: skip
 OBJECTIVE_FIELDS = {"distill": ("distill_hidden",)}  # settings of one objective, in the recipe where it is the objective
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Where documents' adapters start, and how the recipe names that."""
+
+    factors: AdapterFactors
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,19 +68,30 @@ def prepare_recipe(config: Config) -> PreparedRecipe:
         length = context_length(empty_model(writer), base.max_length)
         budgets.append(token_budget(load_tokenizer(writer), length, config.prompt, config.augmentation))
         digests[1] = model_digest(writer)
+    initial = find_initial(config, layout, digests[0])
     return PreparedRecipe(
-        recipe=build_recipe(config, digests[0], digests[1], layout),
+        recipe=build_recipe(config, digests[0], digests[1], layout, initial),
         layout=layout,
-        initial=initial_factors(layout, training.seed),
+        initial=initial.factors,
         limit=PassageLimit(tuple(budgets), config.prompt.with_title),
         tokenizer=tokenizer,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
 
 
-def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout) -> Recipe:
-    """The recipe of a configuration over a base model and a writing model, by their digests. ConfigError if a file it names is
-    not there."""
+def find_initial(config: Config, layout: AdapterLayout, base: str) -> Initial:
+    """The warm-up's adapter that `training.initial` names, else one drawn at random. Raises ConfigError where it does not fit."""
+    training = config.training
+    if training.initial is None:
+        return Initial(initial_factors(layout, training.seed), {"kind": "kaiming_uniform", "seed": training.seed})
+    warm = load_warm_start("training.initial", training.initial, layout, base)
+    return Initial(warm.factors, {"kind": "warm", "sha256": warm.sha256})
+
+
+def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout, initial: Initial | None = None) -> Recipe:
+    """The recipe of a configuration over a base model and a writing model, by their digests (`initial`: where it has been found
+    already). ConfigError if a file it names is not there."""
+    initial = initial or find_initial(config, layout, base)
     augmentation, training = as_dict(config.augmentation), as_dict(config.training)
     return Recipe(
         {
@@ -78,12 +99,19 @@ def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout) 
             "model": base,
             "prompt": _prompt_fields(config),
             "layout": {"rank": layout.rank, "alpha": layout.alpha, "modules": digest(layout.to_json()["modules"])},
-            "initial": {"kind": "kaiming_uniform", "seed": config.training.seed},
+            "initial": dict(initial.fields),
             "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}},
             "training": {name: training[name] for name in (*TRAINING_FIELDS, *OBJECTIVE_FIELDS.get(training["objective"], ()))}
             | {"replay": _replay_fields(config)},
         }
+        | ({"acceptance": as_dict(config.acceptance)} if config.acceptance.threshold is not None else {})
     )
+
+
+def writing_fields(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe changes its augmentations: recipes that agree in it can share them."""
+    prompt = recipe.fields["prompt"]
+    return recipe.fields["augmentation"] | {name: prompt[name] for name in ("templates", "with_title")}
 
 
 def recorded_prompt(recipe: Recipe, prompt: PromptConfig) -> PromptConfig:

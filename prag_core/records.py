@@ -95,7 +95,8 @@ class Adapter:
     tokens: int
     loss_first: float
     loss_last: float
-    accepted: bool | None = None  # verdict of an acceptance test; None where none was run
+    accepted: bool | None = None  # the verdict of an exam, and its score (`acceptance`); None where none was held
+    score: float | None = None
 
     @property
     def key(self) -> Key:
@@ -156,7 +157,8 @@ class Round:
 class Answer:
     """What a method said: its text, the passages it used, the documents whose adapters were merged, those shown as text
     for want of an adapter (with the reason), milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`; `judge` where a
-    method looks into its drafts), every retrieval in order, and how many tokens were generated, thrown-away ones included."""
+    method looks into its drafts, `route` where it chooses a strategy), every retrieval in order, how many tokens were generated,
+    thrown-away ones included, and the strategy that was taken ("": the method has none to choose from)."""
 
     text: str
     passages: tuple[Passage, ...] = ()
@@ -165,3 +167,4 @@ class Answer:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     rounds: tuple[Round, ...] = ()
     num_tokens: int = 0
+    route: str = ""

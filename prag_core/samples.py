@@ -5,6 +5,9 @@ then over each rewrite; for the remaining pairs, the question without any passag
 token (that is how the passage's own text is learned), and no end-of-sequence token is appended. Nothing is ever cut: a
 sample longer than the model's context is refused.
 
+An augmentation without pairs (the ablation "without QA", `augmentation.num_qa_pairs=0`) is language modelling: the passage
+and each rewrite as a text of its own, outside any prompt, after what the tokenizer puts before a text.
+
 `repeat_without_passage` (an extension, off in the reference recipe) asks the first half of the pairs once more without a
 passage, so that every fact that was asked is also asked of the parameters alone.
 
@@ -70,17 +73,25 @@ def build_samples(
     carry a teacher, and `repeat_without_passage` changes nothing: no question of the document's own is asked over a passage.
 
     Raises SampleTooLongError where a sample, or what its teacher reads, has more than `max_length` tokens, and CorpusError
-    without any pair.
+    where a text has too few to learn from, or there is nothing to distill.
     """
     assert document.key == augmentation.key, f"augmentation of {augmentation.key} given for {document.key}"
-    if not augmentation.qa_pairs:
-        raise CorpusError(f"{document.doc_id!r} chunk {document.chunk}: its augmentation has no question-answer pair")
     encoder = _Encoder(document, tokenizer, prompt, tuple(fewshot), max_length)
     texts = [show_passage(document.title, text, with_title=prompt.with_title) for text in (document.text, *augmentation.rewrites)]
-    if not distill:
-        own = [encoder.whole(*asked) for asked in _questions(augmentation, texts, prompt.cot, repeat_without_passage)]
-        return interleave(own, [encoder.answer_only(r.question, r.answer, r.passages) for r in replay])
-    pairs = [(pair.question, _answer(pair, prompt.cot)) for pair in augmentation.qa_pairs]
+    if distill:
+        return _distilled(encoder, augmentation, texts, replay)
+    own = [encoder.whole(*asked) for asked in _questions(augmentation, texts, prompt.cot, repeat_without_passage)]
+    if not augmentation.qa_pairs:
+        own = [encoder.plain(text) for text in texts]
+    return interleave(own, [encoder.answer_only(r.question, r.answer, r.passages) for r in replay])
+
+
+def _distilled(
+    encoder: _Encoder, augmentation: Augmentation, texts: Sequence[str], replay: Sequence[ReplaySample]
+) -> list[Sample]:
+    if not augmentation.qa_pairs:
+        raise CorpusError(f"{encoder.where}: nothing to distill, its augmentation has no question-answer pair")
+    pairs = [(pair.question, _answer(pair, encoder.prompt.cot)) for pair in augmentation.qa_pairs]
     first, *rest = [encoder.answer_only(*pair, (), teacher=(text,)) for text in texts for pair in pairs]
     asked = [(r, passages) for r in replay for passages in dict.fromkeys(((), r.passages))]
     others = [encoder.answer_only(r.question, r.answer, passages, teacher=passages) for r, passages in asked]
@@ -127,13 +138,26 @@ class _Encoder:
         read = () if teacher is None else self._tokens(question, answer, teacher)
         return Sample(token_ids=tokens, labels=(IGNORED,) * start + tokens[start:], teacher_ids=read)
 
+    def plain(self, text: str) -> Sample:
+        """A text of its own, outside any prompt; the loss is on every token."""
+        tokens = self._checked(tuple(self.tokenizer.encode(text)))
+        return Sample(token_ids=tokens, labels=tokens)
+
+    @property
+    def where(self) -> str:
+        return f"{self.document.doc_id!r} chunk {self.document.chunk}"
+
     def _tokens(self, question: str, answer: str, passages: Sequence[str]) -> tuple[int, ...]:
-        tokens = self._encode(question, passages, answer_prefill(answer, cot=self.prompt.cot))
+        return self._checked(self._encode(question, passages, answer_prefill(answer, cot=self.prompt.cot)))
+
+    def _checked(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         if len(tokens) > self.max_length:
             raise SampleTooLongError(
-                f"{self.document.doc_id!r} chunk {self.document.chunk}: a training sample has {len(tokens)} tokens, the limit is "
-                f"{self.max_length}; set corpus.long_documents=chunk, or use a model with a longer context"
+                f"{self.where}: a training sample has {len(tokens)} tokens, the limit is {self.max_length}; "
+                "set corpus.long_documents=chunk, or use a model with a longer context"
             )
+        if len(tokens) < 2:
+            raise CorpusError(f"{self.where}: one of its texts has no token after the first")
         return tokens
 
     def _encode(self, question: str, passages: Sequence[str], prefill: str) -> tuple[int, ...]:

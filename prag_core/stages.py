@@ -14,15 +14,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
+from prag_core.acceptance import Candidate, train_examined
 from prag_core.augment import augment_documents, generator_identity
 from prag_core.bank import Bank, Commit, Stage
 from prag_core.base_model import BaseModel, context_length, default_device, load_base_model
 from prag_core.config import Config, ModelConfig
 from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, CorpusError
-from prag_core.identity import content_hash, model_digest
+from prag_core.exam import Spellings, exam_questions
+from prag_core.identity import Recipe, content_hash, model_digest
 from prag_core.overlap import Behind, ahead
-from prag_core.records import AdapterFactors, Augmentation, Document, Failure, Key, Sample
+from prag_core.recipe import writing_fields
+from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, Sample
 from prag_core.samples import ReplaySample, build_samples, choose_replay, load_fewshot, load_replay
 from prag_core.trainer import TrainingItem, TrainingSettings, train_documents
 
@@ -32,7 +35,8 @@ ADAPTERS_BEHIND = 32  # trained and not yet written
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a stage made of a shard. `reused`: it was committed before, and nothing was done now."""
+    """What a stage made of a shard. `reused`: it was committed before, and nothing was done now. `seconds` are without those
+    of loading a model to train."""
 
     num_documents: int
     num_failed: int
@@ -51,15 +55,32 @@ class ShardStage(ABC):
 
     def run(self, shard_id: str, documents_object: str) -> ShardResult:
         """Do the stage's work on a shard unless it is committed already."""
-        start = time.perf_counter()
         committed = self.bank.find_commit(self.stage, shard_id)
+        if committed is None:
+            self.load()
+        start = time.perf_counter()
         commit = committed or self._work(shard_id, self.bank.read_documents(documents_object))
         done, failed = commit.object(self.stage.value), commit.object("failures")
         seconds = time.perf_counter() - start
         return ShardResult(done.rows if done else 0, failed.rows if failed else 0, seconds, reused=committed is not None)
 
+    def load(self) -> None:  # noqa: B027  (a stage that may need no model loads it when it does)
+        """Load what every shard needs, before its time is taken."""
+
     @abstractmethod
     def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit: ...
+
+
+def open_augmentations(uri: str, recipe: Recipe) -> Bank:
+    """The bank at `uri`, to take a recipe's augmentations from. Raises BankError where its were not written by the same model
+    under the same settings: the recipe would tell of others than its adapters were trained on."""
+    bank = Bank.open(uri)
+    theirs, ours = writing_fields(bank.recipe), writing_fields(recipe)
+    differing = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    if differing:
+        shown = ", ".join(f"{name} {theirs.get(name)} there, {ours.get(name)} here" for name in differing)
+        raise BankError(f"augmentation.uri={uri}: its augmentations are others than this recipe's ({shown}); leave it out")
+    return bank
 
 
 class AugmentStage(ShardStage):
@@ -84,7 +105,7 @@ class AugmentStage(ShardStage):
     @cached_property
     def source(self) -> Bank | None:
         uri = self.config.augmentation.uri
-        return Bank.open(uri) if uri else None
+        return open_augmentations(uri, self.bank.recipe) if uri else None
 
     def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit:
         known = self._known(documents)
@@ -112,7 +133,7 @@ class AugmentStage(ShardStage):
 
 class TrainStage(ShardStage):
     """Adapters, streamed into the bank as cohorts finish: tokenising is ahead of training and writing behind it, each in a
-    thread of its own. Needs the shard's augmentations committed."""
+    thread of its own. With `acceptance.threshold` set they are examined on the way. Needs the shard's augmentations committed."""
 
     stage = Stage.adapters
 
@@ -120,6 +141,9 @@ class TrainStage(ShardStage):
     def base(self) -> BaseModel:
         model = self.config.model
         return load_base_model(model.path, self.config.training.dtype, default_device(), model.revision)
+
+    def load(self) -> None:
+        _ = self.base, self.initial, self.replay_pool
 
     @cached_property
     def initial(self) -> AdapterFactors:
@@ -139,29 +163,41 @@ class TrainStage(ShardStage):
         if augmented is None:
             raise BankError(f"shard {shard_id} of {self.bank.uri} has no committed augmentations; the augment stage comes first")
         augmentations = {a.key: a for a in self.bank.read_augmentations(augmented)}
-        settings = TrainingSettings.from_config(self.config.training)
         failures: list[Failure] = []
         with self.bank.begin(self.stage, shard_id, self.config.bank.tier) as writer:
-            items = ahead(self._items(documents, augmentations, failures), ITEMS_AHEAD)
+            candidates = ahead(self._candidates(documents, augmentations, failures), ITEMS_AHEAD)
             with Behind(writer.add, ADAPTERS_BEHIND) as behind:
-                for record in train_documents(self.base.model, self.bank.layout, self.initial, items, settings):
+                for record in self._train(candidates):
                     behind.put(record)
             for failure in failures:
                 writer.add(failure)
             return writer.commit(augmented.objects)
 
-    def _items(
+    def _train(self, candidates: Iterator[Candidate]) -> Iterator[Adapter | Failure]:
+        model, layout, initial = self.base.model, self.bank.layout, self.initial
+        settings = TrainingSettings.from_config(self.config.training)
+        if self.config.acceptance.threshold is None:
+            return train_documents(model, layout, initial, (candidate.item for candidate in candidates), settings)
+        return train_examined(model, layout, initial, candidates, settings, self.config.acceptance, self.config.bank.tier)
+
+    def _candidates(
         self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]
-    ) -> Iterator[TrainingItem]:
-        """Each augmented document with its samples; those whose samples do not fit the model go to `failures`."""
+    ) -> Iterator[Candidate]:
+        """Each augmented document with its samples and its exam; those whose samples do not fit the model go to `failures`."""
         for document in documents:
             if document.key not in augmentations:
                 continue  # set aside by the augment stage, and recorded there
-            content = content_hash(document)
+            content, augmentation = content_hash(document), augmentations[document.key]
             try:
-                yield TrainingItem(document.key, content, self._samples(document, content, augmentations[document.key]))
+                item = TrainingItem(document.key, content, self._samples(document, content, augmentation))
+                yield Candidate(item, self._questions(augmentation))
             except CorpusError as error:
                 failures.append(Failure(*document.key, content, "train", str(error), attempts=1))
+
+    def _questions(self, augmentation: Augmentation) -> Sequence[Spellings]:
+        if self.config.acceptance.threshold is None:
+            return ()
+        return exam_questions(augmentation, self.base.tokenizer, self.config.prompt, self.fewshot)
 
     def _samples(self, document: Document, content: str, augmentation: Augmentation) -> list[Sample]:
         training = self.config.training

@@ -20,8 +20,9 @@ ONLY_IN = {  # package → the modules that may import it
     "boto3": set(),
     "lancedb": set(),
     "matplotlib": {"prag_core/evaluate/plot.py"},
+    "sklearn": {"prag_core/routing/fit.py"},
 }
-LAZY = ("vllm", "transformers", "peft", "matplotlib", "s3fs")  # slow to import: inside functions only
+LAZY = ("vllm", "transformers", "peft", "matplotlib", "s3fs", "sklearn")  # slow to import: inside functions only
 MAY_IMPORT_AT_ONCE = {"prag_core/engines/vllm.py": "vllm", "prag_core/engines/transformers.py": "transformers"}
 
 

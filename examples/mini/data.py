@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +22,7 @@ from prag_core import prompts
 SEED = "mini-2026"
 SIZES = {"known": (80, 70, 50), "dev": (26, 20, 14), "test": (96, 74, 50)}
 NUM_QUESTIONS = {"dev": {"single": 84, "bridge": 18, "comparison": 18}, "test": {"single": 224, "bridge": 48, "comparison": 48}}
+NUM_TRAINING = {"single": 240, "bridge": 72, "comparison": 72}
 NUM_REPLAY = 480
 Row = dict[str, Any]
 
@@ -98,32 +99,55 @@ def documents(split: str) -> list[Row]:
 
 
 def questions(split: str) -> list[Row]:
-    """Single-hop questions go round the documents; no question is asked twice."""
+    """What is asked about the documents of a split."""
+    return _rows(split, split, asked(split))
+
+
+def training_questions() -> list[Row]:
+    """Further questions about the dev documents, for what learns from questions: none has the subjects and relation of a dev
+    question."""
+    rng = Random(f"{SEED}-training-questions")
+    known = {kind: [identity(question) for question in found] for kind, found in asked("dev").items()}
+    source = split_world("dev")
+    return _rows("train", "dev", {kind: distinct(ASK[kind](rng, source), n, known[kind]) for kind, n in NUM_TRAINING.items()})
+
+
+def asked(split: str) -> dict[str, list[Question]]:
+    """The questions of a split, by kind. Single-hop questions go round the documents; no question is asked twice."""
     rng = Random(f"{SEED}-{split}-questions")
     source = split_world(split)
-    ids = doc_ids(split)
-    rows = []
-    for kind, count in NUM_QUESTIONS[split].items():
-        for i, question in enumerate(distinct(ASK[kind](rng, source), count)):
-            rows.append(
-                {
-                    "question_id": f"{split}-{kind}-{i:03d}",
-                    "question": question.text,
-                    "answers": world.aliases(question),
-                    "gold_doc_ids": [ids[entity.name] for entity in question.needs],
-                    "type": kind,
-                }
-            )
-    return rows
+    return {kind: distinct(ASK[kind](rng, source), count) for kind, count in NUM_QUESTIONS[split].items()}
 
 
-def distinct(drawn: Iterator[Question], count: int) -> list[Question]:
-    """The first `count` questions of which no two have the same subjects and relation."""
+def distinct(drawn: Iterator[Question], count: int, known: Iterable[tuple[str, ...]] = ()) -> list[Question]:
+    """The first `count` questions of which no two are the same, and none is `known`."""
     found: dict[tuple[str, ...], Question] = {}
+    excluded = set(known)
     while len(found) < count:
         question = next(drawn)
-        found.setdefault((question.relation, *sorted(entity.name for entity in question.needs)), question)
+        if identity(question) not in excluded:
+            found.setdefault(identity(question), question)
     return list(found.values())
+
+
+def identity(question: Question) -> tuple[str, ...]:
+    """What a question asks, however it is worded: its relation and its subjects."""
+    return (question.relation, *sorted(entity.name for entity in question.needs))
+
+
+def _rows(name: str, split: str, found: Mapping[str, Sequence[Question]]) -> list[Row]:
+    ids = doc_ids(split)
+    return [
+        {
+            "question_id": f"{name}-{kind}-{i:03d}",
+            "question": question.text,
+            "answers": world.aliases(question),
+            "gold_doc_ids": [ids[entity.name] for entity in question.needs],
+            "type": kind,
+        }
+        for kind, drawn in found.items()
+        for i, question in enumerate(drawn)
+    ]
 
 
 def _singles(rng: Random, source: World) -> Iterator[Question]:
@@ -170,6 +194,7 @@ def replay() -> list[Row]:
 FILES: dict[str, Callable[[], list[Row]]] = {
     "corpus.jsonl": lambda: documents("dev") + documents("test"),
     "questions.dev.jsonl": lambda: questions("dev"),
+    "questions.train.jsonl": training_questions,
     "questions.test.jsonl": lambda: questions("test"),
     "replay.jsonl": replay,
     "fewshot.jsonl": lambda: [{"question": q, "answer": a} for q, a in fewshot(known_world())],

@@ -11,12 +11,11 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from safetensors.numpy import load, save
 
 from prag_core.bank import commits, snapshot, tables
 from prag_core.bank.commits import Commit
+from prag_core.bank.initial import adds_nothing, pack, unpack
 from prag_core.bank.layout import BANK_FILE, FORMAT, ObjectInfo, Stage, check_digest, new_attempt, object_path, seal, unseal
 from prag_core.bank.reader import read_adapter_rows
 from prag_core.bank.snapshot import Snapshot
@@ -25,7 +24,7 @@ from prag_core.choices import Tier
 from prag_core.errors import BankError, CorruptBankError, StorageError
 from prag_core.identity import Recipe
 from prag_core.lora import AdapterLayout, check_factors
-from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Factors, Failure
+from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure
 from prag_core.storage import (
     FileSystem,
     create_exclusive,
@@ -108,7 +107,7 @@ class Bank:
     @classmethod
     def _make(cls, uri: str, recipe: Recipe, layout: AdapterLayout, initial: AdapterFactors) -> Bank:
         check_factors(initial, layout)
-        data = save({f"{name}.{part}": array for name, f in initial.items() for part, array in _parts(f)})
+        data = pack(initial)
         sha256 = hashlib.sha256(data).hexdigest()
         path = f"init/{sha256[:16]}.safetensors"
         info = {"path": path, "bytes": len(data), "sha256": sha256}
@@ -122,8 +121,12 @@ class Bank:
     def initial_factors(self) -> AdapterFactors:
         """The adapter every document starts from."""
         info = self.fields["initial"]
-        tensors = load(self.read_checked(ObjectInfo(info["path"], 1, info["bytes"], info["sha256"])))
-        return {m.name: Factors(tensors[f"{m.name}.a"], tensors[f"{m.name}.b"]) for m in self.layout.modules}
+        return unpack(self.read_checked(ObjectInfo(info["path"], 1, info["bytes"], info["sha256"])), self.layout)
+
+    def warm_start(self) -> tuple[str, AdapterFactors] | None:
+        """The same with its digest, as merging needs it; None where it adds nothing to the model, as random ones do."""
+        factors = self.initial_factors()
+        return None if adds_nothing(factors) else (self.fields["initial"]["sha256"], factors)
 
     # -- what came in ------------------------------------------------------------------------------------------------
 
@@ -241,11 +244,6 @@ class Bank:
                 return tables.from_parquet(read(self.fs, self.path(source)), self.path(source))
         except FileNotFoundError:
             raise BankError(f"{self.path(source)} does not exist; prag bank verify says what else is missing") from None
-
-
-def _parts(factors: Factors) -> Iterator[tuple[str, np.ndarray]]:
-    for part, array in factors._asdict().items():
-        yield part, np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _describe_difference(uri: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
     BANK/bank.json                              format, recipe, adapter layout, initial adapter
     BANK/init/<digest>.safetensors              the shared initial adapter
-    BANK/runs/<run>/…                           what a run was told: configuration, versions, plan
+    BANK/runs/<run>/…                           what a run was told: configuration, versions, plan; what its shards took
     BANK/documents/<shard>-<attempt>.parquet       what came in
     BANK/augmentations/<shard>-<attempt>.parquet   what the language model wrote
     BANK/adapters/<shard>-<attempt>.parquet        one row an adapter

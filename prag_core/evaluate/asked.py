@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from prag_core.bank import Snapshot
 from prag_core.evaluate.metrics import normalise
 from prag_core.records import Augmentation, Question
 
@@ -26,3 +27,10 @@ def find_asked(questions: Sequence[Question], augmentations: Iterable[Augmentati
         for question in questions
         if len(question.gold_doc_ids) == 1 and question.gold_doc_ids[0] in answers
     }
+
+
+def find_asked_in(snapshot: Snapshot, questions: Sequence[Question]) -> dict[str, bool]:
+    """The same by what a snapshot has of the questions' documents; reads no others."""
+    gold = sorted({doc_id for question in questions for doc_id in question.gold_doc_ids})
+    keys = snapshot.keys_of(gold)
+    return find_asked(questions, snapshot.augmentations(keys).values())

@@ -24,9 +24,14 @@ from prag_core.storage import open_root, put_whole, storage_errors
 def show_report(report: Report, console: Console) -> None:
     """Every table of the report, in the terminal."""
     for grid in grids(report):
-        console.print(f"\n[bold]{grid.title}[/bold]", _rich_table(grid), sep="\n", end="")
-        if grid.note:
-            console.print(grid.note, style="dim")
+        show_grid(grid, console)
+
+
+def show_grid(grid: Grid, console: Console) -> None:
+    """A table with its title, and what is to be said about it."""
+    console.print(f"\n[bold]{grid.title}[/bold]", _rich_table(grid), sep="\n", end="")
+    if grid.note:
+        console.print(grid.note, style="dim")
 
 
 def write_report(report: Report, out: str) -> list[str]:

@@ -6,8 +6,9 @@ milliseconds a question, each batch's time shared out evenly over its questions.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Prediction:
             "passages": [{"doc_id": p.doc_id, "chunk": p.chunk, "score": p.score} for p in answer.passages],
             "adapters": answer.adapters, "degraded": answer.degraded, "timings_ms": dict(answer.timings_ms),
             "rounds": [{"query": r.query, "doc_ids": [p.doc_id for p in r.passages]} for r in answer.rounds],
-            "num_tokens": answer.num_tokens,
+            "num_tokens": answer.num_tokens, "route": answer.route,
         }  # fmt: skip
 
 
@@ -75,6 +76,7 @@ class MethodResult:
     num_degraded: int  # questions for which a document had no usable adapter
     retrievals: float = 0.0  # a question
     tokens: float = 0.0  # generated for a question, drafts included
+    routes: dict[str, int] = field(default_factory=dict)  # strategy → questions that took it, where a method chooses
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,24 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a method's answers come from, in a report on several configurations: the row of its table, what that sets, and the
+    bank as it was. `seconds_per_document`: of one training worker, where that was measured."""
+
+    row: str
+    settings: dict[str, Any]
+    cot: bool
+    bank: str
+    snapshot: str
+    adapters: int
+    quarantined: int
+    seconds_per_document: float | None
+
+
+@dataclass(frozen=True)
 class Report:
-    """What one evaluation found. `predictions` are kept beside the JSON, a line each."""
+    """What one evaluation found. `predictions` are kept beside the JSON, a line each. With `origins`, by method, its methods were
+    not all run under the settings of `config`."""
 
     methods: dict[str, MethodResult]
     comparisons: list[Comparison]
@@ -100,10 +118,13 @@ class Report:
     versions: dict[str, str]
     num_questions: int
     predictions: tuple[Prediction, ...]
+    title: str = ""
+    origins: dict[str, Origin] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values: methods, comparisons, retrieval, config, versions, num_questions."""
-        return {
+        """Plain JSON values: methods, comparisons, retrieval, config, versions, num_questions; title and origins where given."""
+        origins = {name: asdict(origin) for name, origin in self.origins.items()}
+        return ({"title": self.title, "origins": origins} if origins else {}) | {
             "methods": {name: asdict(result) for name, result in self.methods.items()},
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "retrieval": self.retrieval, "config": self.config, "versions": self.versions, "num_questions": self.num_questions,
@@ -117,27 +138,35 @@ def build_report(
     *,
     asked: Mapping[str, bool] | None = None,
     retrieved: Sequence[Sequence[Passage]] | None = None,
+    title: str = "",
+    origins: Mapping[str, Origin] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Report:
     """`answers[method][i]` answers `questions[i]`. `asked` (by question id) splits the single-hop questions; `retrieved[i]`
-    is what retrieval alone finds for `questions[i]`, deep enough for the ranking measures (10)."""
-    asked = asked or {}
-    predictions = {
-        name: [_predict(name, q, asked.get(q.question_id), a, config) for q, a in zip(questions, given, strict=True)]
-        for name, given in answers.items()
-    }
+    is what retrieval alone finds for `questions[i]`, deep enough for the ranking measures (10). `pairs` of (method, baseline)
+    are compared; none said: every method with each of `evaluate.baselines`."""
+    asked, origins = asked or {}, origins or {}
+    predictions = {}
+    for name, given in answers.items():
+        cot = origins[name].cot if name in origins else config.prompt.cot
+        predictions[name] = [
+            _predict(name, q, asked.get(q.question_id), a, cot) for q, a in zip(questions, given, strict=True)
+        ]
     return Report(
         methods={name: _summarise(scored, config) for name, scored in predictions.items()},
-        comparisons=_compare(predictions, config),
+        comparisons=_compare(predictions, _pairs(list(answers), config) if pairs is None else pairs, config),
         retrieval=score_ranking(questions, retrieved, (config.retrieval.top_k, 3, 10)) if retrieved is not None else {},
         config=as_dict(config),
         versions=installed_versions(),
         num_questions=len(questions),
         predictions=tuple(prediction for scored in predictions.values() for prediction in scored),
+        title=title,
+        origins=dict(origins),
     )
 
 
-def _predict(method: str, question: Question, asked: bool | None, answer: Answer, config: Config) -> Prediction:
-    prediction = extract_answer(answer.text, config.prompt.cot)
+def _predict(method: str, question: Question, asked: bool | None, answer: Answer, cot: bool) -> Prediction:
+    prediction = extract_answer(answer.text, cot)
     return Prediction(method, question, asked, answer, prediction, score(prediction, question.answers))
 
 
@@ -160,6 +189,7 @@ def _summarise(scored: Sequence[Prediction], config: Config) -> MethodResult:
         num_degraded=sum(bool(item.answer.degraded) for item in scored),
         retrievals=_mean(len(item.answer.rounds) for item in scored),
         tokens=_mean(item.answer.num_tokens for item in scored),
+        routes=dict(Counter(item.answer.route for item in scored if item.answer.route).most_common()),
     )
 
 
@@ -180,11 +210,18 @@ def _asked_name(asked: bool | None) -> str:
     return {True: "asked", False: "unasked", None: ""}[asked]
 
 
-def _compare(predictions: Mapping[str, Sequence[Prediction]], config: Config) -> list[Comparison]:
-    f1 = {name: np.array([item.score.f1 for item in scored]) for name, scored in predictions.items()}
+def _pairs(names: Sequence[str], config: Config) -> list[tuple[str, str]]:
+    """Every method with every baseline among them, once."""
     pairs: list[tuple[str, str]] = []
     for baseline in config.evaluate.baselines:
-        pairs += [(name, baseline) for name in f1 if baseline in f1 and name != baseline and (baseline, name) not in pairs]
+        pairs += [(name, baseline) for name in names if baseline in names and name != baseline and (baseline, name) not in pairs]
+    return pairs
+
+
+def _compare(
+    predictions: Mapping[str, Sequence[Prediction]], pairs: Sequence[tuple[str, str]], config: Config
+) -> list[Comparison]:
+    f1 = {name: np.array([item.score.f1 for item in scored]) for name, scored in predictions.items()}
     settings = config.evaluate
     p_values = [
         paired_p_value(f1[name], f1[baseline], num_resamples=settings.num_resamples, seed=settings.seed)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from prag_core.answering import OpenBank, open_tools
 from prag_core.config import Config
 from prag_core.errors import ConfigError
-from prag_core.evaluate.asked import find_asked
+from prag_core.evaluate.asked import find_asked_in
 from prag_core.evaluate.questions import load_questions
 from prag_core.evaluate.report import Report, build_report
 from prag_core.methods import Method, Tools, find_method, most_documents
@@ -29,18 +29,17 @@ def evaluate(config: Config, tick: Tick = lambda *_: None) -> Report:
     runs = {label: _parse_method(label, config) for label in config.evaluate.methods}
     if not runs:
         raise ConfigError("evaluate.methods is empty; name at least one method")
-    questions = load_questions(config.evaluate.questions, config.evaluate.limit)
+    settings = config.evaluate
+    questions = load_questions(settings.questions, settings.limit, type=settings.type, format=settings.format)
     banks = {name: uri for name, uri in {"": config.bank.uri, **config.evaluate.banks}.items() if _is_used(name, runs)}
     documents = most_documents((method for method, _ in runs.values()), config)
     with open_tools(config, banks, documents=documents) as tools:
-        answers = {label: _answer(label, method, questions, tools[bank], tick) for label, (method, bank) in runs.items()}
+        answers = {label: answer_all(label, method, questions, tools[bank], tick) for label, (method, bank) in runs.items()}
         source = tools[""].source
         assert isinstance(source, OpenBank)
         config = replace(config, prompt=tools[""].prompt)
         retrieved = source.search([question.question for question in questions], max(RANKING_DEPTH, config.retrieval.top_k))
-        gold_ids = {doc_id for question in questions for doc_id in question.gold_doc_ids}
-        gold = [key for key in source.documents if key[0] in gold_ids]
-        asked = find_asked(questions, source.snapshot.augmentations(gold).values())
+        asked = find_asked_in(source.snapshot, questions)
     return build_report(questions, answers, config, asked=asked, retrieved=retrieved)
 
 
@@ -55,7 +54,8 @@ def _is_used(bank: str, runs: dict[str, tuple[Method, str]]) -> bool:
     return bank == "" or any(bank == used for _, used in runs.values())
 
 
-def _answer(label: str, method: Method, questions: Sequence[Question], tools: Tools, tick: Tick) -> list[Answer]:
+def answer_all(label: str, method: Method, questions: Sequence[Question], tools: Tools, tick: Tick) -> list[Answer]:
+    """Every question by one method, batch by batch, told as `label`."""
     answers: list[Answer] = []
     tick(label, 0, len(questions))
     for start in range(0, len(questions), BATCH):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from prag_core.evaluate.report import Comparison, Group, Interval, MethodResult, Report
+from prag_core.evaluate.report import Comparison, Group, Interval, MethodResult, Origin, Report
 
 SIGNIFICANT = 0.05
 
@@ -25,14 +25,19 @@ class Grid:
 
 def to_markdown(report: Report, plot: str | None = None) -> str:
     """The same tables, the plot (a path relative to the file), and the versions that made the figures."""
-    parts = ["# Evaluation"]
+    parts = [f"# {report.title or 'Evaluation'}"]
     if plot:
         parts.append(f"![F1 of each method with 95 % intervals]({plot})")
     for grid in grids(report):
-        parts += [f"## {grid.title}", _markdown_table(grid)] + ([grid.note] if grid.note else [])
+        parts.append(grid_to_markdown(grid))
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     parts.append(f"Made with {versions}. Settings: `config` in `report.json`; every answer: `predictions.jsonl`.")
     return "\n\n".join(parts) + "\n"
+
+
+def grid_to_markdown(grid: Grid) -> str:
+    """A heading, the table, and its note."""
+    return "\n\n".join([f"## {grid.title}", _markdown_table(grid)] + ([grid.note] if grid.note else []))
 
 
 def grids(report: Report) -> Iterator[Grid]:
@@ -47,19 +52,32 @@ def grids(report: Report) -> Iterator[Grid]:
 
 
 def _scores(report: Report) -> Grid:
-    header = ("method", "EM", "F1", "F1 95 %", "precision", "recall", "retrievals", "tokens", "ms")
-    rows = tuple(_score_row(name, result) for name, result in report.methods.items())
+    costs = ("retrievals", "tokens", "ms", *(["s/document"] if report.origins else []))
+    header = ("method", "EM", "F1", "F1 95 %", *([] if report.origins else ["precision", "recall"]), *costs)
+    rows = tuple(_score_row(name, result, report.origins.get(name)) for name, result in report.methods.items())
     degraded = {name: result.num_degraded for name, result in report.methods.items() if result.num_degraded}
     note = "Per cent. Intervals: bootstrap over questions. Retrievals, generated tokens and milliseconds are a question's."
     if degraded:
         counts = ", ".join(f"{name} {count}" for name, count in degraded.items())
         note += f" Questions with a document that had no usable adapter and was shown as text: {counts}."
+    for name, result in report.methods.items():
+        if result.routes:
+            note += f" {name} sent " + ", ".join(f"{count} to {route}" for route, count in result.routes.items()) + "."
+    if report.origins:
+        note += " s/document: one worker's training, writing included."
+        missing = {origin.row: origin.quarantined for origin in report.origins.values() if origin.quarantined}
+        if missing:
+            note += f" Documents set aside, without an adapter: {', '.join(f'{row} {n}' for row, n in missing.items())}."
+        return Grid(f"{report.title}: {report.num_questions} questions", header, rows, note)
     return Grid(f"{report.num_questions} questions, top {report.config['retrieval']['top_k']} passages", header, rows, note)
 
 
-def _score_row(name: str, result: MethodResult) -> tuple[str, ...]:
-    scores = (percent(result.em), percent(result.f1), interval(result.f1_ci), percent(result.precision), percent(result.recall))
-    return (name, *scores, f"{result.retrievals:.1f}", f"{result.tokens:.0f}", f"{result.ms_per_question:,.0f}")
+def _score_row(name: str, result: MethodResult, origin: Origin | None) -> tuple[str, ...]:
+    scores = (percent(result.em), percent(result.f1), interval(result.f1_ci))
+    costs = (f"{result.retrievals:.1f}", f"{result.tokens:.0f}", f"{result.ms_per_question:,.0f}")
+    if origin is None:
+        return (name, *scores, percent(result.precision), percent(result.recall), *costs)
+    return (name, *scores, *costs, "" if origin.seconds_per_document is None else f"{origin.seconds_per_document:.2g}")
 
 
 def _groups(report: Report) -> Grid:

@@ -14,9 +14,12 @@ from prag_core.records import AdapterFactors, Factors
 Versioned = tuple[str, AdapterFactors]  # adapter version (identity.adapter_version) and its factors
 
 
+ROUNDING = 1e-9  # a weight that is nothing but the error of a sum
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One document in a merge: its adapter's version and factors, and the weight of its delta."""
+    """One adapter in a merge: its version and factors, and the weight of its delta."""
 
     version: str
     factors: AdapterFactors
@@ -31,6 +34,11 @@ class MergedAdapter:
     factors: AdapterFactors
     rank: int
     scaling: float = 1.0
+
+
+def with_start(parts: Sequence[Part], start: Part | None) -> list[Part]:
+    """The parts of an exact sum in which what all of them started from counts once; none more where their weights see to it."""
+    return [*parts, start] if start is not None and abs(start.weight) > ROUNDING else list(parts)
 
 
 def concatenate(parts: Sequence[Part], layout: AdapterLayout) -> AdapterFactors:

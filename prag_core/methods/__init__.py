@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from prag_core.config import Config
 from prag_core.errors import ConfigError
+from prag_core.methods.adaptive_rag import AdaptiveRag
 from prag_core.methods.closed_book import ClosedBook
 from prag_core.methods.da_rag import DaRag
 from prag_core.methods.dragin import Dragin
@@ -14,15 +15,17 @@ from prag_core.methods.flare import Flare
 from prag_core.methods.ircot import IrCot
 from prag_core.methods.protocol import Demanding, Method, OneRound, Tools
 from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
+from prag_core.methods.warm_only import WarmOnly
 
 __all__ = ["METHODS", "SERVED", "Method", "OneRound", "Tools", "find_method", "most_documents"]
 
-_ALL: tuple[Method, ...] = (
+_FIXED: tuple[Method, ...] = (
     ClosedBook(),
     RetrieveOnce("rag", text=True, adapters=False),
     RetrieveOnce("prag", text=False, adapters=True),
     RetrieveOnce("combine", text=True, adapters=True),
     IrrelevantAdapters(),
+    WarmOnly(),
     RetrieveOnce("rag_gold", text=True, adapters=False, gold=True),
     RetrieveOnce("prag_gold", text=False, adapters=True, gold=True),
     RetrieveOnce("combine_gold", text=True, adapters=True, gold=True),
@@ -36,6 +39,13 @@ _ALL: tuple[Method, ...] = (
     Flare("flare_lookahead+prag", look_ahead=True, parametric=True),
     Dragin("dragin", parametric=False),
     Dragin("dragin+prag", parametric=True),
+)
+_BY_NAME = {method.name: method for method in _FIXED}
+_ALL: tuple[Method, ...] = (
+    *_FIXED,
+    AdaptiveRag("adaptive_rag", ("closed_book", "rag", "ircot"), _BY_NAME),
+    AdaptiveRag("adaptive_rag+prag", ("closed_book", "combine", "ircot+prag"), _BY_NAME),
+    AdaptiveRag("adaptive_prag", ("closed_book", "prag", "rag", "combine"), _BY_NAME),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 SERVED: dict[str, OneRound] = {m.name: m for m in _ALL if isinstance(m, OneRound) and not m.gold}  # what an endpoint answers with

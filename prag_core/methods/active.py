@@ -59,6 +59,21 @@ def answer_actively(
     return answers(threads, clock, tools.engine.tokenizer)
 
 
+def observe(
+    questions: Sequence[Question], tools: Tools, weigh: Callable[[Thread, Draft], Sequence[float]], *,
+    draft_tokens: int | None = None, by_sentence: bool = False,
+) -> list[list[float]]:  # fmt: skip
+    """What a judge would weigh if it never doubted: for each question the figures that `weigh` gives of its drafts, which are
+    then all made without passages."""
+    weighed: dict[int, list[float]] = {}
+
+    def judge(thread: Thread, draft: Draft, first: int) -> None:
+        weighed.setdefault(id(thread.question), []).extend(weigh(thread, draft))
+
+    answer_actively(questions, tools, judge, parametric=False, draft_tokens=draft_tokens, by_sentence=by_sentence)
+    return [weighed[id(question)] for question in questions]
+
+
 def _take(thread: Thread, draft: Draft, judge: Judge, by_sentence: bool) -> str | None:
     """Let the thread have what stands of the draft. The query for what does not, or None where all that was read does."""
     doubt = judge(thread, draft, int(thread.fresh))

@@ -12,7 +12,7 @@ Only the transformers engine can say what was attended to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy as np
 from prag_core.config import Config, EngineKind, MethodsConfig
 from prag_core.engines.protocol import AttentiveEngine, Request
 from prag_core.errors import ConfigError, EngineError
-from prag_core.methods.active import Doubt, Draft, answer_actively
+from prag_core.methods.active import Doubt, Draft, answer_actively, observe
 from prag_core.methods.protocol import Tools
 from prag_core.methods.spans import is_content_word, token_spans, tokens_in, word_spans
 from prag_core.methods.threads import Thread, most_adapters
@@ -42,10 +42,22 @@ class Dragin:
             raise ConfigError(f"engine.kind={config.engine.kind.value}: {UNABLE}")
         return most_adapters(config, parametric=self.parametric)
 
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        return ("dragin_threshold",)
+
+    def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
+        """The score of each answer's highest word."""
+        engine = attentive(tools)
+
+        def weigh(thread: Thread, draft: Draft) -> list[float]:
+            return [score for *_, score in scored_words(thread, draft, 0, tools, engine)]
+
+        weighed = observe(questions, tools, weigh, draft_tokens=tools.methods.dragin_tokens)
+        return [max(each) for each in weighed if each]
+
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
-        engine = tools.engine
-        if not isinstance(engine, AttentiveEngine):
-            raise EngineError(UNABLE)
+        engine = attentive(tools)
 
         def judge(thread: Thread, draft: Draft, first: int) -> Doubt | None:
             return find_doubt(thread, draft, first, tools, engine)
@@ -54,12 +66,29 @@ class Dragin:
         return answer_actively(questions, tools, judge, parametric=self.parametric, draft_tokens=ahead)
 
 
+def attentive(tools: Tools) -> AttentiveEngine:
+    """The engine, if it can read. Raises EngineError."""
+    if not isinstance(tools.engine, AttentiveEngine):
+        raise EngineError(UNABLE)
+    return tools.engine
+
+
 def find_doubt(thread: Thread, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine) -> Doubt | None:
     """The sentence, from `first` on, of the first word whose score is above the threshold, and the query for that word."""
     threshold, count = limits(tools.methods)
+    for number, word, score in scored_words(thread, draft, first, tools, engine):
+        if score > threshold:
+            return number, ask_attention(thread, draft.text[: word[1]], count, tools, engine)
+    return None
+
+
+def scored_words(
+    thread: Thread, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine
+) -> Iterator[tuple[int, tuple[int, int], float]]:
+    """Each word of the sentences from `first` on: its sentence, its place in the text, its score. Reads the draft once."""
     sentences = [_words_in(draft, span) for span in draft.sentences]
     if not any(sentences[first:]):
-        return None
+        return
     prompt = thread.prompt
     reading = engine.read(Request((*prompt, *draft.token_ids), thread.merge.adapter), len(prompt))
     attention_n = attention_received(reading.attention_hnt[:, :, len(prompt) :])
@@ -67,10 +96,7 @@ def find_doubt(thread: Thread, draft: Draft, first: int, tools: Tools, engine: A
         tokens = [tokens_in(draft.tokens, word) for word in sentences[number]]
         content = [is_content_word(draft.text[slice(*word)]) for word in sentences[number]]
         scores = word_scores(reading.entropy_n, attention_n, tokens, content, scaled=tools.methods.dragin_scale)
-        for word, score in zip(sentences[number], scores, strict=True):
-            if score > threshold:
-                return number, ask_attention(thread, draft.text[: word[1]], count, tools, engine)
-    return None
+        yield from ((number, word, score) for word, score in zip(sentences[number], scores, strict=True))
 
 
 def limits(settings: MethodsConfig) -> tuple[float, int]:

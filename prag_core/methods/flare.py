@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from prag_core.config import Config, MethodsConfig
-from prag_core.methods.active import Doubt, Draft, answer_actively
+from prag_core.methods.active import Doubt, Draft, answer_actively, observe
 from prag_core.methods.protocol import Tools
 from prag_core.methods.spans import tokens_in
 from prag_core.methods.threads import Thread, most_adapters
@@ -26,6 +26,8 @@ PUBLISHED = {"2wiki": 0.08, "hotpotqa": 0.1}  # mean of 1 - p
 
 class Rule(Protocol):
     """When a sentence is not trusted, and which of its tokens may ask."""
+
+    def weigh(self, probabilities: Sequence[float]) -> float: ...
 
     def doubts(self, probabilities: Sequence[float]) -> bool: ...
 
@@ -38,8 +40,11 @@ class MeanDoubt:
 
     threshold: float
 
+    def weigh(self, probabilities: Sequence[float]) -> float:
+        return sum(1 - p for p in probabilities) / len(probabilities)
+
     def doubts(self, probabilities: Sequence[float]) -> bool:
-        return sum(1 - p for p in probabilities) > self.threshold * len(probabilities)
+        return self.weigh(probabilities) > self.threshold
 
     def keeps(self, probability: float) -> bool:
         return 1 - probability <= self.threshold
@@ -52,8 +57,11 @@ class AnyBelow:
     act: float
     blank: float
 
+    def weigh(self, probabilities: Sequence[float]) -> float:
+        return min(probabilities)
+
     def doubts(self, probabilities: Sequence[float]) -> bool:
-        return any(p <= self.act for p in probabilities)
+        return self.weigh(probabilities) <= self.act
 
     def keeps(self, probability: float) -> bool:
         return probability > self.blank
@@ -80,6 +88,27 @@ class Flare:
         return answer_actively(
             questions, tools, judge, parametric=self.parametric, draft_tokens=ahead, by_sentence=self.look_ahead
         )
+
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        return ("lookahead_act_below", "lookahead_blank_below") if self.look_ahead else ("flare_threshold",)
+
+    def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
+        """The p of every token that would be acted for (`lookahead_blank_below`); else how sure each answer's least sure
+        sentence is, as the threshold measures it."""
+        rule = self.rule(tools.methods)
+        of_tokens = threshold == "lookahead_blank_below"
+
+        def weigh(thread: Thread, draft: Draft) -> list[float]:
+            sentences = [tokens_in(draft.tokens, span) for span in draft.sentences[: 1 if self.look_ahead else None]]
+            sure = [[draft.probabilities[i] for i in tokens] for tokens in sentences if tokens]
+            return [p for each in sure for p in each if rule.doubts([p])] if of_tokens else [rule.weigh(each) for each in sure]
+
+        ahead = tools.methods.lookahead_tokens if self.look_ahead else None
+        weighed = observe(questions, tools, weigh, draft_tokens=ahead, by_sentence=self.look_ahead)
+        if of_tokens:
+            return [p for each in weighed for p in each]
+        return [min(each) if self.look_ahead else max(each) for each in weighed if each]
 
     def rule(self, settings: MethodsConfig) -> Rule:
         if self.look_ahead:

@@ -16,7 +16,7 @@ from prag_core import prompts
 from prag_core.config import Config, MergeConfig, MethodsConfig, PromptConfig
 from prag_core.engines.protocol import Engine, Request, Sampling
 from prag_core.lora import AdapterLayout
-from prag_core.merge import MergedAdapter, merge_adapters
+from prag_core.merge import MergedAdapter, Versioned, merge_adapters
 from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question, Round
 
 Usable = dict[Key, tuple[str, AdapterFactors]]  # adapter version and factors
@@ -43,7 +43,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's; `merge` is how adapters meet."""
+    """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's; `merge` is how adapters meet;
+    `start` the adapter that the bank's documents were warm-started from."""
 
     engine: Engine
     source: Source
@@ -54,6 +55,8 @@ class Tools:
     fewshot: tuple[tuple[str, str], ...] = ()
     merge: MergeConfig = field(default_factory=MergeConfig)
     methods: MethodsConfig = field(default_factory=MethodsConfig)
+    start: Versioned | None = None
+    recipe_id: str = ""  # of the bank
 
 
 class Method(Protocol):
@@ -87,6 +90,18 @@ class Demanding(Method, Protocol):
     def most_documents(self, config: Config) -> int:
         """Documents whose adapters it may merge for one question. Raises ConfigError where the engine that `config` names
         cannot run it."""
+
+
+@runtime_checkable
+class Calibrated(Method, Protocol):
+    """A method whose decisions hang on thresholds."""
+
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        """Its settings in `methods`, in the order in which they are best chosen."""
+
+    def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
+        """What that threshold would be compared with: figures whose quantiles are thresholds that make a difference."""
 
 
 @dataclass
@@ -175,6 +190,6 @@ def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: S
 def _merge(passages: Sequence[Passage], adapters: Usable, unusable: Mapping[Key, str], tools: Tools) -> Merge:
     usable = [passage for passage in passages if passage.key in adapters]
     parts, scores = [adapters[passage.key] for passage in usable], [passage.score for passage in usable]
-    merged = merge_adapters(parts, tools.layout, tools.merge, scores) if usable else None
+    merged = merge_adapters(parts, tools.layout, tools.merge, scores, tools.start) if usable else None
     degraded = tuple((passage.key, unusable[passage.key]) for passage in passages if passage.key in unusable)
     return Merge(merged, tuple(passage.key for passage in usable), degraded)

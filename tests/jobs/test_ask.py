@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -32,3 +33,10 @@ def test_the_trace_has_every_query_and_what_it_found() -> None:
 def test_a_method_that_the_engine_cannot_run_is_refused_before_the_bank_is_opened(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["ask", "Who?", "--method", "dragin", "bank.uri=/nowhere/bank"]) != 0
     assert "set engine.kind=transformers" in capsys.readouterr().err
+
+
+def test_the_strategy_that_was_chosen_is_shown() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    show(replace(ANSWER, route="ircot"), "Rome", console)
+    assert "answered by ircot" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "answered by" not in shown(trace=True)

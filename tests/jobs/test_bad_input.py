@@ -129,6 +129,14 @@ def test_a_bank_of_another_recipe(capsys: pytest.CaptureFixture[str], corpus: Pa
     assert "another recipe" in message and "training.epochs: 1 there, 2 here" in message
 
 
+def test_augmentations_of_another_writer_or_other_settings(
+    capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path
+) -> None:
+    settings = (f"corpus.uri={corpus}", f"augmentation.uri={made_bank}", "augmentation.num_qa_pairs=6", "training.epochs=2")
+    message = refused(capsys, tmp_path, *settings)
+    assert str(made_bank) in message and "(num_qa_pairs 3 there, 6 here)" in message
+
+
 def test_a_bank_of_another_model(capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path) -> None:
     other = tmp_path / "model"
     shutil.copytree(MODEL, other)

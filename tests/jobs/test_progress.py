@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from jobs.progress import describe_shard, show_progress
+from jobs.progress import describe_shard, show_progress, ticking
 
 
 def row(shard_id: str, **fields: Any) -> dict[str, Any]:
@@ -28,3 +29,11 @@ def test_every_row_comes_through_with_a_line_each_in_a_log() -> None:
 def test_a_failed_shard_is_named_with_its_stage_and_last_line() -> None:
     failed = row("cc", error="Traceback …\nValueError: no", error_stage="adapters")
     assert describe_shard(failed, "shard 1/1") == "shard 1/1 cc FAILED while making adapters: ValueError: no"
+
+
+def test_a_log_has_a_line_for_each_method_that_has_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    with ticking() as tick:
+        for done in (0, 2, 3):
+            tick("rag", done, 3)
+        tick("prag", 1, 3)
+    assert capsys.readouterr().err.split("\n") == ["rag: 3 questions answered", ""]

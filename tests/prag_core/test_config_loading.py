@@ -41,6 +41,15 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert (mine.training.epochs, mine.training.seed) == (7, 6)
 
 
+def test_of_several_files_the_later_wins_and_may_name_the_recipe(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("recipe: reference\ntraining: {epochs: 7, seed: 5}\n")
+    second.write_text("recipe: mini\ntraining: {seed: 6}\n")
+    config = load_config([], str(first), str(second))
+    assert (config.recipe, config.training.epochs, config.training.seed) == ("mini", 7, 6)
+    assert load_config([], str(second), str(first)).recipe == "reference"
+
+
 def test_a_recipe_may_be_a_file_and_an_override_names_it(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("training: {epochs: 9}\n")
@@ -70,11 +79,11 @@ def test_what_is_printed_loads_as_the_same_configuration(tmp_path: Path) -> None
         ("bank.tire=fp32", "bank.tier"),
         ("corpus.url=x", "corpus.uri"),
         ("merge.rul=ties", "merge.rule"),
-        ("epochs=3", "training.epochs"),
-        ("epoch=3", "training.epochs"),
+        ("epochs=3", "training.epochs or warmup.epochs"),
+        ("epoch=3", "training.epochs or warmup.epochs"),
         ("recipy=mini", "recipe"),
         ("top_k=3", "augmentation.top_k or retrieval.top_k"),
-        ("wrong.epochs=3", "training.epochs"),
+        ("wrong.epochs=3", "training.epochs or warmup.epochs"),
         ("models.path=x", "model.path"),
     ],
 )
@@ -109,6 +118,9 @@ def test_an_unknown_setting_in_a_file_is_refused_too(tmp_path: Path) -> None:
         ("merge.density=0", r"merge\.density=0.*above 0 and at most 1"),
         ("merge.density=1.1", r"merge\.density=1\.1.*at most 1"),
         ("merge.density=.nan", r"merge\.density=nan"),
+        ("acceptance.threshold=1.01", r"acceptance\.threshold=1\.01: expected a share"),
+        ("acceptance.threshold=-0.1", r"acceptance\.threshold=-0\.1: expected at least 0"),
+        ("acceptance.max_retries=-1", r"acceptance\.max_retries=-1: expected at least 0"),
         ("merge.rank=0", r"merge\.rank=0: expected at least 1"),
         ("merge.sharpness=-1", r"merge\.sharpness=-1.*at least 0"),
         ("methods.lookahead_act_below=0", r"methods\.lookahead_act_below=0.*above 0 and at most 1"),
@@ -130,6 +142,20 @@ def test_an_unknown_setting_in_a_file_is_refused_too(tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_used_is_refused_by_name(given: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config([given])
+
+
+def test_an_exam_without_questions_is_refused() -> None:
+    load_config(["acceptance.threshold=0.5", "augmentation.num_qa_pairs=1"])
+    with pytest.raises(ConfigError, match=r"acceptance\.threshold=0\.5: an exam needs questions"):
+        load_config(["acceptance.threshold=0.5", "augmentation.num_qa_pairs=0"])
+
+
+def test_distillation_without_questions_is_refused() -> None:
+    load_config(["training.objective=distill", "augmentation.num_qa_pairs=1"])
+    with pytest.raises(ConfigError, match=r"training\.objective=distill: a teacher needs questions"):
+        load_config(["training.objective=distill", "augmentation.num_qa_pairs=0"])
+    with pytest.raises(ConfigError, match=r"training\.distill_hidden=-1\.0: expected at least 0"):
+        load_config(["training.distill_hidden=-1"])
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "no such file"), ("a: [", "YAML"), ("- a", "mapping"), ("\x00", "YAML")])
@@ -172,3 +198,12 @@ def test_absolute_paths_leaves_uris_hub_names_and_nulls(tmp_path: Path, monkeypa
 def test_defaults_that_lie_in_the_checkout_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(load_config().corpus.uri) == CONF.parent / "examples/mini/corpus.jsonl"
+
+
+def test_overrides_may_be_mappings_by_full_name_or_nested_and_count_in_their_order() -> None:
+    nested: dict[str, Any] = {"training": {"epochs": 2, "rank": 8}, "training.targets": ["up_proj"], "recipe": "mini"}
+    config = load_config([{"training.epochs": 3}, nested, "training.rank=4"])
+    training = config.training
+    assert (training.epochs, training.rank, training.targets, training.replay_samples) == (2, 4, ["up_proj"], 12)
+    with pytest.raises(ConfigError, match=r"training\.epoch; did you mean training\.epochs"):
+        load_config([{"training": {"epoch": 2}}])

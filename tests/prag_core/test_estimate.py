@@ -15,7 +15,7 @@ def estimator(tokenizer: Any, *settings: str, num_parameters: int = 1_215_000_00
     return Estimator(load_config(settings), tokenizer, 3_932_160, num_parameters)
 
 
-@pytest.mark.parametrize(("pairs", "rewrites"), [(3, 1), (1, 1), (4, 2), (5, 0)])
+@pytest.mark.parametrize(("pairs", "rewrites"), [(3, 1), (1, 1), (4, 2), (5, 0), (0, 1), (0, 0)])
 def test_training_tokens_are_those_of_the_samples_when_rewrites_are_as_long_as_the_passage(
     tiny_tokenizer: Any, pairs: int, rewrites: int
 ) -> None:
@@ -85,3 +85,8 @@ def test_every_assumption_is_stated_with_its_number(tiny_tokenizer: Any) -> None
 def test_nothing_to_do_costs_nothing(tiny_tokenizer: Any) -> None:
     cost = estimator(tiny_tokenizer).estimate(0, 0)
     assert (cost.augment_tokens, cost.bank_bytes, cost.gpu_hours) == (0, 0, 0)
+
+
+def test_it_says_that_an_exam_is_not_counted_where_one_is_held(tiny_tokenizer: Any) -> None:
+    assert not any("acceptance" in line for line in estimator(tiny_tokenizer).assumptions())
+    assert any("acceptance" in line for line in estimator(tiny_tokenizer, "acceptance.threshold=0.5").assumptions())

@@ -124,9 +124,23 @@ def test_a_sample_longer_than_the_context_is_refused_with_document_tokens_and_li
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_an_augmentation_without_pairs_is_refused(tiny_tokenizer: Any) -> None:
-    with pytest.raises(CorpusError, match=r"'d1' chunk 0: .*no question-answer pair"):
-        build(tiny_tokenizer, num_pairs=0)
+@pytest.mark.parametrize("num_rewrites", [0, 1, 2])
+def test_without_pairs_the_passage_and_each_rewrite_are_texts_of_their_own(tiny_tokenizer: Any, num_rewrites: int) -> None:
+    samples = build(tiny_tokenizer, num_pairs=0, num_rewrites=num_rewrites)
+    assert decoded(tiny_tokenizer, samples) == [TEXT, *REWRITES[:num_rewrites]]
+    assert all(sample.labels == sample.token_ids for sample in samples)
+    titled = build(tiny_tokenizer, num_pairs=0, num_rewrites=1, prompt=PromptConfig(with_title=True))
+    assert decoded(tiny_tokenizer, titled) == [f"Ada\n{TEXT}", f"Ada\n{REWRITES[0]}"]
+
+
+def test_without_pairs_replay_is_still_spread_and_too_long_or_too_short_a_text_is_refused(tiny_tokenizer: Any) -> None:
+    mixed = build(tiny_tokenizer, num_pairs=0, replay=[ReplaySample("Where is Bo", "Oslo")])
+    assert [IGNORED in sample.labels for sample in mixed] == [False, True, False]
+    with pytest.raises(SampleTooLongError, match=rf"'d1' chunk 0.* {len(TEXT)} tokens"):
+        build(tiny_tokenizer, num_pairs=0, num_rewrites=0, max_length=len(TEXT) - 1)
+    short, written = Document("d1", "A"), Augmentation("d1", 0, "hash", (), (), "test")
+    with pytest.raises(CorpusError, match="no token after the first"):
+        build_samples(short, written, tiny_tokenizer, PromptConfig(), max_length=9)
 
 
 def test_replay_is_spread_evenly_and_leaves_the_documents_own_order(tiny_tokenizer: Any) -> None:
@@ -192,6 +206,11 @@ def test_what_a_teacher_reads_must_fit_the_context_too(tiny_tokenizer: Any) -> N
     assert build(tiny_tokenizer, distill=True, max_length=longest) == samples
     with pytest.raises(SampleTooLongError, match=rf"'d1' chunk 0.* {longest} tokens"):
         build(tiny_tokenizer, distill=True, max_length=longest - 1)
+
+
+def test_without_pairs_there_is_nothing_to_distill(tiny_tokenizer: Any) -> None:
+    with pytest.raises(CorpusError, match=r"'d1' chunk 0: nothing to distill"):
+        build(tiny_tokenizer, num_pairs=0, distill=True)
 
 
 def test_without_distillation_no_sample_has_a_teacher(tiny_tokenizer: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,9 @@ ASKED = {"q1": True, "q2": False}
 
 @pytest.fixture
 def make_report() -> Callable[..., Report]:
-    """`make_report(config, texts)`: every question by every method; retrieval finds d1, then d9."""
+    """`make_report(config, texts, …)`: every question by every method; retrieval finds d1, then d9."""
 
-    def make(config: Config | None = None, texts: dict[str, list[str]] = TEXTS) -> Report:
+    def make(config: Config | None = None, texts: dict[str, list[str]] = TEXTS, **more: Any) -> Report:
         found = (Passage("d1", 0, "T", "t", 2.0), Passage("d9", 0, "T", "t", 1.0))
         answers = {
             name: [
@@ -39,6 +40,6 @@ def make_report() -> Callable[..., Report]:
             for name, lines in texts.items()
         }
         config = config or load_config(["evaluate.num_resamples=200"])
-        return build_report(QUESTIONS, answers, config, asked=ASKED, retrieved=[found] * len(QUESTIONS))
+        return build_report(QUESTIONS, answers, config, asked=ASKED, retrieved=[found] * len(QUESTIONS), **more)
 
     return make

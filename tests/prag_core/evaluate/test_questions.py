@@ -6,8 +6,9 @@ from typing import Any
 import fsspec
 import pytest
 
+from prag_core.config import EvaluateConfig
 from prag_core.errors import ConfigError, CorpusError
-from prag_core.evaluate.questions import load_questions
+from prag_core.evaluate.questions import load_questions, load_unseen
 from prag_core.records import Question
 
 ROW: dict[str, Any] = {
@@ -74,3 +75,13 @@ def test_a_file_that_is_missing_or_empty_or_no_text_is_refused(tmp_path: Path) -
 def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"evaluate\.limit=0"):
         load_questions(write(tmp_path / "questions.jsonl", ROW), limit=0)
+
+
+@pytest.mark.parametrize("shared", [{"question_id": "q1", "question": "What?"}, {"question_id": "q9", "question": " who? "}])
+def test_questions_to_choose_on_may_not_be_among_those_to_measure_on(tmp_path: Path, shared: dict[str, str]) -> None:
+    test = write(tmp_path / "test.jsonl", ROW)
+    dev = write(tmp_path / "dev.jsonl", {**ROW, "question_id": "q2", "question": "When?"}, {**ROW, **shared})
+    with pytest.raises(ConfigError, match=rf"calibrate\.questions=.*question '{shared['question_id']}' is one of"):
+        load_unseen(dev, None, "calibrate.questions", EvaluateConfig(questions=test))
+    (first,) = load_unseen(dev, 1, "calibrate.questions", EvaluateConfig(questions=test))
+    assert first.question_id == "q2"

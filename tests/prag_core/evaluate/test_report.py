@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prag_core.config_loading import load_config
-from prag_core.evaluate.report import Report, build_report
+from prag_core.evaluate.report import Origin, Report, build_report
 from prag_core.evaluate.statistics import mean_interval, paired_p_value
 from prag_core.records import Answer, Question, Round
 
@@ -120,3 +120,21 @@ def test_retrievals_and_generated_tokens_are_means_over_questions() -> None:
     answers = [Answer("x", rounds=(Round("one", ()), Round("two", ())), num_tokens=30), Answer("x", num_tokens=3)]
     result = build_report(questions, {"flare": answers}, load_config(), asked={}).methods["flare"]
     assert (result.retrievals, result.tokens) == (1.0, 16.5)
+
+
+def origin(row: str, *, cot: bool = False, quarantined: int = 0, seconds: float | None = None) -> Origin:
+    return Origin(row, {"training.epochs": 2}, cot, "out/bank", "1-a", 9, quarantined, seconds)
+
+
+def test_only_the_pairs_asked_for_are_compared(make_report: Make) -> None:
+    comparisons = make_report(pairs=[("prag", "closed_book")]).comparisons
+    assert [(c.method, c.baseline) for c in comparisons] == [("prag", "closed_book")]
+
+
+def test_a_report_on_several_configurations_says_where_each_methods_answers_come_from(make_report: Make) -> None:
+    texts = {"prag@a": ["The answer is Rome."] * 4, "prag@b": ["So the answer is Rome."] * 4}
+    report = make_report(texts=texts, title="Ours", origins={"prag@a": origin("a"), "prag@b": origin("b", cot=True)})
+    assert (report.methods["prag@a"].em, report.methods["prag@b"].em) == (0.0, 0.25), "each is read as its own bank words answers"
+    fields = report.to_json()
+    assert fields["title"] == "Ours" and fields["origins"]["prag@b"]["settings"] == {"training.epochs": 2}
+    assert "origins" not in make_report().to_json()

@@ -46,6 +46,21 @@ def random_adapters(layout: AdapterLayout) -> Callable[..., list[Versioned]]:
 
 
 @pytest.fixture
+def warm_adapters(random_adapters: Callable[..., list[Versioned]]) -> Callable[..., tuple[list[Versioned], Versioned]]:
+    """`warm_adapters(count)`: documents that have moved a little from the adapter they all started from, and that adapter."""
+
+    def make(count: int) -> tuple[list[Versioned], Versioned]:
+        (_, start), *moves = random_adapters(count + 1)
+
+        def moved(by: AdapterFactors) -> AdapterFactors:
+            return {name: Factors(a + 0.2 * by[name].a, b + 0.2 * by[name].b) for name, (a, b) in start.items()}
+
+        return [(version, moved(by)) for version, by in moves], ("the-start", start)
+
+    return make
+
+
+@pytest.fixture
 def peft_deltas(model: Any, layout: AdapterLayout) -> Callable[..., Deltas]:
     """`peft_deltas(adapters, weights, combination_type, …)`: what PEFT's merge of them adds, in float64."""
 

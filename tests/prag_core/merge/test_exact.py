@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from prag_core.config import MergeConfig
-from prag_core.lora import AdapterLayout
-from prag_core.merge import Versioned, merge_adapters, merge_cat
+from prag_core.config import MergeConfig, WarmCount
+from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.merge import RULES, Versioned, merge_adapters, merge_cat
 from prag_core.merge.exact import score_weights
+from prag_core.records import Factors
 
+Warm = Callable[[int], tuple[list[Versioned], Versioned]]
 Adapters = Callable[..., list[Versioned]]
 Oracle = Callable[..., dict[str, np.ndarray]]
 
@@ -55,3 +57,47 @@ def test_weights_are_ratios_to_the_best_score_and_never_negative() -> None:
     assert score_weights([5.0, 5.0], settings) == [1.0, 1.0]
     for without_a_positive_one in ([0.0, 0.0], [-3.0, -1.0]):
         assert score_weights(without_a_positive_one, settings) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("rule", ["sum", "mean", "score_weighted"])
+def test_what_documents_started_from_counts_once(
+    rule: str, layout: AdapterLayout, warm_adapters: Warm, peft_deltas: Oracle, assert_adds: Callable[..., None]
+) -> None:
+    """The start, and of each document what it adds to that: each delta PEFT's own of that adapter alone."""
+    adapters, start = warm_adapters(3)
+    weights = {"sum": [1.0] * 3, "mean": [1 / 3] * 3, "score_weighted": [0.5, 1.0, 0.25]}[rule]
+    merged = merge_adapters(adapters, layout, MergeConfig(rule=rule), [6.0, 12.0, 3.0], start)
+    origin, *alone = (peft_deltas([adapter], [1.0], "cat") for adapter in (start, *adapters))
+    expected = {
+        name: origin[name] + sum(weight * (one[name] - origin[name]) for weight, one in zip(weights, alone, strict=True))
+        for name in origin
+    }
+    assert_adds(merged, expected)
+    assert merged.rank == (6 if rule == "mean" else 8)  # the weights of a mean count it once as they are
+
+
+@pytest.mark.parametrize("count", range(2, 51))
+def test_the_start_takes_no_rank_in_a_mean_of_any_number(count: int) -> None:
+    start = ("start", {"m": Factors(np.ones((1, 2)), np.ones((2, 1)))})
+    adapters = [(f"v{i}", start[1]) for i in range(count)]
+    layout = AdapterLayout((ModuleShape("m", 2, 2),), rank=1, alpha=1.0)
+    assert merge_adapters(adapters, layout, MergeConfig(rule="mean"), None, start).rank == count
+
+
+def test_counted_with_every_document_the_start_changes_nothing(
+    layout: AdapterLayout, warm_adapters: Warm, peft_deltas: Oracle, assert_adds: Callable[..., None]
+) -> None:
+    adapters, start = warm_adapters(3)
+    merged = merge_adapters(adapters, layout, MergeConfig(warm=WarmCount.every), None, start)
+    assert merged.rank == 6
+    assert_adds(merged, peft_deltas(adapters, [1.0] * 3, "cat"))
+
+
+def test_documents_that_never_moved_add_what_they_started_from(
+    layout: AdapterLayout, warm_adapters: Warm, deltas: Callable[..., dict], assert_adds: Callable[..., None]
+) -> None:
+    _, (version, factors) = warm_adapters(1)
+    unmoved = [(f"document-{i}", factors) for i in range(3)]
+    for rule in RULES:
+        merged = merge_adapters(unmoved, layout, MergeConfig(rule=rule), [3.0, 2.0, 1.0], (version, factors))
+        assert_adds(merged, deltas(factors, layout.scaling))

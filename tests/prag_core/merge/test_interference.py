@@ -42,3 +42,20 @@ def test_one_document_and_a_delta_of_zero_interfere_with_nothing(layout: Adapter
     for adapters in ([factors], [factors, untrained]):
         found = interference(adapters, layout)
         assert (found.mean, found.largest) == (0.0, 0.0) and np.isfinite(found.cosine_kk).all()
+
+
+def test_a_shared_start_is_left_out(
+    layout: AdapterLayout,
+    warm_adapters: Callable[[int], tuple[list[Versioned], Versioned]],
+    deltas: Callable[..., dict],
+) -> None:
+    adapters, (_, start) = warm_adapters(3)
+    documents = [factors for _, factors in adapters]
+    origin, *dense = [np.concatenate([d.ravel() for d in deltas(factors).values()]) for factors in (start, *documents)]
+    moved = [delta - origin for delta in dense]
+    expected = np.array([[x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in moved] for x in moved])
+    found = interference(documents, layout, start)
+    np.testing.assert_allclose(found.cosine_kk, expected, atol=1e-9)
+    assert interference(documents, layout).mean > found.mean + 0.5, "with the start in it, all documents look alike"
+    unmoved = interference([start, documents[0]], layout, start)
+    assert (unmoved.mean, unmoved.largest) == (0.0, 0.0)

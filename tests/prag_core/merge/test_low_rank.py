@@ -43,6 +43,20 @@ def test_a_rank_that_holds_the_sum_gives_the_sum(
         assert_adds(merged, exact)
 
 
+def test_with_a_start_it_cuts_the_sum_that_counts_it_once(
+    layout: AdapterLayout,
+    warm_adapters: Callable[[int], tuple[list[Versioned], Versioned]],
+    deltas: Callable[..., dict],
+    assert_adds: Callable[..., None],
+) -> None:
+    adapters, start = warm_adapters(3)
+    exact = merge_adapters(adapters, layout, MergeConfig(), None, start)
+    settings = MergeConfig(rule="svd", rank=100)
+    assert_adds(merge_adapters(adapters, layout, settings, None, start), deltas(exact.factors))
+    assert merge_adapters(adapters, layout, MergeConfig(rule="svd", rank=3), None, start).rank == 3
+    assert exact.rank == 8 == merged_rank(layout.rank, 3, settings, warm=True)
+
+
 @pytest.mark.parametrize(("outputs", "inputs"), [(40, 30), (4, 30), (40, 3), (2, 3)])
 def test_what_is_lost_is_the_smallest_singular_values(outputs: int, inputs: int) -> None:
     random = np.random.default_rng(0)

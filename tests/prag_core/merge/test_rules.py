@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prag_core.config import MergeConfig
+from prag_core.config import MergeConfig, WarmCount
 from prag_core.errors import ConfigError, ModelError
 from prag_core.lora import AdapterLayout, check_factors
 from prag_core.merge import RULES, Versioned, find_rule, merge_adapters, merge_cat, merged_name, merged_rank
 from prag_core.records import Factors
 
+Warm = Callable[[int], tuple[list[Versioned], Versioned]]
 Adapters = Callable[..., list[Versioned]]
 SCORES = [9.0, 6.0, 3.0]
 OTHER = {"density": 0.5, "sharpness": 2.0, "rank": 1, "seed": 7}  # another value of every setting but the rule
@@ -82,6 +83,23 @@ def test_settings_that_a_rule_does_not_read_are_not_in_the_name(
     other = merge_adapters(adapters, layout, replace(plain, **unread), SCORES)
     assert one.name == other.name
     assert all(one.factors[m.name].a.tobytes() == other.factors[m.name].a.tobytes() for m in layout.modules)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_start_is_in_the_name_and_the_promised_rank_holds_it(rule: str, layout: AdapterLayout, warm_adapters: Warm) -> None:
+    adapters, start = warm_adapters(5)
+    once = MergeConfig(rule=rule, rank=3)
+    every = replace(once, warm=WarmCount.every)
+    for count in (1, 2, 5):
+        some, scores = adapters[:count], [float(i + 1) for i in range(count)]
+        merged = merge_adapters(some, layout, once, scores, start)
+        without = merge_adapters(some, layout, once, scores)
+        assert merged.rank <= merged_rank(layout.rank, count, once, warm=True)
+        assert merged.name == merged_name([version for version, _ in some], once, scores, start[0])
+        assert (merged.name == without.name) == (count == 1)  # one document holds its start once
+        published = merge_adapters(some, layout, every, scores, start)
+        assert published.name == without.name and published.rank == without.rank
+        assert merged_rank(layout.rank, count, every, warm=True) == merged_rank(layout.rank, count, once)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -13,9 +13,10 @@ from prag_core.config import MergeConfig
 from prag_core.lora import AdapterLayout, ModuleShape
 from prag_core.merge import Versioned, merge_adapters
 from prag_core.merge.merged import Part
-from prag_core.merge.sparse import drop_and_rescale, keep_largest, ties
+from prag_core.merge.sparse import drop_and_rescale, keep_largest, moved_from, ties
 from prag_core.records import Factors
 
+Warm = Callable[[int], tuple[list[Versioned], Versioned]]
 Adapters = Callable[..., list[Versioned]]
 Oracle = Callable[..., dict[str, np.ndarray]]
 
@@ -97,3 +98,37 @@ def test_what_dare_drops_depends_on_seed_and_document_not_on_its_company(wide: t
     np.testing.assert_array_equal(one[:2], other[:2])
     again = merge_adapters([first, second], layout, MergeConfig(rule="dare", density=0.5, seed=1)).factors["m"].a
     assert np.mean(one[:2] != again[:2]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_with_a_start_ties_adds_to_it_what_peft_ties_makes_of_the_moves(layout: AdapterLayout, warm_adapters: Warm) -> None:
+    adapters, (_, start) = warm_adapters(3)
+    merged = merge_adapters(adapters, layout, MergeConfig(rule="ties", density=0.6), None, ("start", start))
+    root = layout.scaling**0.5
+    assert merged.rank == layout.rank
+    for m in layout.modules:
+        for found, origin, moved in zip(
+            merged.factors[m.name], start[m.name], zip(*(f[m.name] for _, f in adapters), strict=True), strict=True
+        ):
+            moves = [torch.as_tensor(factor - origin) for factor in moved]
+            expected = root * origin + merge_utils.ties(moves, torch.full((3,), root), density=0.6).numpy()
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+            assert np.abs(found - root * origin).max() > 1e-2
+
+
+def test_with_a_start_dare_drops_moves_and_never_the_start(layout: AdapterLayout, warm_adapters: Warm) -> None:
+    adapters, (_, start) = warm_adapters(2)
+    parts = [Part(version, factors, 1.0) for version, factors in adapters]
+    for part in drop_and_rescale(parts, layout, MergeConfig(density=0.25), start):
+        moves = moved_from(start, dict(adapters)[part.version])
+        for m in layout.modules:
+            for found, origin, move in zip(part.factors[m.name], start[m.name], moves[m.name], strict=True):
+                dropped, kept = np.isclose(found, origin), np.isclose(found, origin + 4 * move)
+                assert (dropped | kept).all() and dropped.any() and kept.any()
+
+
+def test_dare_that_drops_nothing_is_the_exact_sum_with_the_start_once(
+    layout: AdapterLayout, warm_adapters: Warm, deltas: Callable[..., dict], assert_adds: Callable[..., None]
+) -> None:
+    adapters, start = warm_adapters(3)
+    exact = merge_adapters(adapters, layout, MergeConfig(), None, start)
+    assert_adds(merge_adapters(adapters, layout, MergeConfig(rule="dare", density=1.0), None, start), deltas(exact.factors))

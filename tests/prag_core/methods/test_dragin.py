@@ -116,3 +116,10 @@ def test_an_engine_without_attention_is_refused_with_what_to_set(make_tools: Mak
     assert most_documents([METHODS["dragin+prag"]], load_config(["engine.kind=transformers"])) == 15
     with pytest.raises(EngineError, match=r"engine\.kind=transformers"):
         find_method("dragin").answer([Question("q", "Who?", ())], make_tools())
+
+
+def test_what_the_threshold_is_compared_with_is_each_answers_highest_word(make_tools: Make) -> None:
+    tools = with_attention(make_tools(("bo met ADA.", "stop", 1.0), ("the son.", "stop", 1.0), dragin_threshold=0.0))
+    observed = METHODS["dragin"].observe("dragin_threshold", [Question("q", "Who?", ()), Question("r", "Who?", ())], tools)  # type: ignore[attr-defined]
+    # "ADA." is three capitals of four tokens, and has four of the nine tokens' even attention, times three words.
+    assert observed == [pytest.approx(3 / 4 * 4 / 9 * 3), 0.0]

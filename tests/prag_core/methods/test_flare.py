@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from prag_core.config import MethodsConfig
-from prag_core.methods import Tools, find_method
+from prag_core.methods import METHODS, Tools, find_method
 from prag_core.methods.active import Draft
 from prag_core.methods.flare import AnyBelow, Flare, MeanDoubt, find_doubt
 from prag_core.methods.spans import sentence_spans
@@ -145,3 +146,18 @@ def test_each_question_of_a_batch_goes_its_own_way(make_tools: Make) -> None:
     answers = find_method("flare").answer([QUESTION, QUESTION], tools)
     assert [found.text for found in answers] == ["One.", "Two."]
     assert [len(call) for call in tools.engine.calls] == [2, 1]  # type: ignore[attr-defined]
+
+
+def test_what_the_threshold_is_compared_with_is_each_answers_least_sure_sentence(make_tools: Make) -> None:
+    tools = make_tools(("Ab. Cd.", "stop", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), ("Ef.", "stop", 0.75), flare_threshold=0.0)
+    observed = METHODS["flare"].observe("flare_threshold", [QUESTION, replace(QUESTION)], tools)  # type: ignore[attr-defined]
+    assert observed == [0.125, 0.25]  # "Ab. " has four tokens
+    assert tools.source.queries == []  # type: ignore[attr-defined]
+
+
+def test_looking_ahead_the_least_sure_token_and_then_every_doubtful_one(make_tools: Make) -> None:
+    script = [("Ab. Cd.", "length", [0.5, 0.25, 1.0, 1.0, 0.1, 0.1, 0.1]), ("Cd.", "stop", 1.0)]
+    seen = {}
+    for threshold in ("lookahead_act_below", "lookahead_blank_below"):
+        seen[threshold] = METHODS["flare_lookahead"].observe(threshold, [QUESTION], make_tools(*script))  # type: ignore[attr-defined]
+    assert seen == {"lookahead_act_below": [0.25], "lookahead_blank_below": [0.5, 0.25]}

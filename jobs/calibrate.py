@@ -1,0 +1,36 @@
+"""`prag calibrate`: thresholds chosen on dev questions, as a table and as a settings file for --config."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from jobs.progress import ticking
+from prag_core.arguments import parse_settings, settings_parser
+from prag_core.config_loading import absolute_paths
+from prag_core.evaluate.calibrate import as_grid, as_settings, calibrate, write_settings
+from prag_core.evaluate.output import show_grid
+
+EXAMPLE = "prag calibrate bank.uri=out/bank calibrate.methods=[flare] calibrate.questions=dev.jsonl calibrate.out=flare.yaml"
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = settings_parser("calibrate", "Choose thresholds of methods on questions that nothing is measured on.", EXAMPLE)
+    config, _ = parse_settings(parser, argv)
+    config = absolute_paths(config)
+    settings = config.calibrate
+    with ticking() as tick:
+        calibrations = list(calibrate(config, tick))
+    for calibration in calibrations:
+        show_grid(as_grid(calibration, settings.tolerance), Console())
+    write_settings(as_settings(calibrations, settings.questions), settings.out)
+    print(f"{settings.out}: give it as a further --config")
+    return 0
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("calibrate", sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""`prag warmup`: train the adapter that a bank's documents start from, on questions without passages. One process, no Ray; a GPU
+is used where there is one. What lies at `warmup.out` already is not made again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from prag_core.arguments import parse_settings, settings_parser
+from prag_core.bank.initial import write_warm_start
+from prag_core.config import Config
+from prag_core.config_loading import absolute_paths
+from prag_core.lessons import num_wanted
+from prag_core.warmup import WarmedUp, warm_up
+
+EXAMPLE = """prag warmup warmup.questions=train.jsonl warmup.out=out/warm.safetensors model.path=Qwen/Qwen2.5-1.5B-Instruct
+  prag parameterize training.initial=out/warm.safetensors bank.uri=out/warm-bank model.path=Qwen/Qwen2.5-1.5B-Instruct"""
+DESCRIPTION = (
+    "Train the adapter that documents start from, on questions without passages; with prompt.cot=true on the model's own "
+    "reasoning, where its answer is right. Then: prag parameterize training.initial=FILE (docs/warmup.md)."
+)
+LOG_EVERY = 10  # lines of a log from start to end of a stage
+
+
+def main(argv: Sequence[str]) -> int:
+    config, _ = parse_settings(settings_parser("warmup", DESCRIPTION, EXAMPLE), argv)
+    config = absolute_paths(config)
+    console = Console(stderr=True)
+    with progress(console) as tick:
+        made = warm_up(config, tick)
+    if not made.reused:
+        write_warm_start(config.warmup.out, made.warm)
+    report(made, config, Console())
+    return 0
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a stage on a screen; in a log a line every tenth of it."""
+    columns = (TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks = {}
+
+        def tick(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+            if not console.is_terminal and (done == total or done % max(1, total // LOG_EVERY) == 0):
+                console.print(f"{stage}: {done:,} of {total:,}", highlight=False)
+
+        yield tick
+
+
+def report(made: WarmedUp, config: Config, console: Console) -> None:
+    """What was made, and how to go on."""
+    figures, out = made.warm.figures, config.warmup.out
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"{out}: {'there already, ' if made.reused else ''}an initial adapter, sha256 {made.warm.sha256[:16]}…")
+    few = f", of {num_wanted(config):,} wanted: the questions came to an end" if figures["lessons"] < num_wanted(config) else ""
+    say(
+        f"  {figures['lessons']:,} questions{few}; {figures['steps']:,} steps over {figures['tokens']:,} tokens, "
+        f"loss {figures['loss_first']:.2f} at the first question, {figures['loss_last']:.2f} at the last"
+    )
+    say(f"  to start a bank's documents from it: prag parameterize training.initial={out}")
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    sys.exit(run("warmup", sys.argv[1:]))
