@@ -82,7 +82,8 @@ class AugmentationConfig:
 
 @dataclass
 class TrainingConfig:
-    objective: str = "next_token"
+    objective: str = "next_token"  # or distill: do as the frozen model does with the passage before it (docs/objectives.md)
+    distill_hidden: float = 0.0  # distill: weight of the hidden states beside the predictions
     rank: int = 2
     alpha: float = 32.0
     targets: list[str] = field(default_factory=lambda: ["gate_proj", "up_proj", "down_proj"])

@@ -72,10 +72,15 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sequence: `labels[t]` is the target at position t, or IGNORED (not shifted)."""
+    """One training sequence: `labels[t]` is the target at position t, or IGNORED (not shifted).
+
+    `teacher_ids`, where the adapter is to do as the frozen model does, is what that model reads instead: another context,
+    then the same tokens from the first label on. Labels are aligned from the end.
+    """
 
     token_ids: tuple[int, ...]
     labels: tuple[int, ...]
+    teacher_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
