@@ -1,6 +1,7 @@
-"""Losses through a frozen output head, a block of positions at a time, so that [m, vocabulary] never exists whole.
+"""Losses and likeliest tokens through a frozen output head, a block of positions at a time, so that [m, vocabulary] never
+exists whole.
 
-A block's logits are made, used and dropped in the forward pass, which leaves the gradient to the hidden states behind
+A block's logits are made, used and dropped in the forward pass; that of a loss leaves the gradient to the hidden states behind
 instead. Softmax is in float32 at least. Shapes: m position, v vocabulary entry, d feature.
 """
 
@@ -61,6 +62,11 @@ class _Divergence(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient_md,) = ctx.saved_tensors
         return gradient_md * upstream[0].unsqueeze(1).to(gradient_md.dtype), None, None, None
+
+
+def likeliest(hidden_md: Tensor, weight_vd: Tensor, bias_v: Tensor | None) -> Tensor:
+    """The vocabulary entry with the highest logit at each position."""
+    return torch.cat([linear(hidden_md[part], weight_vd, bias_v).argmax(1) for part in _blocks(hidden_md, weight_vd)])
 
 
 def _blocks(hidden_md: Tensor, weight_vd: Tensor) -> Iterator[slice]:
