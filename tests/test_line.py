@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -82,9 +83,12 @@ def test_distillation_makes_another_bank_whose_adapters_come_nearer_to_the_readi
     (commit,) = distilled.list_commits(Stage.adapters).values()
     written = commit.object("adapters")
     assert written is not None
-    adapters = list(distilled.read_adapters(written.path))
-    assert len(adapters) == 8
-    assert all(adapter.steps == 4 * 3 * 2 and adapter.loss_last < 0.5 * adapter.loss_first for adapter in adapters)
+    adapters = {adapter.key: adapter for adapter in distilled.read_adapters(written.path)}
+    (augmented,) = distilled.list_commits(Stage.augmentations).values()
+    for augmentation in distilled.read_augmentations(augmented):
+        assert adapters[augmentation.key].steps == 4 * len(augmentation.qa_pairs) * (1 + len(augmentation.rewrites))
+    first, last = (fmean(values) for values in zip(*((a.loss_first, a.loss_last) for a in adapters.values()), strict=True))
+    assert len(adapters) == 8 and last < 0.5 * first
 
 
 def test_evaluation_writes_a_report_in_which_reading_beats_guessing(config: Config) -> None:
