@@ -15,7 +15,7 @@ from typing import IO, Any
 import fsspec
 
 from prag_core.config import EvaluateConfig, QuestionFormat
-from prag_core.corpus_formats import Row, display, read_file, read_jsonl, read_tsv
+from prag_core.corpus_formats import Row, read_file, read_jsonl, read_tsv
 from prag_core.datasets import READERS, Aliases, format_of_record, read_json_list
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.records import Question
