@@ -82,7 +82,8 @@ class AugmentationConfig:
 
 @dataclass
 class TrainingConfig:
-    objective: str = "next_token"
+    objective: str = "next_token"  # or distill: do as the frozen model does with the passage before it (docs/objectives.md)
+    distill_hidden: float = 0.0  # distill: weight of the hidden states beside the predictions
     rank: int = 2
     alpha: float = 32.0
     targets: list[str] = field(default_factory=lambda: ["gate_proj", "up_proj", "down_proj"])
@@ -232,7 +233,7 @@ class ServeConfig:
     port: int = 8000
     keys: str | None = None  # a file of API keys (prag keys); null: everybody may ask everything
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine"])  # offered; if none of them
-    # uses adapters, the engine starts without room for any and is faster
+    # uses adapters, the engine starts without room for any and is faster; flare+prag and its like need larger slots
     generators: int = 1  # engines at least
     max_generators: int = 1  # engines at most; more than `generators`: as many as the load asks for
     generator_cpus: float = 1

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from prag_core.attention import short_attention
 from prag_core.lora import AdapterLayout
-from prag_core.objectives import LOGITS_AT_ONCE, Batch, collate
+from prag_core.objectives import Batch, collate, label_states
+from prag_core.output_head import likeliest
 from prag_core.processor import fast_float32
 from prag_core.prompts import answer_messages, answer_prefill, encode, encode_question, normalise_answer
 from prag_core.records import IGNORED, AdapterFactors, Augmentation, QAPair, Sample
@@ -78,11 +79,8 @@ def examine(
 
 def _gives_answer(model: Any, batch: Batch) -> Tensor:
     """For each document of a batch, whether every labelled token is the likeliest one."""
-    hidden_ntd = model.base_model(input_ids=batch.token_ids_nt, use_cache=False).last_hidden_state
-    hidden_md = hidden_ntd.flatten(0, 1).index_select(0, batch.positions_m)
     head = model.get_output_embeddings()
-    rows = max(128, LOGITS_AT_ONCE.get(hidden_md.device.type, 2**22) // head.weight.shape[0])
-    likeliest_m = torch.cat([head(part).argmax(1) for part in hidden_md.split(rows)])
-    right_n = torch.ones(len(batch.token_ids_nt), dtype=torch.bool, device=hidden_md.device)
+    likeliest_m = likeliest(label_states(model, batch)[-1], head.weight, head.bias)
+    right_n = torch.ones(len(batch.token_ids_nt), dtype=torch.bool, device=likeliest_m.device)
     right_n[batch.document_m[likeliest_m != batch.targets_m]] = False
     return right_n

@@ -33,6 +33,7 @@ TRAINING_FIELDS = (
     "objective", "epochs", "learning_rate", "beta1", "beta2", "eps", "weight_decay", "dtype", "seed",
     "repeat_without_passage",
 )  # fmt: skip
+OBJECTIVE_FIELDS = {"distill": ("distill_hidden",)}  # settings of one objective, in the recipe where it is the objective
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout, 
             "layout": {"rank": layout.rank, "alpha": layout.alpha, "modules": digest(layout.to_json()["modules"])},
             "initial": dict(initial.fields),
             "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}},
-            "training": {name: training[name] for name in TRAINING_FIELDS} | {"replay": _replay_fields(config)},
+            "training": {name: training[name] for name in (*TRAINING_FIELDS, *OBJECTIVE_FIELDS.get(training["objective"], ()))}
+            | {"replay": _replay_fields(config)},
         }
         | ({"acceptance": as_dict(config.acceptance)} if config.acceptance.threshold is not None else {})
     )

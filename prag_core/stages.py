@@ -206,5 +206,5 @@ class TrainStage(ShardStage):
         tokenizer, prompt = self.base.tokenizer, self.config.prompt
         return build_samples(
             document, augmentation, tokenizer, prompt, max_length=limit, fewshot=self.fewshot, replay=replay,
-            repeat_without_passage=training.repeat_without_passage,
+            repeat_without_passage=training.repeat_without_passage, distill=training.objective == "distill",
         )  # fmt: skip

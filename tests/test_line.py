@@ -53,7 +53,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return made
 
 
-def train(config: Config) -> None:
+def train(config: Config) -> Bank:
     """A bank as a run makes it, with its index."""
     prepared = prepare_recipe(config)
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
@@ -63,6 +63,7 @@ def train(config: Config) -> None:
             assert not stage.run(shard.shard_id, shard.documents_object).reused
             assert stage.run(shard.shard_id, shard.documents_object).reused
     build_index(bank, bank.write_snapshot(plan.wanted()), config.retrieval)
+    return bank
 
 
 def test_every_document_has_an_adapter_in_the_tier_asked_for(config: Config) -> None:
@@ -70,6 +71,20 @@ def test_every_document_has_an_adapter_in_the_tier_asked_for(config: Config) -> 
     assert snapshot is not None and snapshot.counts == {"adapter": 8, "text_only": 0, "failed": 0, "deleted": 0}
     assert set(snapshot.index["tier"].to_pylist()) == {"bf16"}
     assert len(Bank.open(config.bank.uri).committed_shards(Stage.adapters)) == 1
+
+
+def test_distillation_makes_another_bank_whose_adapters_come_nearer_to_the_reading_model(config: Config, tmp_path: Path) -> None:
+    training = replace(config.training, objective="distill", distill_hidden=0.1, epochs=4, learning_rate=3e-3)
+    augmentation = replace(config.augmentation, uri=config.bank.uri)
+    bank = replace(config.bank, uri=str(tmp_path / "distilled"))
+    distilled = train(replace(config, bank=bank, augmentation=augmentation, training=training))
+    assert distilled.recipe.id != Bank.open(config.bank.uri).recipe.id
+    (commit,) = distilled.list_commits(Stage.adapters).values()
+    written = commit.object("adapters")
+    assert written is not None
+    adapters = list(distilled.read_adapters(written.path))
+    assert len(adapters) == 8
+    assert all(adapter.steps == 4 * 3 * 2 and adapter.loss_last < 0.5 * adapter.loss_first for adapter in adapters)
 
 
 def test_evaluation_writes_a_report_in_which_reading_beats_guessing(config: Config) -> None:

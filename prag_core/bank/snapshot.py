@@ -140,10 +140,13 @@ class Snapshot:
 
     def augmentations(self, keys: Collection[Key]) -> dict[Key, Augmentation]:
         """What was written about those documents that the snapshot has an augmentation of."""
+        return self.augmentations_at(self.lookup(keys).values())
+
+    def augmentations_at(self, entries: Collection[Entry]) -> dict[Key, Augmentation]:
+        """The same for entries at hand, without the index."""
         found: dict[Key, Augmentation] = {}
-        entries = self.lookup(keys)
         wanted: defaultdict[str, set[tuple[str, int, str]]] = defaultdict(set)
-        for entry in entries.values():
+        for entry in entries:
             if entry.augmentations_object:
                 wanted[entry.augmentations_object].add((*entry.key, entry.content_hash))
         infos = [self._object(path) for path in wanted]

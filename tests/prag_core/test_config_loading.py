@@ -150,6 +150,14 @@ def test_an_exam_without_questions_is_refused() -> None:
         load_config(["acceptance.threshold=0.5", "augmentation.num_qa_pairs=0"])
 
 
+def test_distillation_without_questions_is_refused() -> None:
+    load_config(["training.objective=distill", "augmentation.num_qa_pairs=1"])
+    with pytest.raises(ConfigError, match=r"training\.objective=distill: a teacher needs questions"):
+        load_config(["training.objective=distill", "augmentation.num_qa_pairs=0"])
+    with pytest.raises(ConfigError, match=r"training\.distill_hidden=-1\.0: expected at least 0"):
+        load_config(["training.distill_hidden=-1"])
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "no such file"), ("a: [", "YAML"), ("- a", "mapping"), ("\x00", "YAML")])
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "mine.yaml"

@@ -101,6 +101,7 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
             "rank", "alpha", "targets",  # in the layout
             "replay_uri", "replay_samples", "initial",  # by content
             "cohort_documents", "threads", "compile",  # how, not what
+            "distill_hidden",  # with its objective alone
         },
         "augmentation": {"engine", "model", "max_attempts", "uri"},  # the model by digest
         "prompt": {"fewshot"},  # by content
@@ -109,6 +110,17 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
     for section, names in left_out.items():
         settings = set(vars(getattr(Config(), section)))
         assert settings - names == set(fields[section]) - {"replay", "model", "templates", "fewshot"}, section
+
+
+def test_settings_of_an_objective_are_in_the_name_with_it_alone() -> None:
+    distill = "training.objective=distill"
+    assert len({recipe_id(), recipe_id(distill), recipe_id(distill, "training.distill_hidden=1")}) == 3
+    assert recipe_id("training.distill_hidden=1") == recipe_id()
+
+
+def test_the_names_of_banks_that_exist_stay_as_they_are() -> None:
+    """As of version 0.1.0: a bank made by then opens under the settings that it was made with."""
+    assert recipe_id() == "1e15a98cdd10517539147930e5ad937ce597b2f0f79c9c35b26fa02a12683233"
 
 
 def test_files_count_by_content_and_only_where_they_are_used(tmp_path: Path) -> None:

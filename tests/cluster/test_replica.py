@@ -1,12 +1,11 @@
-"""Which of a task's passages a generator merges, and what it says of the others."""
+"""Which documents are merged, and what is said of the others."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cluster.generator import make_plan
+from cluster.replica import make_plan
 from prag_core.bank import Entry
-from prag_core.records import Passage
 
 
 def entry(doc_id: str, **fields: Any) -> Entry:
@@ -23,8 +22,8 @@ def test_a_text_only_document_goes_in_as_text_and_the_reason_says_so() -> None:
         ),
         entry("broken", status="failed", stage="augment", reason="no JSON"),
     ]
-    passages = [Passage(name, 0, "", "text", 1.0) for name in ("broken", "forgotten", "unheard of", "known")]
-    plan = make_plan(passages, {found.key: found for found in entries})
+    keys = [(name, 0) for name in ("broken", "forgotten", "unheard of", "known")]
+    plan = make_plan(keys, {found.key: found for found in entries})
     assert plan.entries == (entries[0],)
     assert plan.degraded == {
         ("broken", 0): "set aside at augment: no JSON",
