@@ -22,7 +22,7 @@ from prag_core.config import Config, EngineKind
 from prag_core.config_loading import absolute_paths, load_config
 from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
 from prag_core.errors import ConfigError
-from prag_core.methods import SERVED
+from prag_core.methods import NOT_SERVED, SERVED
 from prag_core.recipe import recorded_prompt
 
 NAME = "prag"
@@ -64,6 +64,7 @@ def application(config: Config) -> Application:
     retriever = deployment(Retriever).options(
         num_replicas=options.retrievers, max_ongoing_requests=256, ray_actor_options={"num_cpus": 0}, **common
     )
+    retrieval = retriever.bind(config)
     ingress = deployment(serve.ingress()(Ingress)).options(
         num_replicas=options.ingresses,
         max_ongoing_requests=2 * bounds.max_in_flight,  # it turns away by itself what is beyond, with a reply in JSON
@@ -71,19 +72,20 @@ def application(config: Config) -> Application:
         ray_actor_options={"num_cpus": 0},
         **common,
     )
-    made: Application = ingress.bind(retriever.bind(config), generator.bind(config), bounds, options.keys)
+    made: Application = ingress.bind(retrieval, generator.bind(config, retrieval), bounds, options.keys)
     return made
 
 
 def bounds_of(config: Config, bank: Bank) -> Bounds:
     """Raises ConfigError where settings contradict each other."""
     serve = config.serve
+    methods = offered(serve.methods)
     allowed = most_documents(config, bank, slot_rank(max_merged_rank(config, bank)))
     if config.retrieval.top_k > allowed:
         raise ConfigError(f"retrieval.top_k={config.retrieval.top_k} is above serve.max_top_k={allowed}; raise the latter")
     new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[recorded_prompt(bank.recipe, config.prompt).cot]
     return Bounds(
-        methods=offered(serve.methods),
+        methods=methods,
         top_k=config.retrieval.top_k,
         max_top_k=allowed,
         new_tokens=new_tokens,
@@ -99,8 +101,9 @@ def offered(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in SERVED:
             near = difflib.get_close_matches(name, SERVED, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"serve.methods: an endpoint has no method {name!r}{hint} (it may have {', '.join(SERVED)})")
+            hint = NOT_SERVED.get(name) or (f"did you mean {near[0]}?" if near else "")
+            said = f"an endpoint has no method {name!r}{hint and '; '}{hint}"
+            raise ConfigError(f"serve.methods: {said} (it may have {', '.join(SERVED)})")
     if not names:
         raise ConfigError("serve.methods is empty; name at least one method")
     return tuple(dict.fromkeys(names))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from prag_core.bank import Bank
 from prag_core.config import Config
 from prag_core.merge import counts_once
+from prag_core.methods import SERVED
+from prag_core.methods import most_documents as most_merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,10 @@ class Bounds:
 
 
 def max_merged_rank(config: Config, bank: Bank) -> int:
-    """The rank that merged adapters must have room for, by whatever rule; what the documents started from is one adapter more."""
-    count = config.serve.max_top_k or config.retrieval.top_k
+    """The rank that merged adapters of the methods offered must have room for, by whatever rule; what the documents started
+    from is one adapter more."""
+    offered = [SERVED[name] for name in config.serve.methods]
+    count = max(config.serve.max_top_k or 0, most_merged(offered, config))
     return bank.layout.rank * (count + _starts(count, config, bank))
 
 

@@ -12,7 +12,7 @@ from cluster.records import Inquiry, Refused
 from prag_core.engines.protocol import Decoding
 from prag_core.errors import ConfigError
 from prag_core.merge import RULES
-from prag_core.methods import SERVED
+from prag_core.methods import NOT_SERVED, SERVED, OneRound, merges_adapters, retrieves
 from prag_core.prompts import Message
 from prag_core.retrieve import Filter
 
@@ -32,7 +32,8 @@ ANYONE = Caller()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a request comes down to. `inquiry` is None for a method that retrieves nothing."""
+    """What a request comes down to. `inquiry` is None for a method that retrieves nothing; one of several rounds asks within
+    it by itself."""
 
     model: str
     method: str
@@ -44,11 +45,16 @@ class Order:
     salt: str
     trace: bool
 
+    @property
+    def several_rounds(self) -> bool:
+        return not isinstance(SERVED[self.method], OneRound)
+
 
 def check(request: Asked, caller: Caller, bounds: Bounds) -> Order | Refused:
     """The order that a request makes, or why it cannot be taken."""
     method = request.prag.method or request.model
     refused = wrong_names(request, bounds) or unused_options(request, method) or out_of_bounds(request, bounds)
+    refused = refused or beyond_several_rounds(request, method)
     if refused:
         return refused
     conversation = conversation_of(request)
@@ -62,7 +68,7 @@ def check(request: Asked, caller: Caller, bounds: Bounds) -> Order | Refused:
     doc_ids = tuple(dict.fromkeys(options.doc_ids)) if options.doc_ids else None
     inquiry = Inquiry(question, options.top_k or bounds.top_k, doc_ids, where)
     return Order(
-        request.model, method, question, earlier, inquiry if wanted.text or wanted.adapters else None,
+        request.model, method, question, earlier, inquiry if retrieves(wanted) else None,
         decoding_of(request, bounds), options.merge, caller.salt, options.trace,
     )  # fmt: skip
 
@@ -83,7 +89,8 @@ def wrong_names(request: Asked, bounds: Bounds) -> Refused | None:
     if request.model not in bounds.methods:
         return Refused(404, f"no model {request.model[:80]!r}; there are {known}", "model", "model_not_found")
     if options.method is not None and options.method not in bounds.methods:
-        return Refused(400, f"no method {options.method[:80]!r}; there are {known}", "prag.method", "unknown_method")
+        why = f" ({NOT_SERVED[options.method]})" if options.method in NOT_SERVED else ""
+        return Refused(400, f"no method {options.method[:80]!r}{why}; there are {known}", "prag.method", "unknown_method")
     if options.merge is not None and options.merge not in RULES:
         return Refused(400, f"no merge {options.merge[:80]!r}; there are {', '.join(RULES)}", "prag.merge", "unknown_merge")
     return None
@@ -93,14 +100,27 @@ def unused_options(request: Asked, method: str) -> Refused | None:
     """Options that the method, or another option, leaves no meaning."""
     given = request.prag.model_fields_set
     wanted = SERVED[method]
-    unused = [] if wanted.text or wanted.adapters else ["top_k", "doc_ids", "filter"]
-    unused += [] if wanted.adapters else ["merge"]
+    unused = [] if retrieves(wanted) else ["top_k", "doc_ids", "filter"]
+    unused += [] if merges_adapters(wanted) else ["merge"]
     for name in unused:
         if name in given:
             return Refused(400, f"{method} has no use for prag.{name}", f"prag.{name}", "unused_parameter")
     for name in ("top_k", "filter"):
         if "doc_ids" in given and name in given:
             return Refused(400, f"prag.doc_ids names the documents; prag.{name} then has no use", f"prag.{name}")
+    return None
+
+
+def beyond_several_rounds(request: Asked, method: str) -> Refused | None:
+    """What a method of several rounds has no way to honour: it chooses its documents as it goes, and drafts greedily."""
+    if isinstance(SERVED[method], OneRound):
+        return None
+    if request.prag.doc_ids is not None:
+        why = "it retrieves by itself while it answers; name a filter"
+        return Refused(400, f"{method} takes no prag.doc_ids: {why}", "prag.doc_ids", "unused_parameter")
+    for name in ("temperature", "presence_penalty", "frequency_penalty", "stop"):
+        if getattr(request, name):
+            return Refused(400, f"{method} takes no {name}: its drafts are greedy, as they are judged", name, "unused_parameter")
     return None
 
 

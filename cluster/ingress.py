@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from cluster.bounds import Bounds
 from cluster.checks import check
@@ -29,6 +30,7 @@ from cluster.protocol import ChatRequest, CompletionRequest, error_object, parse
 from cluster.records import Begun, Delta, Done, Refused
 from cluster.responses import Kind, Reply, all_timings, as_event
 from cluster.service import Answering, Service
+from prag_core.methods import SERVED, OneRound, merges_adapters, retrieves
 
 logger = logging.getLogger("ray.serve")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -136,7 +138,8 @@ def make_app(service: Service, gate: Gate, metrics: IngressMetrics) -> FastAPI:
             return turned_away(first, answering.request_id)
         if stream:
             body = streamed(reply, first, events, usage=usage)
-            return StreamingResponse(body, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+            await anext(body)  # begun, so that it comes to its end however it is left
+            return Stream(body, media_type="text/event-stream", headers={"cache-control": "no-cache"})
         pieces: list[str] = []
         async with aclosing(events):
             took(answering, first, pieces)
@@ -152,6 +155,7 @@ def make_app(service: Service, gate: Gate, metrics: IngressMetrics) -> FastAPI:
         ended = False
         try:
             async with aclosing(events):
+                yield b""
                 took(answering, first, [])
                 yield as_event(reply.chunk("", first=True))
                 async for event in events:
@@ -195,6 +199,18 @@ def make_app(service: Service, gate: Gate, metrics: IngressMetrics) -> FastAPI:
     return app
 
 
+class Stream(StreamingResponse):
+    """Ends its body when the sending ends, also where the client has left before the first byte of it."""
+
+    def __init__(self, body: AsyncGenerator[bytes, None], **more: Any) -> None:
+        super().__init__(body, **more)
+        self._body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._body):
+            await super().__call__(scope, receive, send)
+
+
 def took(answering: Answering, event: Begun | Delta | Done, pieces: list[str]) -> None:
     """Note an event in what is known of its request."""
     if isinstance(event, Begun):
@@ -227,7 +243,11 @@ def id_of(request: Request) -> str:
 
 
 def model_object(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "prag"}
+    """A method as a model; under `prag`, which options it has a use for, and whether it retrieves as it goes."""
+    method = SERVED[name]
+    uses = {"retrieves": retrieves(method), "adapters": merges_adapters(method)}
+    uses["several_rounds"] = not isinstance(method, OneRound)
+    return {"id": name, "object": "model", "created": 0, "owned_by": "prag", "prag": uses}
 
 
 def refusal(refused: Refused) -> Response:

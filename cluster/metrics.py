@@ -23,15 +23,17 @@ class GeneratorMetrics:
         self._misses = metrics.Counter("prag_adapter_cache_misses", "adapters that had to be read")
         self._bytes = metrics.Gauge("prag_adapter_cache_bytes", "bytes of adapters in memory")
         self._degraded = metrics.Counter("prag_degraded_documents", "documents shown as text for want of an adapter")
+        self._retrievals = metrics.Counter("prag_retrievals", "retrievals of answers", tag_keys=("method",))
 
     def fetched(self, hits: int, misses: int, num_bytes: int) -> None:
         count(self._hits, hits)
         count(self._misses, misses)
         self._bytes.set(num_bytes)
 
-    def prepared(self, milliseconds: Mapping[str, float], method: str, degraded: int) -> None:
+    def prepared(self, milliseconds: Mapping[str, float], method: str, degraded: int, retrievals: int) -> None:
         observe(self._stages, milliseconds, method)
         count(self._degraded, degraded)
+        count(self._retrievals, retrievals, method=method)
 
 
 class IngressMetrics:
@@ -69,6 +71,6 @@ def observe(histogram: metrics.Histogram, milliseconds: Mapping[str, float], met
         histogram.observe(max(value, 0.0) / 1000, tags={"stage": stage, "method": method})
 
 
-def count(counter: metrics.Counter, number: int) -> None:
+def count(counter: metrics.Counter, number: int, **labels: str) -> None:
     if number:
-        counter.inc(number)
+        counter.inc(number, tags=labels)

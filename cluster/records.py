@@ -4,6 +4,7 @@
                                            ↑                      │
                                            └──────── Stale ───────┘   (the corpus has moved on: retrieve again)
 
+A method of several rounds has its inquiry in the task: the generator asks the retriever itself, as often as it needs to.
 `Refused` may take the place of any of them: it carries the HTTP status and the OpenAI error's fields.
 """
 
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from prag_core.bank import Entry
 from prag_core.engines.protocol import Decoding
 from prag_core.prompts import Message
-from prag_core.records import Key, Passage
+from prag_core.records import Key, Passage, Round
 from prag_core.retrieve import Filter
 
 UsedAs = Literal["adapter", "text", "both"]
@@ -36,7 +37,8 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Passages of one snapshot and where their adapters lie. `seen` is the newest snapshot's number that was known."""
+    """Passages of one snapshot (none: only which one) and where their adapters lie. `seen` is the newest snapshot's number that
+    was known."""
 
     snapshot: str
     seen: int
@@ -46,13 +48,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a generator is asked for. `salt` keeps one caller's caches apart from another's."""
+    """What a generator is asked for. `inquiry` is what `found` came from, or what a method of several rounds is to ask within,
+    of the snapshot that `found` names; None where nothing is retrieved. `salt` keeps one caller's caches apart from another's."""
 
     request_id: str
     method: str
     question: str
     found: Found
     decoding: Decoding
+    inquiry: Inquiry | None = None
     earlier: tuple[Message, ...] = ()
     merge: str | None = None  # a rule by name; None: the one that the server is set to
     salt: str = ""
@@ -75,6 +79,7 @@ class Begun:
     timings_ms: Mapping[str, float]
     prompt_tokens: int
     trace: Mapping[str, Any]  # on request: facts about the merge
+    rounds: tuple[Round, ...] = ()  # every retrieval, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +110,12 @@ class Refused:
     code: str | None = None
     retry_after: int | None = None
 
+
+def used_as(merged: bool, shown: bool) -> UsedAs:
+    """How a document that was used came to the model."""
+    return "text" if not merged else "both" if shown else "adapter"
+
+
+UNREACHABLE = Refused(503, "no engine can be reached now; try again", None, "engine_unavailable", 5)
 
 Event = Begun | Delta | Done | Stale | Refused

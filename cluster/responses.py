@@ -7,6 +7,7 @@ import time
 from typing import Any, Literal
 
 from cluster.service import Answering
+from prag_core.records import Round
 
 Kind = Literal["chat", "text"]
 NAMES = {
@@ -72,13 +73,20 @@ class Reply:
             "degraded": [{"doc_id": doc_id, "chunk": chunk, "reason": reason} for (doc_id, chunk), reason in begun.degraded],
             "timings_ms": stages,
             "snapshot": answering.snapshot,
-        } | ({"trace": dict(begun.trace)} if trace else {})
+        } | ({"rounds": [round_object(made) for made in begun.rounds], "trace": dict(begun.trace)} if trace else {})
+
+
+def round_object(made: Round) -> dict[str, Any]:
+    """One retrieval: what was asked, and what was found."""
+    found = [{"doc_id": p.doc_id, "chunk": p.chunk, "title": p.title, "score": p.score} for p in made.passages]
+    return {"query": made.query, "documents": found}
 
 
 def all_timings(answering: Answering) -> dict[str, float]:
-    """Milliseconds by stage; 0 for a stage that this request did not need."""
+    """Milliseconds by stage; 0 for a stage that this request did not need. `generate` is of several rounds only."""
     known = dict(answering.begun.timings_ms if answering.begun else {}) | answering.timings_ms
-    return {name: known.get(name, 0.0) for name in ("retrieve", "fetch", "merge", "install", "first_token", "total")}
+    stages = ("retrieve", "fetch", "merge", "install", *(["generate"] if "generate" in known else []), "first_token", "total")
+    return {name: known.get(name, 0.0) for name in stages}
 
 
 def as_event(chunk: dict[str, Any] | str) -> bytes:

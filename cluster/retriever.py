@@ -71,11 +71,22 @@ class Retriever:
         )
 
     async def find(self, inquiry: Inquiry) -> Found | Refused:
-        await self.watch.look(inquiry.at_least)
+        await self._see(inquiry.at_least)
         return await asyncio.to_thread(self.view.find, inquiry)
+
+    async def current(self, at_least: int) -> Found:
+        """What inquiries are answered from, for those who retrieve nothing yet."""
+        await self._see(at_least)
+        return Found(self.view.snapshot.name, self.view.newest.number)
 
     async def status(self) -> dict[str, str]:
         return {"snapshot": self.view.snapshot.name, "newest": self.view.newest.name}
+
+    async def _see(self, number: int) -> None:
+        """Know that snapshot, and its index if it has one: another replica may have it already."""
+        await self.watch.look(number)
+        if number > self.view.snapshot.number:
+            await self._index_of_newest()
 
     async def _changed(self, newest: Snapshot) -> None:
         """What is deleted goes at once; the rest of what is new when its index is there."""

@@ -21,13 +21,12 @@ from ray.serve.handle import DeploymentHandle
 from cluster.allowance import Admission
 from cluster.bounds import Bounds
 from cluster.checks import Order, too_many
-from cluster.records import Begun, Delta, Done, Event, Found, Refused, Stale, Task
+from cluster.records import UNREACHABLE, Begun, Delta, Done, Event, Found, Refused, Stale, Task
 
 logger = logging.getLogger("ray.serve")
 ATTEMPTS = 3  # of a request whose documents are deleted under it
 READY_SECONDS = 5
 RETRY_AFTER = 1  # seconds, when all queues are full
-NEVER_MIND = Refused(503, "no engine can be reached now; try again", None, "engine_unavailable", 5)
 FULL = Refused(503, "too many requests are waiting; try again", None, "overloaded", RETRY_AFTER)
 
 
@@ -89,7 +88,7 @@ class Service:
             yield FULL
         except (RayActorError, DeploymentUnavailableError, RayServeException):
             logger.exception("a replica cannot be reached", extra={"request_id": answering.request_id})
-            yield NEVER_MIND
+            yield UNREACHABLE
         except RayTaskError:
             logger.exception("a replica failed", extra={"request_id": answering.request_id})
             yield Refused(500, "this request failed on our side", None, "internal_error")
@@ -122,9 +121,9 @@ class Service:
 
     async def _find(self, answering: Answering, at_least: int) -> Found | Refused:
         inquiry = answering.order.inquiry
-        if inquiry is None:
-            corpus = await self._retriever.status.remote()
-            return Found(corpus["snapshot"], 0)
+        if inquiry is None or answering.order.several_rounds:
+            current: Found = await self._retriever.current.remote(at_least)
+            return current
         started = time.perf_counter()
         found: Found | Refused = await self._retriever.find.remote(replace(inquiry, at_least=at_least))
         answering.timings_ms["retrieve"] = (time.perf_counter() - started) * 1000
@@ -135,8 +134,8 @@ class Service:
     async def _generate(self, answering: Answering, found: Found) -> AsyncGenerator[Event, None]:
         order = answering.order
         task = Task(
-            answering.request_id, order.method, order.question, found, order.decoding, order.earlier, order.merge, order.salt,
-            order.trace,
+            answering.request_id, order.method, order.question, found, order.decoding, order.inquiry, order.earlier, order.merge,
+            order.salt, order.trace,
         )  # fmt: skip
         replies: Any = self._generator.answer.remote(task)
         try:

@@ -55,6 +55,7 @@ def show(answer: Answer, short: str, console: Console, *, trace: bool = False) -
         degraded = dict(answer.degraded)
         for passage in answer.passages:
             used = "adapter" if passage.key in answer.adapters else "text"
+            used = "text and adapter" if used == "adapter" and passage.key in answer.shown else used
             used = f"text ({degraded[passage.key]})" if passage.key in degraded else used
             table.add_row(f"{passage.doc_id}#{passage.chunk}", passage.title, f"{passage.score:.2f}", used)
         console.print(table)

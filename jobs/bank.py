@@ -47,7 +47,11 @@ def _parser() -> argparse.ArgumentParser:
 
     ls = command("ls", list_documents, "the documents of the newest snapshot, and its figures")
     ls.add_argument("--limit", type=int, default=20, help="so many documents (default 20; 0: all)")
-    ls.add_argument("--failed", action="store_true", help="only those set aside, with stage and reason")
+    only = ls.add_mutually_exclusive_group()
+    only.add_argument("--failed", dest="status", action="store_const", const="failed", help="only those set aside, and why")
+    only.add_argument(
+        "--text-only", dest="status", action="store_const", const="text_only", help="only those that failed the exam"
+    )
     inspect = command("inspect", inspect_bank, "recipe, shape, commits and snapshots; or one document")
     check = command("verify", verify_bank, "check every byte that counts; exit code 1 where some are damaged")
     save = command("export", export, "write an adapter as a PEFT folder")
@@ -82,19 +86,20 @@ def newest(bank: Bank) -> Snapshot:
 
 def list_documents(bank: Bank, options: argparse.Namespace, console: Console) -> int:
     snapshot = newest(bank)
-    columns = ["doc_id", "chunk", "status", "tier", "length", "stage", "reason"]
+    columns = ["doc_id", "chunk", "status", "tier", "length", "stage", "reason", "score"]
     index = snapshot.index.select(columns)
-    if options.failed:
-        index = index.filter([status == "failed" for status in index["status"].to_pylist()])
+    if options.status:
+        index = index.filter([status == options.status for status in index["status"].to_pylist()])
     shown = index.slice(0, options.limit or index.num_rows).to_pylist()
     if options.json:
         print(json.dumps({"snapshot": snapshot.name, "counts": snapshot.counts, "documents": shown}, ensure_ascii=False))
         return 0
-    table = Table("document", "chunk", "status", "tier", "bytes", "why")
+    table = Table("document", "chunk", "status", "tier", "bytes", "score", "why")
     for row in shown:
-        why = f"{row['stage']}: {row['reason']}" if row["status"] == "failed" else ""
+        why = f"{row['stage']}: {row['reason']}" if row["reason"] else ""
+        score = "" if row["score"] is None else f"{row['score']:.2f}"
         size = f"{row['length']:,}" if row["length"] else ""
-        table.add_row(_clip(row["doc_id"]), str(row["chunk"]), row["status"], row["tier"] or "", size, _clip(why))
+        table.add_row(_clip(row["doc_id"]), str(row["chunk"]), row["status"], row["tier"] or "", size, score, _clip(why))
     if shown:
         console.print(table)
     more = index.num_rows - len(shown)
@@ -151,7 +156,7 @@ def describe_document(bank: Bank, doc_id: str, chunk: int) -> dict[str, Any]:
     augmentation = snapshot.augmentations([entry.key]).get(entry.key)
     if augmentation:
         facts["augmentation"] = asdict(augmentation)
-    return facts | ({"norms": _norms(bank, snapshot, entry)} if entry.status == "adapter" else {})
+    return facts | ({"norms": _norms(bank, snapshot, entry)} if entry.adapter_object else {})
 
 
 def _norms(bank: Bank, snapshot: Snapshot, entry: Entry) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """`prag narrow`: the part of a corpus that a file of questions retrieves, as a corpus of its own.
 
 A corpus of millions of passages takes as many adapters; to score methods on given questions only those are needed that these
-questions find.
+questions find. With `retrieval.as_narrowed=true` they find the same ones again, over these documents alone.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main(argv: Sequence[str]) -> int:
 
 def describe(narrowed: Narrowed) -> str:
     """How much was kept, and how near retrieval from it alone comes to retrieval from all."""
-    share = f"{100 * narrowed.kept:.1f} % of what the questions retrieve from all they retrieve from these alone"
-    return f"{len(narrowed.documents):,} of {narrowed.corpus_documents:,} documents; {share}"
+    share = f"{100 * narrowed.kept:.1f} % of what the questions retrieve from the whole corpus"
+    return f"{len(narrowed.documents):,} of {narrowed.corpus_documents:,} documents; retrieval from these alone finds {share}"
 
 
 def write_corpus(documents: Sequence[Document], uri: str) -> None:

@@ -1,8 +1,8 @@
 """`prag parameterize`: a corpus becomes an adapter bank, on Ray. The same command again resumes.
 
-What a run promises: afterwards every document of the corpus has an adapter or is quarantined with its reason; shards
-that are committed are not done again; documents that left the corpus leave the new snapshot. Failed shards make the exit
-code 1, and the output says which, why, and the command that goes on.
+What a run promises: afterwards every document of the corpus has an adapter, or is text_only (its adapter failed the exam),
+or is quarantined with its reason; shards that are committed are not done again; documents that left the corpus leave the
+new snapshot. Failed shards make the exit code 1, and the output says which, why, and the command that goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHOWN = 10  # quarantined documents and failed shards that are named
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser("parameterize", "Turn a corpus into an adapter bank on Ray; run it again to resume.", EXAMPLE)
-    parser.add_argument("--retry-failed", action="store_true", help="try quarantined documents again")
+    parser.add_argument("--retry-failed", action="store_true", help="try quarantined and text_only documents again")
     config, options = parse_settings(parser, argv)
     command = f"prag parameterize {shlex.join(arg for arg in argv if arg != '--retry-failed')}"
     return parameterize(absolute_paths(config), command, Console(stderr=True), retry_failed=options.retry_failed)
@@ -79,12 +79,15 @@ def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, co
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    adapters, quarantined = snapshot.counts["adapter"], snapshot.counts["failed"]
-    say(f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {quarantined:,} documents quarantined")
+    adapters, text_only, quarantined = (snapshot.counts[status] for status in ("adapter", "text_only", "failed"))
+    served_as_text = f"{text_only:,} documents text_only, " if text_only else ""
+    say(f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {served_as_text}{quarantined:,} documents quarantined")
     for failure in snapshot.failures[:SHOWN]:
         say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
     if quarantined > SHOWN:
         say(f"  … {quarantined - SHOWN:,} more: prag bank ls {uri} --failed")
+    if text_only:
+        say(f"  text_only: their adapters did not pass the exam: prag bank ls {uri} --text-only")
     if quarantined:
         say(f"  to try them again: {command} --retry-failed")
     for row in failed[:SHOWN]:

@@ -23,7 +23,7 @@ EXAMPLE = "prag plan corpus.uri=corpus.jsonl bank.uri=out/bank model.path=meta-l
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser("plan", "Say what `prag parameterize` with the same settings would do; write nothing.", EXAMPLE)
-    parser.add_argument("--retry-failed", action="store_true", help="plan quarantined documents again")
+    parser.add_argument("--retry-failed", action="store_true", help="plan quarantined and text_only documents again")
     config, options = parse_settings(parser, argv)
     prepared = prepare_recipe(config)
     bank = find_bank(config, prepared)
@@ -82,9 +82,10 @@ def documents_table(plan: Plan, config: Config, *, exists: bool) -> Table:
         ("documents in the corpus", counts.documents, True),
         ("repeated in the corpus, dropped", counts.duplicates, False),
         ("new", counts.new, True),
-        ("  of these quarantined before, tried again", counts.retried, False),
+        ("  of these quarantined or text_only before, tried again", counts.retried, False),
         ("left over from an unfinished run", counts.resumed, False),
         ("already done", counts.done, True),
+        ("text_only, their adapter failed its exam (again with --retry-failed)", counts.text_only, False),
         ("quarantined (again with --retry-failed)", counts.failed, True),
         ("deleted, stay out", counts.deleted, False),
         ("in the last snapshot in another wording", counts.edited, False),

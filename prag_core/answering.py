@@ -23,6 +23,7 @@ from prag_core.methods.protocol import Tools
 from prag_core.recipe import recorded_prompt
 from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passage, Question
 from prag_core.retrieve import Filter, LexicalIndex, open_index
+from prag_core.retrieve.narrow import AsNarrowed
 from prag_core.samples import load_fewshot
 
 DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
@@ -58,7 +59,9 @@ class OpenBank:
         snapshot = bank.latest_snapshot()
         if snapshot is None:
             raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
-        return cls(bank, snapshot, open_index(bank, snapshot, config.retrieval), config.evaluate.seed, where)
+        index = open_index(bank, snapshot, config.retrieval)
+        index = AsNarrowed(index) if config.retrieval.as_narrowed else index
+        return cls(bank, snapshot, index, config.evaluate.seed, where)
 
     @cached_property
     def documents(self) -> dict[Key, Document]:
@@ -77,7 +80,7 @@ class OpenBank:
         """Usable adapters as (version, factors), and for the other keys the reason why not."""
         entries = self.snapshot.lookup(keys)
         reasons = {key: "not in the bank" for key in keys if key not in entries}
-        reasons |= {key: str(entry.reason) for key, entry in entries.items() if entry.status != "adapter"}
+        reasons |= {key: why for key, entry in entries.items() if (why := entry.unusable)}
         usable = [key for key in keys if key not in reasons]
         factors, corrupt = read_usable(self.bank, [entries[key] for key in usable])
         versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}

@@ -82,7 +82,8 @@ class AugmentationConfig:
 
 @dataclass
 class TrainingConfig:
-    objective: str = "next_token"
+    objective: str = "next_token"  # or distill: do as the frozen model does with the passage before it (docs/objectives.md)
+    distill_hidden: float = 0.0  # distill: weight of the hidden states beside the predictions
     rank: int = 2
     alpha: float = 32.0
     targets: list[str] = field(default_factory=lambda: ["gate_proj", "up_proj", "down_proj"])
@@ -104,6 +105,14 @@ class TrainingConfig:
 
 
 @dataclass
+class AcceptanceConfig:
+    """The exam after training: each adapter is asked its document's own questions, closed book."""
+
+    threshold: float | None = None  # the share that has to be answered right; null: no exam; 0: scores, and no verdicts
+    max_retries: int = 1  # trainings anew, each with twice the epochs of the one before; who fails the last is text_only
+
+
+@dataclass
 class WarmupConfig:
     """Of `prag warmup`. Model, prompt, shape, seed and precision of the adapter are those of `model`, `prompt` and `training`."""
 
@@ -122,6 +131,7 @@ class RetrievalConfig:
     b: float = 0.75  # BM25: how much long documents are discounted, 0 to 1
     stemmer: str | None = "english"  # a Snowball language
     stopwords: str | None = "english_plus"  # a list of bm25s; english is a short one
+    as_narrowed: bool = False  # over what prag narrow kept: its questions find what they found in the whole corpus
 
 
 @dataclass
@@ -223,7 +233,7 @@ class ServeConfig:
     port: int = 8000
     keys: str | None = None  # a file of API keys (prag keys); null: everybody may ask everything
     methods: list[str] = field(default_factory=lambda: ["closed_book", "rag", "prag", "combine"])  # offered; if none of them
-    # uses adapters, the engine starts without room for any and is faster
+    # uses adapters, the engine starts without room for any and is faster; flare+prag and its like need larger slots
     generators: int = 1  # engines at least
     max_generators: int = 1  # engines at most; more than `generators`: as many as the load asks for
     generator_cpus: float = 1
@@ -265,6 +275,7 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)

@@ -29,7 +29,7 @@ MINIMUM = {
         "serve.generator_gpus", "serve.drain_seconds", "serve.health_seconds", "serve.poll_seconds",
         "serve.adapter_cache_megabytes", "serve.damaged_seconds", "serve.grace_seconds", "merge.sharpness",
         "methods.flare_threshold", "methods.dragin_threshold", "warmup.learning_rate", "warmup.weight_decay",
-        "calibrate.tolerance",
+        "acceptance.threshold", "acceptance.max_retries", "calibrate.tolerance", "training.distill_hidden",
     ),
 }  # fmt: skip
 SHARES = (  # above 0, at most 1
@@ -51,6 +51,13 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         value = config[section][name]
         if value is not None and not 0 < value <= 1:
             raise ConfigError(f"{key}={value}: expected a share above 0 and at most 1")
+    if (threshold := config["acceptance"]["threshold"]) is not None:
+        if threshold > 1:
+            raise ConfigError(f"acceptance.threshold={threshold}: expected a share, 0 to 1, or null for no exam")
+        if config["augmentation"]["num_qa_pairs"] < 1:
+            raise ConfigError(f"acceptance.threshold={threshold}: an exam needs questions; augmentation.num_qa_pairs is 0")
+    if config["training"]["objective"] == "distill" and config["augmentation"]["num_qa_pairs"] < 1:
+        raise ConfigError("training.objective=distill: a teacher needs questions; augmentation.num_qa_pairs is 0")
     if (dataset := config["methods"]["dataset"]) not in DATASETS:
         raise ConfigError(f"methods.dataset={dataset}: nothing was published for it; {' or '.join(DATASETS)}, and set thresholds")
 

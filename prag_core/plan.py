@@ -3,9 +3,10 @@
 Promises: the same corpus over the same bank gives the same shards. A shard of an earlier run that is not committed is
 kept as it is, under its id, as long as all its documents are still in the corpus in that wording (its committed
 augmentations are found again by that id); otherwise its remaining documents are planned anew. Documents that were
-deleted stay out; those set aside earlier come back only on request. The corpus streams through: one batch and one shard
-of documents are held at a time, beside some hundred bytes a document of hashes and ids. Nothing is written before the
-whole corpus was read and found good (until then new shards' documents wait in a temporary file).
+deleted stay out; those set aside earlier, and those that are text_only, come back only on request. The corpus streams
+through: one batch and one shard of documents are held at a time, beside some hundred bytes a document of hashes and ids.
+Nothing is written before the whole corpus was read and found good (until then new shards' documents wait in a temporary
+file).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from prag_core.config import Config, as_dict
 from prag_core.corpus import CorpusReader
 from prag_core.estimate import Estimator
 from prag_core.identity import adapter_version, content_hash, digest, shard_id
-from prag_core.ledger import DELETED, DONE, FAILED, NEW, Ledger
+from prag_core.ledger import DELETED, DONE, FAILED, NEW, TEXT_ONLY, Ledger
 from prag_core.plan_file import (
     MEMBERS,
     Plan,
@@ -105,14 +106,18 @@ class _Planner:
         self.wanted.append(pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, WANTED, strict=True)], schema=WANTED))
         deleted = np.array([document.doc_id in self.deleted for document in batch])
         codes = np.where(deleted, DELETED, self.ledger.look_up(hashes))
-        failed = int((codes == FAILED).sum())
+        failed, text_only = int((codes == FAILED).sum()), int((codes == TEXT_ONLY).sum())
         self.counts.documents += len(batch)
         self.counts.deleted += int(deleted.sum())
         self.counts.done += int((codes == DONE).sum())
-        self.counts.retried += failed if self.retry_failed else 0
-        self.counts.failed += 0 if self.retry_failed else failed
+        if self.retry_failed:
+            self.counts.retried += failed + text_only
+        else:
+            self.counts.failed += failed
+            self.counts.text_only += text_only
         self.member_seen[codes[codes >= 0]] = True
-        for place in np.flatnonzero((codes == NEW) | ((codes == FAILED) & self.retry_failed)).tolist():
+        todo = (NEW, FAILED, TEXT_ONLY) if self.retry_failed else (NEW,)
+        for place in np.flatnonzero(np.isin(codes, todo)).tolist():
             self._plan(batch[place], hashes[place])
 
     def finish(self, duplicates: int) -> Plan:

@@ -43,8 +43,9 @@ class PlanCounts:
     done: int = 0  # have their adapter
     new: int = 0  # in shards of this plan, edited and retried ones included
     resumed: int = 0  # in shards that an earlier run left unfinished
+    text_only: int = 0  # their adapter failed its exam, left so
     failed: int = 0  # set aside earlier, left so
-    retried: int = 0  # set aside earlier, tried again
+    retried: int = 0  # set aside or text_only earlier, tried again
     deleted: int = 0  # deleted from the bank, stay out
     left: int = 0  # in the last snapshot, no longer in the corpus
     edited: int = 0  # in the last snapshot with another wording
@@ -70,8 +71,10 @@ class Plan:
         """One line for a log."""
         c = self.counts
         todo = sum(shard.num_documents for shard in self.shards)
+        text_only = f"{c.text_only:,} text_only, " if c.text_only else ""
         return (
-            f"{c.documents:,} documents: {c.done:,} done, {c.failed:,} quarantined, {todo:,} to do in {len(self.shards):,} shards"
+            f"{c.documents:,} documents: {c.done:,} done, {text_only}{c.failed:,} quarantined,"
+            f" {todo:,} to do in {len(self.shards):,} shards"
             f" ({c.new:,} new, {c.resumed:,} left from an earlier run); {c.left:,} leave, {c.deleted:,} stay deleted"
         )
 

@@ -1,10 +1,10 @@
 """What a configuration makes of a document, as an identity: everything that changes an adapter, and nothing else.
 
 In it: the base model's and the writer's bytes, the prompts and worked examples, the parameterisation and its initial
-adapter, objective, optimiser, epochs, precision, seeds, replay samples, and the settings of augmentation. Files count by
-content, not by name. Not in it: the storage tier, how many documents train at once, threads, paths, the corpus, the
-engine that runs the augmentation model (two engines are two ways to draw from the same distribution) and how often
-it may try.
+adapter, objective, optimiser, epochs, precision, seeds, replay samples, the settings of augmentation, and those of the
+exam where one is held. Files count by content, not by name. Not in it: the storage tier, how many documents train at
+once, threads, paths, the corpus, the engine that runs the augmentation model (two engines are two ways to draw from the
+same distribution) and how often it may try.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ TRAINING_FIELDS = (
     "objective", "epochs", "learning_rate", "beta1", "beta2", "eps", "weight_decay", "dtype", "seed",
     "repeat_without_passage",
 )  # fmt: skip
+OBJECTIVE_FIELDS = {"distill": ("distill_hidden",)}  # settings of one objective, in the recipe where it is the objective
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ def build_recipe(config: Config, base: str, writer: str, layout: AdapterLayout, 
             "layout": {"rank": layout.rank, "alpha": layout.alpha, "modules": digest(layout.to_json()["modules"])},
             "initial": dict(initial.fields),
             "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}},
-            "training": {name: training[name] for name in TRAINING_FIELDS} | {"replay": _replay_fields(config)},
+            "training": {name: training[name] for name in (*TRAINING_FIELDS, *OBJECTIVE_FIELDS.get(training["objective"], ()))}
+            | {"replay": _replay_fields(config)},
         }
+        | ({"acceptance": as_dict(config.acceptance)} if config.acceptance.threshold is not None else {})
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -72,10 +72,15 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sequence: `labels[t]` is the target at position t, or IGNORED (not shifted)."""
+    """One training sequence: `labels[t]` is the target at position t, or IGNORED (not shifted).
+
+    `teacher_ids`, where the adapter is to do as the frozen model does, is what that model reads instead: another context,
+    then the same tokens from the first label on. Labels are aligned from the end.
+    """
 
     token_ids: tuple[int, ...]
     labels: tuple[int, ...]
+    teacher_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,8 @@ class Adapter:
     tokens: int
     loss_first: float
     loss_last: float
-    accepted: bool | None = None  # verdict of an acceptance test; None where none was run
+    accepted: bool | None = None  # the verdict of an exam, and its score (`acceptance`); None where none was held
+    score: float | None = None
 
     @property
     def key(self) -> Key:
@@ -152,7 +158,8 @@ class Answer:
     """What a method said: its text, the passages it used, the documents whose adapters were merged, those shown as text
     for want of an adapter (with the reason), milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`; `judge` where a
     method looks into its drafts, `route` where it chooses a strategy), every retrieval in order, how many tokens were generated,
-    thrown-away ones included, and the strategy that was taken ("": the method has none to choose from)."""
+    thrown-away ones included, the strategy that was taken ("": the method has none to choose from), which documents the prompt
+    ever showed, and whether the text ended by itself (`stop`) or was cut (`length`)."""
 
     text: str
     passages: tuple[Passage, ...] = ()
@@ -162,3 +169,5 @@ class Answer:
     rounds: tuple[Round, ...] = ()
     num_tokens: int = 0
     route: str = ""
+    shown: tuple[Key, ...] = ()
+    finish: Literal["stop", "length"] = "stop"

@@ -56,6 +56,13 @@ class StackedLora:
         self.b_nro = [stack(initial[m.name].b.T) for m in layout.modules]
         self._active: list[tuple[Tensor, Tensor]] = []
 
+    def load(self, adapters: Sequence[AdapterFactors]) -> None:
+        """Give document n the factors `adapters[n]`, in place of those it has."""
+        rank = self.layout.rank
+        for m, a_nri, b_nro in zip(self.layout.modules, self.a_nri, self.b_nro, strict=True):
+            a_nri[:, :rank].copy_(torch.as_tensor(np.stack([adapter[m.name].a for adapter in adapters])))
+            b_nro[:, :rank].copy_(torch.as_tensor(np.stack([adapter[m.name].b.T for adapter in adapters])))
+
     @property
     def tensors(self) -> list[Tensor]:
         """All factors: every a [n, r, i] in the layout's order, then every b [n, r, o]."""

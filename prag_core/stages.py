@@ -14,16 +14,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
+from prag_core.acceptance import Candidate, train_examined
 from prag_core.augment import augment_documents, generator_identity
 from prag_core.bank import Bank, Commit, Stage
 from prag_core.base_model import BaseModel, context_length, default_device, load_base_model
 from prag_core.config import Config, ModelConfig
 from prag_core.engines.protocol import Engine, make_engine
 from prag_core.errors import BankError, CorpusError
+from prag_core.exam import Spellings, exam_questions
 from prag_core.identity import Recipe, content_hash, model_digest
 from prag_core.overlap import Behind, ahead
 from prag_core.recipe import writing_fields
-from prag_core.records import AdapterFactors, Augmentation, Document, Failure, Key, Sample
+from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, Sample
 from prag_core.samples import ReplaySample, build_samples, choose_replay, load_fewshot, load_replay
 from prag_core.trainer import TrainingItem, TrainingSettings, train_documents
 
@@ -131,7 +133,7 @@ class AugmentStage(ShardStage):
 
 class TrainStage(ShardStage):
     """Adapters, streamed into the bank as cohorts finish: tokenising is ahead of training and writing behind it, each in a
-    thread of its own. Needs the shard's augmentations committed."""
+    thread of its own. With `acceptance.threshold` set they are examined on the way. Needs the shard's augmentations committed."""
 
     stage = Stage.adapters
 
@@ -161,29 +163,41 @@ class TrainStage(ShardStage):
         if augmented is None:
             raise BankError(f"shard {shard_id} of {self.bank.uri} has no committed augmentations; the augment stage comes first")
         augmentations = {a.key: a for a in self.bank.read_augmentations(augmented)}
-        settings = TrainingSettings.from_config(self.config.training)
         failures: list[Failure] = []
         with self.bank.begin(self.stage, shard_id, self.config.bank.tier) as writer:
-            items = ahead(self._items(documents, augmentations, failures), ITEMS_AHEAD)
+            candidates = ahead(self._candidates(documents, augmentations, failures), ITEMS_AHEAD)
             with Behind(writer.add, ADAPTERS_BEHIND) as behind:
-                for record in train_documents(self.base.model, self.bank.layout, self.initial, items, settings):
+                for record in self._train(candidates):
                     behind.put(record)
             for failure in failures:
                 writer.add(failure)
             return writer.commit(augmented.objects)
 
-    def _items(
+    def _train(self, candidates: Iterator[Candidate]) -> Iterator[Adapter | Failure]:
+        model, layout, initial = self.base.model, self.bank.layout, self.initial
+        settings = TrainingSettings.from_config(self.config.training)
+        if self.config.acceptance.threshold is None:
+            return train_documents(model, layout, initial, (candidate.item for candidate in candidates), settings)
+        return train_examined(model, layout, initial, candidates, settings, self.config.acceptance, self.config.bank.tier)
+
+    def _candidates(
         self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]
-    ) -> Iterator[TrainingItem]:
-        """Each augmented document with its samples; those whose samples do not fit the model go to `failures`."""
+    ) -> Iterator[Candidate]:
+        """Each augmented document with its samples and its exam; those whose samples do not fit the model go to `failures`."""
         for document in documents:
             if document.key not in augmentations:
                 continue  # set aside by the augment stage, and recorded there
-            content = content_hash(document)
+            content, augmentation = content_hash(document), augmentations[document.key]
             try:
-                yield TrainingItem(document.key, content, self._samples(document, content, augmentations[document.key]))
+                item = TrainingItem(document.key, content, self._samples(document, content, augmentation))
+                yield Candidate(item, self._questions(augmentation))
             except CorpusError as error:
                 failures.append(Failure(*document.key, content, "train", str(error), attempts=1))
+
+    def _questions(self, augmentation: Augmentation) -> Sequence[Spellings]:
+        if self.config.acceptance.threshold is None:
+            return ()
+        return exam_questions(augmentation, self.base.tokenizer, self.config.prompt, self.fewshot)
 
     def _samples(self, document: Document, content: str, augmentation: Augmentation) -> list[Sample]:
         training = self.config.training
@@ -192,5 +206,5 @@ class TrainStage(ShardStage):
         tokenizer, prompt = self.base.tokenizer, self.config.prompt
         return build_samples(
             document, augmentation, tokenizer, prompt, max_length=limit, fewshot=self.fewshot, replay=replay,
-            repeat_without_passage=training.repeat_without_passage,
+            repeat_without_passage=training.repeat_without_passage, distill=training.objective == "distill",
         )  # fmt: skip

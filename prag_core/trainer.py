@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -27,10 +28,11 @@ from prag_core.cohorts import choose_cohort_size
 from prag_core.errors import ConfigError
 from prag_core.host_copy import HostCopy
 from prag_core.lora import AdapterLayout
-from prag_core.objectives import OBJECTIVES, collate
+from prag_core.objectives import OBJECTIVES, Objective, collate
 from prag_core.processor import fast_float32
 from prag_core.records import Adapter, AdapterFactors, Factors, Failure, Key, Sample
 from prag_core.stacked_lora import StackedLora, document_factors
+from prag_core.teacher import read_teacher
 
 if TYPE_CHECKING:
     from prag_core.config import TrainingConfig
@@ -48,6 +50,7 @@ class TrainingSettings:
     """How a document is trained: the checked form of the `training` section."""
 
     objective: str = "next_token"
+    distill_hidden: float = 0.0
     epochs: int = 1
     learning_rate: float = 3e-4
     beta1: float = 0.9
@@ -62,6 +65,7 @@ class TrainingSettings:
         if self.objective not in OBJECTIVES:
             raise ConfigError(f"training.objective={self.objective}: known are {', '.join(OBJECTIVES)}")
         for name, holds, expected in (
+            ("distill_hidden", 0 <= self.distill_hidden < math.inf, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "above 0"),
             ("beta1", 0 <= self.beta1 < 1, "from 0 to below 1"),
@@ -73,6 +77,12 @@ class TrainingSettings:
         ):
             if not holds:
                 raise ConfigError(f"training.{name}={getattr(self, name)}: must be {expected}")
+
+    @property
+    def loss(self) -> Objective:
+        """The objective with its own settings."""
+        objective = OBJECTIVES[self.objective]
+        return partial(objective, hidden=self.distill_hidden) if self.objective == "distill" else objective
 
     @classmethod
     def from_config(cls, config: TrainingConfig) -> TrainingSettings:
@@ -163,15 +173,17 @@ def train_cohort(
     device = parameter.device
     lora = StackedLora(layout, initial, len(samples), dtype=parameter.dtype, device=device)
     optimiser = _StackedAdamW(lora.tensors, settings)
-    objective = OBJECTIVES[settings.objective]
     multiple = COMPILED_MULTIPLE if settings.compile else LENGTH_MULTIPLE.get(device.type, 1)
     losses: list[Tensor] = []
-    with lora.attach(model), _made_fast(model, device, settings):
+    states = _read_teacher(model, layout, samples, settings, device)
+    with lora.attach(model), _made_fast(model, device, settings.compile):
         for step in range(steps[0]):
             active = [n for n, last in zip(order, steps, strict=True) if step < last]
             batch = collate([samples[n][step % len(samples[n])] for n in active], device, multiple)
+            if states:
+                batch = replace(batch, teacher_lmd=torch.cat([states[n][step % len(samples[n])] for n in active], 1))
             leaves = lora.activate(len(active))
-            loss_n = objective(model, batch)
+            loss_n = settings.loss(model, batch)
             gradients = list(torch.autograd.grad(loss_n.sum(), leaves))
             if observe is not None:
                 observe(step, active, leaves, gradients)
@@ -181,13 +193,26 @@ def train_cohort(
     return TrainedCohort(layout, samples, settings.epochs, order, HostCopy([losses[0], last_n, *lora.unpadded()]))
 
 
+def _read_teacher(
+    model: Any, layout: AdapterLayout, samples: Sequence[Sequence[Sample]], settings: TrainingSettings, device: torch.device
+) -> list[list[Tensor]]:
+    """The teacher's states of every sample, or nothing where samples have no teacher. Never compiled: its many lengths would
+    each be."""
+    if not samples[0][0].teacher_ids:
+        return []
+    with _made_fast(model, device, compiled=False):
+        return read_teacher(
+            model, layout, samples, all_layers=settings.distill_hidden > 0, multiple=LENGTH_MULTIPLE.get(device.type, 1)
+        )
+
+
 @contextmanager
-def _made_fast(model: Any, device: torch.device, settings: TrainingSettings) -> Iterator[None]:
+def _made_fast(model: Any, device: torch.device, compiled: bool) -> Iterator[None]:
     """The frozen model, computed faster: on the CPU float32 products and short attention, and where asked, compiled."""
     with ExitStack() as stack:
         stack.enter_context(fast_float32(device))
         stack.enter_context(short_attention(model))
-        if settings.compile:
+        if compiled:
             body = model.base_model
             stack.enter_context(torch._dynamo.config.patch(recompile_limit=COMPILED_SHAPES))
             body.__dict__["forward"] = torch.compile(body.forward, dynamic=False)  # for shapes unknown it is half as fast

@@ -49,22 +49,42 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
         f"evaluate.methods=[{','.join(METHODS)}]", f"evaluate.out={folder}/out", "evaluate.num_resamples=200",
     ]  # fmt: skip
     made = load_config(settings)
-    prepared = prepare_recipe(made)
-    bank = Bank.create(made.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
-    plan = make_plan(made, bank, read_corpus(made.corpus), prepared, write=True)
-    for stage in (AugmentStage(bank.uri, made), TrainStage(bank.uri, made)):
+    train(made)
+    return made
+
+
+def train(config: Config) -> Bank:
+    """A bank as a run makes it, with its index."""
+    prepared = prepare_recipe(config)
+    bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=True)
+    for stage in (AugmentStage(bank.uri, config), TrainStage(bank.uri, config)):
         for shard in plan.shards:
             assert not stage.run(shard.shard_id, shard.documents_object).reused
             assert stage.run(shard.shard_id, shard.documents_object).reused
-    build_index(bank, bank.write_snapshot(plan.wanted()), made.retrieval)
-    return made
+    build_index(bank, bank.write_snapshot(plan.wanted()), config.retrieval)
+    return bank
 
 
 def test_every_document_has_an_adapter_in_the_tier_asked_for(config: Config) -> None:
     snapshot = Bank.open(config.bank.uri).latest_snapshot()
-    assert snapshot is not None and snapshot.counts == {"adapter": 8, "failed": 0, "deleted": 0}
+    assert snapshot is not None and snapshot.counts == {"adapter": 8, "text_only": 0, "failed": 0, "deleted": 0}
     assert set(snapshot.index["tier"].to_pylist()) == {"bf16"}
     assert len(Bank.open(config.bank.uri).committed_shards(Stage.adapters)) == 1
+
+
+def test_distillation_makes_another_bank_whose_adapters_come_nearer_to_the_reading_model(config: Config, tmp_path: Path) -> None:
+    training = replace(config.training, objective="distill", distill_hidden=0.1, epochs=4, learning_rate=3e-3)
+    augmentation = replace(config.augmentation, uri=config.bank.uri)
+    bank = replace(config.bank, uri=str(tmp_path / "distilled"))
+    distilled = train(replace(config, bank=bank, augmentation=augmentation, training=training))
+    assert distilled.recipe.id != Bank.open(config.bank.uri).recipe.id
+    (commit,) = distilled.list_commits(Stage.adapters).values()
+    written = commit.object("adapters")
+    assert written is not None
+    adapters = list(distilled.read_adapters(written.path))
+    assert len(adapters) == 8
+    assert all(adapter.steps == 4 * 3 * 2 and adapter.loss_last < 0.5 * adapter.loss_first for adapter in adapters)
 
 
 def test_evaluation_writes_a_report_in_which_reading_beats_guessing(config: Config) -> None:
@@ -111,6 +131,34 @@ def test_a_corrupt_adapter_degrades_its_document_to_text_and_the_answer_says_so(
     answer = json.loads(capsys.readouterr().out)
     assert [list(key)] == [key for key, reason in answer["degraded"] if "damaged" in reason]
     assert list(key) not in answer["adapters"]
+
+
+def test_documents_whose_adapters_failed_the_exam_are_answered_from_as_text_and_every_answer_says_so(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One short epoch teaches nobody to answer without the passage, so that here `prag` is `rag`, word for word."""
+    uri = f"{tmp_path}/examined"
+    settings = [f"bank.uri={uri}", f"augmentation.uri={config.bank.uri}", "engine.kind=transformers", "engine.dtype=float32"]
+    settings += [
+        f"corpus.uri={config.corpus.uri}",
+        f"evaluate.questions={config.evaluate.questions}",
+        "evaluate.num_resamples=10",
+    ]
+    made = load_config([*settings, "acceptance.threshold=1", "acceptance.max_retries=0", "evaluate.methods=[rag,prag,combine]"])
+    train(made)
+    snapshot = Bank.open(uri).latest_snapshot()
+    assert snapshot is not None and snapshot.counts == {"adapter": 0, "text_only": 8, "failed": 0, "deleted": 0}
+    report = evaluate(made)
+    answers = {name: [p.answer for p in report.predictions if p.method == name] for name in made.evaluate.methods}
+    assert [a.text for a in answers["prag"]] == [a.text for a in answers["combine"]] == [a.text for a in answers["rag"]]
+    for answer in answers["prag"]:
+        assert not answer.adapters and [key for key, _ in answer.degraded] == [passage.key for passage in answer.passages]
+        assert all(why.startswith("text_only: its adapter answered") for _, why in answer.degraded)
+    assert report.methods["prag"].num_degraded == len(answers["prag"]) > 0
+    question = report.predictions[0].question.question
+    assert cli.main(["ask", question, "--json", *settings]) == 0
+    asked = json.loads(capsys.readouterr().out)
+    assert len(asked["degraded"]) == len(asked["passages"]) and "100% are asked for" in asked["degraded"][0][1]
 
 
 def test_asking_with_a_filter_and_a_merge_rule_uses_both(config: Config, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,9 @@ FILES = {  # path → file and type
     "/": ("index.html", "text/html"),
     "/app.js": ("app.js", "text/javascript"),
     "/api.js": ("api.js", "text/javascript"),
+    "/methods.js": ("methods.js", "text/javascript"),
     "/results.js": ("results.js", "text/javascript"),
+    "/rounds.js": ("rounds.js", "text/javascript"),
     "/style.css": ("style.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }

@@ -23,9 +23,10 @@ async function checked(response) {
   throw new ApiError(message, response.status, Number(response.headers.get("retry-after")) || null);
 }
 
+// The methods in the server's order: by name {retrieves, adapters, several_rounds}, what each has a use for.
 export async function listMethods(key) {
   const response = await checked(await fetch("v1/models", { headers: headers(key) }));
-  return (await response.json()).data.map((model) => model.id);
+  return new Map((await response.json()).data.map((model) => [model.id, model.prag]));
 }
 
 // Calls onText for each piece; resolves to {prag, usage, finish}. Throws ApiError, TypeError (unreachable), AbortError.

@@ -2,58 +2,32 @@
 // Everything that comes from the server goes into the page as text, never as HTML.
 
 import { ApiError, answer, listMethods } from "./api.js";
+import { chosenMethods, how, optionsFor, showMethods } from "./methods.js";
 import { Documents, milliseconds, showFacts, showTimings } from "./results.js";
+import { showRounds } from "./rounds.js";
 
-const HOW = {
-  closed_book: "The model alone",
-  rag: "Documents in the prompt",
-  prag: "Documents as adapters, merged into the model",
-  combine: "Documents in the prompt and as adapters",
-};
-const FIRST_CHOICE = ["rag", "prag"];
 const KEY = "prag.key";
 const KEY_NOTE = "Kept in this tab until it is closed.";
 const $ = (id) => document.getElementById(id);
+let known = new Map(); // the methods by name, with what each has a use for
 let running = null; // the AbortController of the question being answered
 
 // -- the methods and the key ----------------------------------------------------------------------------------------
 
-async function showMethods() {
+async function offerMethods() {
   const key = $("key").value;
   try {
-    const names = await listMethods(key);
+    const methods = await listMethods(key);
     if (key !== $("key").value) return; // another key was typed meanwhile
     say($("server"), "");
     acceptKey();
-    const chosen = new Set(chosenMethods());
-    $("methods").replaceChildren(...names.map((name) => chip(name, chosen.size ? chosen.has(name) : FIRST_CHOICE.includes(name))));
-    if (!chosenMethods().length && names.length) $("methods").querySelector("input").checked = true;
-    $("legend").replaceChildren(...names.flatMap(legendEntry));
+    known = methods;
+    showMethods([...known.keys()], $("methods"), $("legend"));
     $("methods").parentElement.hidden = false;
   } catch (error) {
     if (error.status === 401) askForKey(key ? "This API key is not valid." : "This server asks for an API key.");
     else say($("server"), error instanceof ApiError ? sentence(error.message) : "The server cannot be reached.", true);
   }
-}
-
-function chip(name, checked) {
-  const label = document.createElement("label");
-  const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "method", value: name, checked });
-  label.className = "chip";
-  label.dataset.method = name;
-  label.title = HOW[name] ?? "";
-  label.append(box, document.createTextNode(name));
-  return label;
-}
-
-function legendEntry(name) {
-  const term = Object.assign(document.createElement("dt"), { textContent: name });
-  term.dataset.method = name;
-  return [term, Object.assign(document.createElement("dd"), { textContent: HOW[name] ?? "" })];
-}
-
-function chosenMethods() {
-  return [...$("methods").querySelectorAll("input:checked")].map((box) => box.value);
 }
 
 function askForKey(message) {
@@ -71,14 +45,14 @@ function acceptKey() {
 function keepKey() {
   if ($("key").value) sessionStorage.setItem(KEY, $("key").value);
   else sessionStorage.removeItem(KEY);
-  showMethods();
+  offerMethods();
 }
 
 // -- asking ---------------------------------------------------------------------------------------------------------
 
 async function ask() {
   const question = $("question").value.trim();
-  const methods = chosenMethods();
+  const methods = chosenMethods($("methods"));
   if (!question) return $("question").focus();
   if (!methods.length) return problem("Choose at least one method.");
   let options;
@@ -146,20 +120,13 @@ function readFilter(text) {
   return parts.length ? filter : null;
 }
 
-// What a method has no use for the server refuses; the form is for all of them at once.
-function optionsFor(method, options) {
-  const { top_k, filter, merge, trace } = options;
-  if (method === "closed_book") return { trace };
-  return { trace, ...(top_k && { top_k }), ...(filter && { filter }), ...(merge && method !== "rag" && { merge }) };
-}
-
 class Card {
   constructor(method, question, options, documents) {
     this.element = $("answer-template").content.firstElementChild.cloneNode(true);
     Object.assign(this, { method, question, options, documents, total: null, timings: null });
     this.element.dataset.method = method;
     this.part(".method").textContent = method;
-    this.part(".how").textContent = HOW[method] ?? "";
+    this.part(".how").textContent = how(method);
     this.part(".again").addEventListener("click", () => this.run(new AbortController().signal));
   }
 
@@ -172,8 +139,9 @@ class Card {
     this.part(".failed").hidden = true;
     this.part(".text").hidden = false;
     this.part(".text").textContent = "";
+    this.part(".rounds").hidden = true;
     const onText = (text) => this.part(".text").append(this.part(".text").textContent ? text : text.trimStart());
-    const asked = { question: this.question, method: this.method, options: optionsFor(this.method, this.options) };
+    const asked = { question: this.question, method: this.method, options: optionsFor(known.get(this.method), this.options) };
     try {
       this.show(await answer({ ...asked, key: $("key").value, signal, onText }));
     } catch (error) {
@@ -192,6 +160,7 @@ class Card {
     this.total = prag.timings_ms.total;
     this.part(".total").textContent = milliseconds(this.total);
     showTimings(this.part(".timing"), this.timings, this.total);
+    if (known.get(this.method).several_rounds) showRounds(this.part(".rounds"), prag.rounds);
     this.documents.add(this.method, prag);
     const count = prag.degraded.length;
     this.part(".degraded").hidden = !count;
@@ -261,5 +230,5 @@ document.addEventListener("keydown", (event) => {
 });
 
 $("key").value = sessionStorage.getItem(KEY) ?? "";
-await showMethods();
+await offerMethods();
 if (document.activeElement === document.body) $("question").focus();

@@ -9,11 +9,12 @@ const STAGES = [
   ["generate", "generate"],
 ];
 
-// Milliseconds by stage. The server counts first_token and total from the request's start.
+// Milliseconds by stage. The server counts first_token and total from the request's start. Answers of several rounds come
+// whole, and say themselves how long they were generated.
 function spans(timings) {
-  const before = ["retrieve", "fetch", "merge", "install"].reduce((sum, stage) => sum + (timings[stage] ?? 0), 0);
-  const first = timings.first_token ?? timings.total;
-  return { ...timings, prompt: Math.max(first - before, 0), generate: Math.max(timings.total - first, 0) };
+  const before = ["retrieve", "fetch", "merge", "install", "generate"].reduce((sum, stage) => sum + (timings[stage] ?? 0), 0);
+  const first = timings.first_token || timings.total;
+  return { ...timings, prompt: Math.max(first - before, 0), generate: timings.generate ?? Math.max(timings.total - first, 0) };
 }
 
 export function milliseconds(value) {
@@ -54,6 +55,7 @@ export function showTimings(figure, timings, longest) {
 export function showFacts(list, prag, usage) {
   const facts = [];
   if (prag?.timings_ms.first_token) facts.push(["first token", milliseconds(prag.timings_ms.first_token)]);
+  if (prag?.timings_ms.generate && prag.rounds && !prag.rounds.length) facts.push(["retrievals", "none"]);
   if (usage) facts.push(["tokens", `${usage.prompt_tokens} in, ${usage.completion_tokens} out`]);
   const trace = prag?.trace ?? {};
   if (trace.rule) facts.push(["merged by", `${trace.rule}, rank ${trace.rank}`]);

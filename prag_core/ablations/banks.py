@@ -70,7 +70,8 @@ class BankNames:
         return self._corpora[section]
 
     def _recipe(self, config: Config) -> Recipe:
-        section = digest([as_dict(part) for part in (config.model, config.prompt, config.augmentation, config.training)])
+        parts = (config.model, config.prompt, config.augmentation, config.training, config.acceptance)
+        section = digest([as_dict(part) for part in parts])
         if section not in self._recipes:
             self._recipes[section] = prepare_recipe(config).recipe
         return self._recipes[section]

@@ -49,6 +49,9 @@ class PlannedRun:
         return digest([self.bank.uri, dict(self.fields)])
 
 
+Opened = tuple[PlannedRun, OpenBank]
+
+
 @dataclass(frozen=True)
 class PlannedTable:
     table: Table
@@ -88,13 +91,16 @@ def find_answers(planned: PlannedRun, store: AnswerStore) -> list[Answer] | None
 
 def answer_runs(runs: Sequence[PlannedRun], store: AnswerStore, tick: Tick = lambda *_: None) -> None:
     """Answer and keep. Every bank must have been made. Raises what engines and banks raise."""
-    for group in _by_engine(runs):
-        opened = [_open(planned) for planned in group]
-        widest = max((bank.bank.layout for bank in opened), key=lambda layout: layout.rank)
-        ranks = [_rank(planned, bank.bank.layout.rank) for planned, bank in zip(group, opened, strict=True)]
-        config = group[0].run.config
-        with closing(make_engine(config.engine, config.model, layout=widest, max_merged_rank=max(ranks))) as engine:
-            for number, (planned, bank) in enumerate(zip(group, opened, strict=True)):
+    banks: dict[str, OpenBank] = {}
+    for planned in runs:
+        if (view := _view(planned)) not in banks:
+            banks[view] = _open(planned)
+    for group in _by_engine([(planned, banks[_view(planned)]) for planned in runs]):
+        widest = max((bank.bank.layout for _, bank in group), key=lambda layout: layout.rank)
+        max_rank = max(_rank(planned, bank) for planned, bank in group)
+        config = group[0][0].run.config
+        with closing(make_engine(config.engine, config.model, layout=widest, max_merged_rank=max_rank)) as engine:
+            for number, (planned, bank) in enumerate(group):
                 method, tools = find_method(planned.run.method), make_tools(planned.run.config, bank, engine)
                 if number == 0:
                     method.answer(planned.questions[:WARMING], tools)
@@ -102,13 +108,13 @@ def answer_runs(runs: Sequence[PlannedRun], store: AnswerStore, tick: Tick = lam
                 store.put(bank.snapshot, planned.fields, answers)
 
 
-def _by_engine(runs: Sequence[PlannedRun]) -> Iterator[list[PlannedRun]]:
+def _by_engine(runs: Sequence[Opened]) -> Iterator[list[Opened]]:
     """Runs that share an engine. Those on transformers come first: vLLM leaves its threads' settings to the process."""
-    groups: defaultdict[tuple[bool, str], list[PlannedRun]] = defaultdict(list)
-    for planned in runs:
-        config, layout = planned.run.config, _made(planned).bank.layout
-        needs = engine_identity(config, layout, _rank(planned, layout.rank))
-        groups[config.engine.kind is EngineKind.vllm, needs].append(planned)
+    groups: defaultdict[tuple[bool, str], list[Opened]] = defaultdict(list)
+    for planned, bank in runs:
+        config = planned.run.config
+        needs = engine_identity(config, bank.bank.layout, _rank(planned, bank))
+        groups[config.engine.kind is EngineKind.vllm, needs].append((planned, bank))
     yield from (groups[key] for key in sorted(groups, key=lambda key: key[0]))
 
 
@@ -119,10 +125,11 @@ def engine_identity(config: Config, layout: AdapterLayout, rank: int) -> str:
     return digest([engine, as_dict(config.model), [module.name for module in layout.modules], slots])
 
 
-def _rank(planned: PlannedRun, rank: int) -> int:
-    """Of the largest merge that the run makes of adapters of this rank."""
+def _rank(planned: PlannedRun, bank: OpenBank) -> int:
+    """Of the largest merge that the run makes of the bank's adapters."""
     config = planned.run.config
-    return merged_rank(rank, most_documents([find_method(planned.run.method)], config), config.merge)
+    documents = most_documents([find_method(planned.run.method)], config)
+    return merged_rank(bank.bank.layout.rank, documents, config.merge, warm=bank.start is not None)
 
 
 def _slots(rank: int) -> int:
@@ -131,15 +138,16 @@ def _slots(rank: int) -> int:
     return slot_rank(rank)
 
 
-def _made(planned: PlannedRun) -> MadeBank:
-    made = find_made(planned.bank.uri)
-    if made is None:
-        raise BankError(f"{planned.bank.uri}: the bank of {planned.run.label} is not there, or its run did not end well")
-    return made
+def _view(planned: PlannedRun) -> str:
+    """A bank as a run sees it: by which index, with which seed."""
+    config = planned.bank.config
+    return digest([planned.bank.uri, as_dict(replace(config.retrieval, top_k=1)), config.evaluate.seed])
 
 
 def _open(planned: PlannedRun) -> OpenBank:
-    made, config = _made(planned), planned.bank.config
+    made, config = find_made(planned.bank.uri), planned.bank.config
+    if made is None:
+        raise BankError(f"{planned.bank.uri}: the bank of {planned.run.label} is not there, or its run did not end well")
     build_index(made.bank, made.snapshot, config.retrieval)
     return OpenBank.open(made.bank.uri, config)
 

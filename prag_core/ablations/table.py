@@ -65,7 +65,7 @@ def load_table(file: str, overrides: Sequence[str] = (), config_files: Sequence[
     methods, methods that the row's engine cannot run, two runs of one name."""
     fields = _fields(file)
     beneath = _mapping(file, "settings", fields)
-    files = config_files or [fields["config"]] * bool(fields.get("config"))
+    files = config_files or ([str(fields["config"])] if fields.get("config") else [])
 
     def load(settings: Mapping[str, Any]) -> Config:
         return absolute_paths(load_config([beneath, *overrides, settings], *files))

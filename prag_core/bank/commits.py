@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prag_core.bank import tables
@@ -125,20 +126,41 @@ def committed_rows(bank: Bank) -> Committed:
     commits = [commit for stage in (Stage.augmentations, Stage.adapters) for commit in list_all(bank, stage).values()]
     wanted = {info: commit for commit in commits for kind in ("failures", "rows") for info in commit.all(kind)}
     found = zip(wanted.items(), bank.read_tables(list(wanted)), strict=True)
-    parts = [_index_rows(commit, info, rows) for (info, commit), rows in found]
+    threshold = bank.recipe.fields.get("acceptance", {}).get("threshold")
+    parts = [_index_rows(commit, info, rows, threshold) for (info, commit), rows in found]
     rows = pa.concat_tables([tables.INDEX.empty_table(), *parts]).unify_dictionaries()
     return Committed(rows, {info.path: info for commit in commits for info in commit.objects})
 
 
-def _index_rows(commit: Commit, info: ObjectInfo, rows: pa.Table) -> pa.Table:
-    """The rows or failures of one object as index rows."""
+def _index_rows(commit: Commit, info: ObjectInfo, rows: pa.Table, threshold: float | None) -> pa.Table:
+    """The rows or failures of one object as index rows; `threshold` is of the exam that adapters had to pass."""
     kinds = ("documents", "augmentations", "adapters")
     objects = {kind: found.path if (found := commit.object(kind)) else None for kind in kinds}
     trained = info.kind == "rows"
-    constant = {
+    constant: dict[str, str | None] = {
         "status": "adapter" if trained else "failed",
         "documents_object": objects["documents"],
         "augmentations_object": objects["augmentations"],
         "adapter_object": objects["adapters"] if trained else None,
     }
+    if trained and "accepted" in rows.column_names and pc.any(pc.invert(rows["accepted"])).as_py():
+        del constant["status"]
+        rows = _with_verdicts(rows, threshold)
     return tables.index_rows(rows, constant)
+
+
+def _with_verdicts(rows: pa.Table, threshold: float | None) -> pa.Table:
+    """Rows of adapters with their status, and where that is text_only, why."""
+    text_only = [accepted is False for accepted in rows["accepted"].to_pylist()]
+    asked_for = "" if threshold is None else f", {threshold:.0%} are asked for"
+    columns = {
+        "status": ["text_only" if failed else "adapter" for failed in text_only],
+        "stage": ["acceptance" if failed else None for failed in text_only],
+        "reason": [
+            f"its adapter answered {score:.0%} of the document's own questions{asked_for}" if failed else None
+            for failed, score in zip(text_only, rows["score"].to_pylist(), strict=True)
+        ],
+    }
+    for name, values in columns.items():
+        rows = rows.append_column(name, pa.array(values, pa.string()))
+    return rows

@@ -76,8 +76,6 @@ def read_warm_start(uri: str) -> WarmStart | None:
             data = read(fs, path)
     except FileNotFoundError:
         return None
-    except IsADirectoryError:
-        raise StorageError(f"{uri}: a folder; expected the file that prag warmup writes") from None
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         note = unseal(header["__metadata__"][NOTE].encode(), uri)

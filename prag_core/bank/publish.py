@@ -89,7 +89,7 @@ def _write(bank: Bank, parent: Snapshot | None, committed: Committed, wanted: pa
         return parent
     paths = {path for column in OBJECT_COLUMNS for path in index[column].cast(pa.string()).unique().to_pylist() if path}
     statuses = index["status"].cast(pa.string())
-    counts = {status: pc.sum(pc.equal(statuses, status)).as_py() or 0 for status in ("adapter", "failed")}
+    counts = {status: pc.sum(pc.equal(statuses, status)).as_py() or 0 for status in tables.STATUSES}
     manifest = {
         "number": parent.number + 1 if parent else 1,
         "parent": parent.name if parent else None,
@@ -103,11 +103,13 @@ def _write(bank: Bank, parent: Snapshot | None, committed: Committed, wanted: pa
 
 
 def select_rows(committed: pa.Table, wanted: pa.Table) -> pa.Table:
-    """The committed rows that are wanted, one a document, sorted by (doc_id, chunk). Of several, adapters before failures; of
-    adapters the one whose object's name sorts first, of failures the one with most attempts."""
+    """The committed rows that are wanted, one a document, sorted by (doc_id, chunk). Of several, adapters before those
+    that failed their exam and these before failures; of adapters the one whose object's name sorts first, of failures the one
+    with most attempts."""
     rows = committed.filter(tables.is_among(committed, wanted))
     order = {name: rows[name] for name in ("doc_id", "chunk")}
-    order |= {name: rows[name].cast(pa.string()) for name in ("status", "adapter_object")}
+    order |= {"status": pc.index_in(rows["status"].cast(pa.string()), pa.array(tables.STATUSES))}
+    order |= {"adapter_object": rows["adapter_object"].cast(pa.string())}
     order |= {"attempts": pc.negate(rows["attempts"]), "documents_object": rows["documents_object"].cast(pa.string())}
     order |= {"reason": rows["reason"]}
     rows = rows.take(pc.sort_indices(pa.table(order), sort_keys=[(name, "ascending") for name in order]))

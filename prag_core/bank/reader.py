@@ -38,10 +38,11 @@ class AdapterReader:
         return read_factors(self.bank, self.entries(keys))
 
     def entries(self, keys: Collection[Key]) -> list[Entry]:
-        """Where the adapters of these keys lie, in the order asked, each once. Raises BankError for those without one."""
+        """Where the adapters of these keys lie, in the order asked, each once, accepted or not. Raises BankError for those
+        without one."""
         found = self.snapshot.lookup(keys)
         asked = dict.fromkeys(keys)
-        missing = [key for key in asked if key not in found or found[key].status != "adapter"]
+        missing = [key for key in asked if key not in found or found[key].adapter_object is None]
         if missing:
             names = ", ".join(shown(*key) for key in missing[:5]) + ("…" if len(missing) > 5 else "")
             raise BankError(f"{self.bank.uri}: snapshot {self.snapshot.name} has no adapter of {names}")

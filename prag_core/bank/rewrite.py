@@ -73,7 +73,7 @@ def _adapters_without(bank: Bank, shard_id: str, info: ObjectInfo, attempt: str,
         for row in raw_rows(bank, info.path):
             if row["doc_id"] in doc_ids:
                 continue
-            file = file or adapter_file(bank, shard_id, attempt, Tier(row["tier"]))
+            file = file or adapter_file(bank, shard_id, attempt, Tier(row["tier"]), scored="score" in row)
             file.add_row(row, row.pop("value"), expected=row.pop("value_sha256"))
         return file.publish(bank) if file else []
     finally:

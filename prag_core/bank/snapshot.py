@@ -35,12 +35,13 @@ BULK = 2000  # keys from which one scan is quicker than a search for each
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One document in a snapshot: its wording, and where its adapter lies (None for one set aside, with stage and reason)."""
+    """One document in a snapshot: its wording, and where its adapter lies (None for one set aside, with stage and reason; one
+    that is text_only has both: an adapter, and why that is not to be used)."""
 
     doc_id: str
     chunk: int
     content_hash: str
-    status: Literal["adapter", "failed"]
+    status: Literal["adapter", "text_only", "failed"]
     documents_object: str | None
     augmentations_object: str | None
     adapter_object: str | None
@@ -51,10 +52,18 @@ class Entry:
     stage: str | None
     reason: str | None
     attempts: int | None
+    score: float | None = None  # of its adapter's exam
 
     @property
     def key(self) -> Key:
         return (self.doc_id, self.chunk)
+
+    @property
+    def unusable(self) -> str | None:
+        """Why it has no adapter to merge, as whoever asks may know it; None where it has one."""
+        if self.status == "adapter":
+            return None
+        return f"text_only: {self.reason}" if self.status == "text_only" else f"set aside at {self.stage}: {self.reason}"
 
 
 class Snapshot:
@@ -76,8 +85,8 @@ class Snapshot:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Documents by status: adapter, failed, deleted."""
-        return {status: self.manifest["counts"][status] for status in ("adapter", "failed", "deleted")}
+        """Documents by status: adapter, text_only, failed, deleted."""
+        return {status: self.manifest["counts"].get(status, 0) for status in (*tables.STATUSES, "deleted")}
 
     @property
     def deleted(self) -> dict[str, dict[str, Any]]:
@@ -92,7 +101,10 @@ class Snapshot:
     @cached_property
     def index(self) -> pa.Table:
         """One row a document (columns of `tables.INDEX`), sorted by (doc_id, chunk). Raises CorruptBankError if damaged."""
-        return self.bank.read_tables([ObjectInfo(**self.manifest["index"])])[0].combine_chunks()
+        index = self.bank.read_tables([ObjectInfo(**self.manifest["index"])])[0].combine_chunks()
+        if "score" not in index.column_names:  # written before there were exams
+            index = index.append_column("score", pa.nulls(index.num_rows, pa.float64()))
+        return index
 
     def lookup(self, keys: Collection[Key]) -> dict[Key, Entry]:
         """The entries of those keys that the snapshot has."""
@@ -128,10 +140,13 @@ class Snapshot:
 
     def augmentations(self, keys: Collection[Key]) -> dict[Key, Augmentation]:
         """What was written about those documents that the snapshot has an augmentation of."""
+        return self.augmentations_at(self.lookup(keys).values())
+
+    def augmentations_at(self, entries: Collection[Entry]) -> dict[Key, Augmentation]:
+        """The same for entries at hand, without the index."""
         found: dict[Key, Augmentation] = {}
-        entries = self.lookup(keys)
         wanted: defaultdict[str, set[tuple[str, int, str]]] = defaultdict(set)
-        for entry in entries.values():
+        for entry in entries:
             if entry.augmentations_object:
                 wanted[entry.augmentations_object].add((*entry.key, entry.content_hash))
         infos = [self._object(path) for path in wanted]

@@ -26,7 +26,12 @@ AUGMENTATIONS = pa.schema(
     [*KEY, ("rewrites", pa.list_(pa.string())), ("qa_pairs", pa.list_(QA_PAIR)), ("generator", pa.string())]
 )
 FAILURES = pa.schema([*KEY, ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())])
-ROWS = pa.schema([*KEY, ("tier", pa.string()), ("start", pa.int64()), ("length", pa.int64()), ("sha256", pa.string())])
+ROWS = pa.schema(
+    [
+        *KEY, ("tier", pa.string()), ("start", pa.int64()), ("length", pa.int64()), ("sha256", pa.string()),
+        ("accepted", pa.bool_()), ("score", pa.float64()),
+    ]
+)  # fmt: skip
 ADAPTERS = pa.schema(
     [
         *KEY, ("tier", pa.string()), ("value_sha256", pa.string()), ("steps", pa.int64()), ("tokens", pa.int64()),
@@ -34,13 +39,15 @@ ADAPTERS = pa.schema(
         pa.field("value", pa.binary(), nullable=False),
     ]
 )  # fmt: skip
+SCORED_ADAPTERS = ADAPTERS.insert(len(ADAPTERS) - 1, pa.field("score", pa.float64()))  # where an exam was held
 WANTED = pa.schema(KEY)  # what a snapshot is asked to hold: one row a document
 NAME = pa.dictionary(pa.int32(), pa.string())  # an object's path, repeated over its rows
+STATUSES = ("adapter", "text_only", "failed")  # what a document of an index is; of several rows the first counts
 INDEX = pa.schema(
     [
         *KEY, ("status", NAME), ("documents_object", NAME), ("augmentations_object", NAME), ("adapter_object", NAME),
         ("start", pa.int64()), ("length", pa.int64()), ("sha256", pa.string()), ("tier", NAME),
-        ("stage", NAME), ("reason", pa.string()), ("attempts", pa.int32()),
+        ("stage", NAME), ("reason", pa.string()), ("attempts", pa.int32()), ("score", pa.float64()),
     ]
 )  # fmt: skip
 

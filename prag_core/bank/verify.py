@@ -154,13 +154,17 @@ class _Verifier:
     def _check_index(self, newest: Snapshot) -> None:
         """The index agrees with the counts and with the rows of its objects, and has every document once."""
         index, path = newest.index, snapshot.index_path(newest.name)
-        adapters = index.filter(pc.equal(index["status"].cast(pa.string()), "adapter"))
-        counts = {"adapter": adapters.num_rows, "failed": index.num_rows - adapters.num_rows, "deleted": len(newest.deleted)}
+        statuses = index["status"].cast(pa.string())
+        counts = {status: pc.sum(pc.equal(statuses, status)).as_py() or 0 for status in tables.STATUSES}
+        counts["deleted"] = len(newest.deleted)
         if counts != newest.counts:
             self.problems.append(Problem(path, f"holds {counts}, its manifest says {newest.counts}"))
         if len(pc.unique(tables.join_keys(index, ["doc_id", "chunk"]))) != index.num_rows:
             self.problems.append(Problem(path, "has a document twice"))
-        parts = [rows.append_column("adapter_object", pa.array([name] * rows.num_rows)) for name, rows in self.rows.items()]
+        adapters = index.filter(pc.not_equal(statuses, "failed"))
+        parts = [
+            rows.select(PLACE[:-1]).append_column(PLACE[-1], pa.array([name] * rows.num_rows)) for name, rows in self.rows.items()
+        ]
         if parts:
             there = tables.is_among(adapters, pa.concat_tables(parts), PLACE)
             wrong = adapters.filter(pc.invert(there)).slice(0, 5).to_pylist()

@@ -40,20 +40,23 @@ Record = Augmentation | Adapter | Failure
 class AdapterFile:
     """An adapters object being written: one row a row group, uncompressed, plain, `value` the tail of each group."""
 
-    def __init__(self, fs: FileSystem, root: str, path: str, layout: AdapterLayout, tier: Tier, about: dict[str, str]) -> None:
+    def __init__(
+        self, fs: FileSystem, root: str, path: str, layout: AdapterLayout, tier: Tier, about: dict[str, str], *, scored: bool
+    ) -> None:
         self.path, self.object = path, PendingObject(fs, f"{root}/{path}")
         self.layout, self.tier = layout, tier
+        self.schema = tables.SCORED_ADAPTERS if scored else tables.ADAPTERS
         description = json.dumps({**describe(layout, tier), **about}, sort_keys=True)
         self._metadata: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
-            self.object, tables.ADAPTERS, compression="NONE", use_dictionary=False, write_statistics=False, store_schema=False,
+            self.object, self.schema, compression="NONE", use_dictionary=False, write_statistics=False, store_schema=False,
             data_page_version="1.0", write_page_checksum=True, metadata_collector=self._metadata,
         )  # fmt: skip
         self._writer.add_key_value_metadata({"prag": description})
         self._rows: list[dict[str, object]] = []
 
     def add(self, adapter: Adapter) -> None:
-        figures = {"steps": adapter.steps, "tokens": adapter.tokens, "accepted": adapter.accepted}
+        figures = {"steps": adapter.steps, "tokens": adapter.tokens, "accepted": adapter.accepted, "score": adapter.score}
         losses = {"loss_first": adapter.loss_first, "loss_last": adapter.loss_last}
         key = {"doc_id": adapter.doc_id, "chunk": adapter.chunk, "content_hash": adapter.content_hash}
         self.add_row(key | figures | losses, encode(adapter.factors, self.layout, self.tier))
@@ -64,8 +67,8 @@ class AdapterFile:
         if expected not in (None, sha256):
             raise CorruptBankError(f"the adapter of {fields['doc_id']!r} is damaged where it was read from; run prag bank verify")
         row = fields | {"tier": self.tier.value, "value_sha256": sha256, "value": value}
-        self._writer.write_table(pa.Table.from_pylist([row], tables.ADAPTERS))
-        named = {name: fields[name] for name in ("doc_id", "chunk", "content_hash")}
+        self._writer.write_table(pa.Table.from_pylist([row], self.schema))
+        named = {name: fields.get(name) for name in ("doc_id", "chunk", "content_hash", "accepted", "score")}
         self._rows.append(named | {"tier": self.tier.value, "length": len(value), "sha256": sha256})
 
     def publish(self, bank: Bank) -> list[ObjectInfo]:
@@ -92,10 +95,10 @@ class AdapterFile:
         self.object.discard()
 
 
-def adapter_file(bank: Bank, shard_id: str, attempt: str, tier: Tier) -> AdapterFile:
-    """The adapters object of an attempt, open for writing."""
+def adapter_file(bank: Bank, shard_id: str, attempt: str, tier: Tier, *, scored: bool) -> AdapterFile:
+    """The adapters object of an attempt, open for writing; where its adapters were examined, with their scores."""
     about = {"recipe_id": bank.recipe.id, "shard_id": shard_id, "attempt": attempt}
-    return AdapterFile(bank.fs, bank.root, object_path("adapters", shard_id, attempt), bank.layout, tier, about)
+    return AdapterFile(bank.fs, bank.root, object_path("adapters", shard_id, attempt), bank.layout, tier, about, scored=scored)
 
 
 class ShardWriter:
@@ -122,7 +125,8 @@ class ShardWriter:
             self._failures.append(record)
         elif isinstance(record, Adapter) and self.stage is Stage.adapters:
             with storage_errors("writing", self.bank.uri):
-                self._adapters = self._adapters or adapter_file(self.bank, self.shard_id, self.attempt, self.tier)
+                scored = record.score is not None
+                self._adapters = self._adapters or adapter_file(self.bank, self.shard_id, self.attempt, self.tier, scored=scored)
                 self._adapters.add(record)
         elif isinstance(record, Augmentation) and self.stage is Stage.augmentations:
             self._augmentations.append(record)

@@ -97,20 +97,11 @@ class VllmEngine:
         with self._installed(adapters.values()) as installed:
             outputs = self._llm.generate(
                 [{"prompt_token_ids": list(r.token_ids)} for r in requests],
-                [_sampling_params(sampling, r.seed) for r in requests],
+                [sampling_params(sampling, r.seed) for r in requests],
                 lora_request=[installed[r.adapter.name] if r.adapter else None for r in requests],
                 use_tqdm=False,
             )
-        return [self._finish(output.outputs[0], sampling) for output in outputs]
-
-    def _finish(self, output: Any, sampling: Sampling) -> Generation:
-        ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
-        token_ids = output.token_ids[:-1] if ended else output.token_ids
-        probabilities = None
-        if sampling.probabilities:
-            steps = zip(token_ids, output.logprobs, strict=False)  # one step more than tokens where the model ended
-            probabilities = [math.exp(step[token].logprob) for token, step in steps]
-        return finish_generation(self.tokenizer, token_ids, sampling.stop, ended=ended, probabilities=probabilities)
+        return [generation_of(output, sampling, self.tokenizer) for output in outputs]
 
     @contextmanager
     def _installed(self, adapters: Iterable[MergedAdapter]) -> Iterator[dict[str, Any]]:
@@ -180,9 +171,22 @@ def _waves(requests: Sequence[Request], most: int) -> Iterator[list[int]]:
         yield wave
 
 
-def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
+def generation_of(output: Any, sampling: Sampling, tokenizer: Any) -> Generation:
+    """vLLM's whole output of a request that was sampled so."""
+    (completion,) = output.outputs
+    ended = completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str)
+    token_ids = completion.token_ids[:-1] if ended else completion.token_ids
+    probabilities = None
+    if sampling.probabilities:
+        steps = zip(token_ids, completion.logprobs, strict=False)  # one step more than tokens where the model ended
+        probabilities = [math.exp(step[token].logprob) for token, step in steps]
+    return finish_generation(tokenizer, token_ids, sampling.stop, ended=ended, probabilities=probabilities)
+
+
+def sampling_params(sampling: Sampling, seed: int | None) -> Any:
+    """For a request whose output comes once, whole."""
     from vllm import SamplingParams
-    from vllm.sampling_params import StructuredOutputsParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     schema = sampling.json_schema
     try:
@@ -195,6 +199,7 @@ def _sampling_params(sampling: Sampling, seed: int | None) -> Any:
             logprobs=0 if sampling.probabilities else None,  # of the chosen token alone
             detokenize=bool(sampling.stop),
             structured_outputs=None if schema is None else StructuredOutputsParams(grammar=json_grammar(schema)),
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
     except ValueError as error:
         raise EngineError(f"vLLM refuses how to sample: {error}") from error

@@ -1,7 +1,8 @@
 """vLLM for serving: one engine, many requests at once, each with its own adapter, its text handed out as it grows.
 
 The engine core is a process of its own, so that a request's arrival and departure never wait for a step. It promises:
-- the text of a request is the one that `VllmEngine` gives for the same prompt, adapter and decoding, whatever streams beside it;
+- what a request gives, in pieces or whole, is what `VllmEngine` gives for the same prompt, adapter and decoding, whatever runs
+  beside it;
 - pieces joined are the text: no piece ends inside a character, or inside what may become a stop string;
 - an adapter that vLLM refuses fails `install` and nothing else (EngineError); when the engine is gone every call raises
   EngineDiedError, and so does `check_health`.
@@ -19,8 +20,17 @@ from typing import Any
 
 from prag_core.base_model import load_tokenizer
 from prag_core.config import EngineConfig, ModelConfig
-from prag_core.engines.protocol import Decoding, Piece, finish_generation
-from prag_core.engines.vllm import CACHED_BATCHES, engine_arguments, loading, on_cpu, slot_rank, zero_adapter
+from prag_core.engines.protocol import Decoding, Generation, Piece, Sampling, finish_generation
+from prag_core.engines.vllm import (
+    CACHED_BATCHES,
+    engine_arguments,
+    generation_of,
+    loading,
+    on_cpu,
+    sampling_params,
+    slot_rank,
+    zero_adapter,
+)
 from prag_core.errors import EngineDiedError, EngineError
 from prag_core.lora import AdapterLayout
 from prag_core.merge import MergedAdapter
@@ -74,21 +84,31 @@ class VllmStream:
     ) -> AsyncGenerator[Piece, None]:
         """The text as it grows; closing the iterator ends the request. `adapter` comes from `install`; requests of different
         `salt` share no cached prefix. Raises EngineError for what cannot be served, EngineDiedError."""
+        text = _GrowingText(self.tokenizer, decoding.stop)
+        async with aclosing(self._outputs(token_ids, _streaming_params(decoding), adapter, salt)) as outputs:
+            async for output in outputs:
+                (completion,) = output.outputs
+                piece = text.grow(completion)
+                if piece.text or piece.finish:
+                    yield piece
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling, adapter: Any = None, salt: str = "") -> Generation:
+        """The whole of it at once, as a batch engine says it; cancelling ends the request. The rest is as in `stream`."""
+        async with aclosing(self._outputs(token_ids, sampling_params(sampling, None), adapter, salt)) as outputs:
+            (output,) = [output async for output in outputs]
+        return generation_of(output, sampling, self.tokenizer)
+
+    async def _outputs(self, token_ids: Sequence[int], params: Any, adapter: Any, salt: str) -> AsyncGenerator[Any, None]:
         if not 0 < len(token_ids) < self.max_length:
             raise EngineError(
                 f"a prompt of {len(token_ids)} tokens; the context is {self.max_length}, one of them kept for the answer"
             )
         prompt: dict[str, Any] = {"prompt_token_ids": list(token_ids)} | ({"cache_salt": salt} if salt else {})
-        text = _GrowingText(self.tokenizer, decoding.stop)
-        name = f"request-{next(self._ids)}"
         with self._errors("vLLM refuses the request"):
-            outputs = self._llm.generate(prompt, _sampling_params(decoding), name, lora_request=adapter)
+            outputs = self._llm.generate(prompt, params, f"request-{next(self._ids)}", lora_request=adapter)
             async with aclosing(outputs):
                 async for output in outputs:
-                    (completion,) = output.outputs
-                    piece = text.grow(completion)
-                    if piece.text or piece.finish:
-                        yield piece
+                    yield output
 
     async def forget_prefixes(self) -> None:
         """Drop cached prefixes, as far as no running request holds them."""
@@ -155,7 +175,7 @@ def _engine_metrics() -> Any:
     return EngineMetrics
 
 
-def _sampling_params(decoding: Decoding) -> Any:
+def _streaming_params(decoding: Decoding) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 

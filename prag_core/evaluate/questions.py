@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import IO, Any
 
 import fsspec
 
 from prag_core.config import EvaluateConfig, QuestionFormat
-from prag_core.corpus_formats import Row, display, read_file, read_jsonl, read_tsv
+from prag_core.corpus_formats import Row, read_file, read_jsonl, read_tsv
 from prag_core.datasets import READERS, Aliases, format_of_record, read_json_list
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.records import Question
@@ -94,29 +95,35 @@ def _read(uri: str, format: QuestionFormat, setting: str) -> Iterator[tuple[str,
         if isinstance(error, CorpusError):
             raise
         raise CorpusError(f"{setting}={uri}: cannot be read: {error}") from None
-    name = _detect(fs, path) if format is QuestionFormat.auto else format.name
+    name = _begins_as(fs, path) if format is QuestionFormat.auto else format.name
     if name == "jsonl":
         yield from ((where, to_question(fields, where)) for where, fields in read_file(fs, path, read_jsonl))
         return
+    rows = read_file(fs, path, _read_popqa if name == "popqa" else read_json_list)
+    if name is None:
+        name, rows = _detect(rows, uri)
     aliases = _read_aliases(fs, path) if name == "2wiki" else {}
-    for where, fields in read_file(fs, path, _read_popqa if name == "popqa" else read_json_list):
+    for where, fields in rows:
         yield where, READERS[name](fields, where, aliases)
 
 
-def _detect(fs: fsspec.AbstractFileSystem, path: str) -> str:
-    """The format of a file from how it begins; ours where nothing says another."""
+def _begins_as(fs: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """The format that a file's first line says; None for a JSON list, whose first record has to say."""
     _, start = next(read_file(fs, path, _read_start))
     if "possible_answers" in start["first line"].split("\t"):
         return "popqa"
-    if not start["first line"].startswith("["):
-        return "jsonl"
-    first = next(read_file(fs, path, read_json_list), None)
+    return None if start["first line"].startswith("[") else "jsonl"
+
+
+def _detect(rows: Iterator[Row], uri: str) -> tuple[str, Iterator[Row]]:
+    """The format that the first record shows, and all of the rows."""
+    first = next(rows, None)
     if first is None:
-        raise CorpusError(f"{display(fs, path)}: an empty list; it holds no questions")
+        raise CorpusError(f"{uri}: an empty list; it holds no questions")
     where, fields = first
     if (name := format_of_record(fields)) is None:
         raise CorpusError(f"{where}: of no known question set; set evaluate.format to one of {FORMATS}")
-    return name
+    return name, chain([first], rows)
 
 
 def _read_start(stream: IO[bytes], name: str) -> Iterator[Row]:

@@ -13,11 +13,23 @@ from prag_core.methods.da_rag import DaRag
 from prag_core.methods.dragin import Dragin
 from prag_core.methods.flare import Flare
 from prag_core.methods.ircot import IrCot
-from prag_core.methods.protocol import Demanding, Method, OneRound, Tools
+from prag_core.methods.protocol import Demanding, Method, OneRound, SeveralRounds, Tools
 from prag_core.methods.retrieve_once import IrrelevantAdapters, RetrieveOnce
 from prag_core.methods.warm_only import WarmOnly
 
-__all__ = ["METHODS", "SERVED", "Method", "OneRound", "Tools", "find_method", "most_documents"]
+__all__ = [
+    "METHODS",
+    "NOT_SERVED",
+    "SERVED",
+    "Method",
+    "OneRound",
+    "SeveralRounds",
+    "Tools",
+    "find_method",
+    "merges_adapters",
+    "most_documents",
+    "retrieves",
+]
 
 _FIXED: tuple[Method, ...] = (
     ClosedBook(),
@@ -48,7 +60,14 @@ _ALL: tuple[Method, ...] = (
     AdaptiveRag("adaptive_prag", ("closed_book", "prag", "rag", "combine"), _BY_NAME),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
-SERVED: dict[str, OneRound] = {m.name: m for m in _ALL if isinstance(m, OneRound) and not m.gold}  # what an endpoint answers with
+NOT_SERVED = {  # by an endpoint, and why
+    **dict.fromkeys(("prag_irrelevant", "warm_only"), "it is a control, for evaluations"),
+    **{m.name: "it answers from labelled documents, which no request has" for m in _ALL if isinstance(m, OneRound) and m.gold},
+    **{m.name: "it reads attentions, which vLLM, the endpoint's engine, does not give" for m in _ALL if isinstance(m, Dragin)},
+}
+SERVED: dict[str, OneRound | SeveralRounds] = {
+    m.name: m for m in _ALL if isinstance(m, OneRound | SeveralRounds) and m.name not in NOT_SERVED
+}
 
 
 def find_method(name: str) -> Method:
@@ -58,6 +77,16 @@ def find_method(name: str) -> Method:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"no method {name!r}{hint} (known: {', '.join(METHODS)})")
     return METHODS[name]
+
+
+def retrieves(method: OneRound | SeveralRounds) -> bool:
+    """Whether it has a use for documents at all."""
+    return not isinstance(method, OneRound) or method.text or method.adapters
+
+
+def merges_adapters(method: OneRound | SeveralRounds) -> bool:
+    """Whether it needs an engine with room for adapters."""
+    return method.adapters if isinstance(method, OneRound) else method.parametric
 
 
 def most_documents(methods: Iterable[Method], config: Config) -> int:

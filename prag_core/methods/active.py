@@ -56,7 +56,7 @@ def answer_actively(
         retrieve([thread for thread, _ in unsure], [query for _, query in unsure], tools, clock, parametric=parametric)
         for thread in running:
             thread.done = thread.done or len(thread.token_ids) >= tools.max_new_tokens
-    return answers(threads, clock, tools.engine.tokenizer)
+    return answers(threads, tools, clock)
 
 
 def observe(

@@ -28,6 +28,11 @@ class AdaptiveRag:
     default: tuple[str, ...]
     methods: Mapping[str, Method]
 
+    @property
+    def parametric(self) -> bool:
+        """A router may choose a strategy that merges, whatever the default ones do."""
+        return True
+
     def most_documents(self, config: Config) -> int:
         router = self._load(config.methods.router)
         strategies = [self.methods[name] for name in router.strategies]

@@ -57,7 +57,7 @@ class IrCot:
             thread.token_ids = []  # the reader sees the passages, not the reasoning
         for thread, generation in zip(threads, generate(threads, tools, clock, Sampling(tools.max_new_tokens)), strict=True):
             thread.token_ids = list(generation.token_ids)
-        return answers(threads, clock, tools.engine.tokenizer)
+        return answers(threads, tools, clock)
 
 
 def _first_sentence(tools: Tools, draft: Generation) -> tuple[list[int], str, bool]:

@@ -44,7 +44,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Tools:
     """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's; `merge` is how adapters meet;
-    `start` the adapter that the bank's documents were warm-started from."""
+    `start` the adapter that the bank's documents were warm-started from, `earlier` the messages of the conversation before
+    the question."""
 
     engine: Engine
     source: Source
@@ -57,6 +58,7 @@ class Tools:
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     start: Versioned | None = None
     recipe_id: str = ""  # of the bank
+    earlier: tuple[prompts.Message, ...] = ()
 
 
 class Method(Protocol):
@@ -81,6 +83,15 @@ class OneRound(Method, Protocol):
 
     @property
     def gold(self) -> bool: ...
+
+
+@runtime_checkable
+class SeveralRounds(Method, Protocol):
+    """A method that asks retrieval by itself while it answers, as often as it needs to. `parametric`: it also merges adapters
+    of what it finds."""
+
+    @property
+    def parametric(self) -> bool: ...
 
 
 @runtime_checkable
@@ -148,17 +159,21 @@ def answer_once(
     A passage whose adapter is missing or corrupt is shown as text instead, and the answer says so in `degraded`.
     """
     merges = merge_passages(passages, tools, clock) if adapters else [NO_MERGE] * len(questions)
+    texts = [shown(found, merge, text) for found, merge in zip(passages, merges, strict=True)]
     requests = [
-        Request(encode_question(question.question, shown(found, merge, text), tools), merge.adapter)
-        for question, found, merge in zip(questions, passages, merges, strict=True)
+        Request(encode_question(question.question, in_prompt, tools), merge.adapter)
+        for question, in_prompt, merge in zip(questions, texts, merges, strict=True)
     ]
     with clock.stage("generate"):
         generations = tools.engine.generate(requests, Sampling(tools.max_new_tokens))
     timings = clock.per(len(questions))
     return [
-        Answer(done.text, tuple(found), merge.keys, merge.degraded, timings, num_tokens=len(done.token_ids))
-        for done, found, merge in zip(generations, passages, merges, strict=True)
-    ]
+        Answer(
+            done.text, tuple(found), merge.keys, merge.degraded, timings, num_tokens=len(done.token_ids),
+            shown=tuple(passage.key for passage in in_prompt), finish=done.finish,
+        )
+        for done, found, merge, in_prompt in zip(generations, passages, merges, texts, strict=True)
+    ]  # fmt: skip
 
 
 def trace(answers: Sequence[Answer], questions: Sequence[Question], found: Sequence[Sequence[Passage]]) -> list[Answer]:
@@ -176,7 +191,7 @@ def shown(passages: Sequence[Passage], merge: Merge, text: bool) -> list[Passage
 def encode_question(question: str, passages: Sequence[Passage], tools: Tools) -> tuple[int, ...]:
     """Token ids of a question over passages, up to where the model goes on."""
     shown_as = [(passage.title, passage.text) for passage in passages]
-    return prompts.encode_question(tools.engine.tokenizer, question, shown_as, tools.prompt, tools.fewshot)
+    return prompts.encode_question(tools.engine.tokenizer, question, shown_as, tools.prompt, tools.fewshot, tools.earlier)
 
 
 def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: Stopwatch) -> list[Merge]:

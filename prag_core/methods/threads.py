@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from prag_core import prompts
 from prag_core.config import Config, PromptConfig
@@ -27,7 +26,8 @@ ANSWERED = "answer is"  # a sentence that says this is the last one
 @dataclass
 class Thread:
     """One question: the tokens of its answer that stand, its retrievals, the passages to show next (`fresh`: just retrieved),
-    its merged adapter, every passage that was shown or merged so far, and the prompt of its last generation."""
+    its merged adapter, every passage that was shown or merged so far, which of them were shown, and the prompt of its last
+    generation."""
 
     question: Question
     token_ids: list[int] = field(default_factory=list)
@@ -35,6 +35,7 @@ class Thread:
     passages: list[Passage] = field(default_factory=list)
     merge: Merge = NO_MERGE
     used: dict[Key, Passage] = field(default_factory=dict)
+    shown: dict[Key, None] = field(default_factory=dict)
     prompt: tuple[int, ...] = ()
     fresh: bool = False
     num_tokens: int = 0
@@ -76,6 +77,7 @@ def generate(
         thread.prompt, texts = _prompt(thread, tools, sampling.max_new_tokens, wording or tools.prompt)
         merged = [p for p in thread.collected(tools.methods.max_documents) if p.key in thread.merge.keys]
         thread.used |= {passage.key: passage for passage in [*texts, *merged]}
+        thread.shown |= dict.fromkeys(passage.key for passage in texts)
         requests.append(Request(thread.prompt, thread.merge.adapter))
     with clock.stage("generate"):
         generations = tools.engine.generate(requests, sampling)
@@ -91,20 +93,23 @@ def _prompt(thread: Thread, tools: Tools, room: int, wording: PromptConfig) -> t
     texts = thread.passages + [passage for passage in shown(kept, thread.merge, text=False) if passage.key not in keys]
     while True:
         shown_as = [(passage.title, passage.text) for passage in texts]
-        asked = prompts.encode_question(tools.engine.tokenizer, thread.question.question, shown_as, wording, tools.fewshot)
+        asked = prompts.encode_question(
+            tools.engine.tokenizer, thread.question.question, shown_as, wording, tools.fewshot, tools.earlier
+        )
         prompt = (*asked, *thread.token_ids)
         if not texts or len(prompt) + room <= tools.engine.max_length:
             return prompt, texts
         texts = texts[:-1]
 
 
-def answers(threads: Sequence[Thread], clock: Stopwatch, tokenizer: Any) -> list[Answer]:
+def answers(threads: Sequence[Thread], tools: Tools, clock: Stopwatch) -> list[Answer]:
     """The answer of each thread: the text of the tokens that stand."""
     timings = clock.per(len(threads))
     return [
         Answer(
-            tokenizer.decode(thread.token_ids, skip_special_tokens=True), tuple(thread.used.values()), thread.merge.keys,
-            thread.merge.degraded, timings, tuple(thread.rounds), thread.num_tokens,
+            tools.engine.tokenizer.decode(thread.token_ids, skip_special_tokens=True), tuple(thread.used.values()),
+            thread.merge.keys, thread.merge.degraded, timings, tuple(thread.rounds), thread.num_tokens, shown=tuple(thread.shown),
+            finish="length" if len(thread.token_ids) >= tools.max_new_tokens else "stop",
         )
         for thread in threads
     ]  # fmt: skip

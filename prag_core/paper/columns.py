@@ -95,7 +95,7 @@ def column_tables(
     made: Reproduction, corpora: Mapping[str, str], warm: Mapping[tuple[str, str], str]
 ) -> Iterator[tuple[str, Cell, Table]]:
     """(model, column, its rows as runs). `corpora`: of each question set; `warm`: each model's and question set's initial
-    adapter for the rows that want one. Raises ConfigError for settings and methods that cannot be run."""
+    adapter, without which the rows that want one are left out. Raises ConfigError for settings and methods that cannot be run."""
     sets = {dataset.name: dataset for dataset in made.datasets}
     for model in made.models:
         for cell in made.table.cells:
@@ -114,7 +114,7 @@ def _table(made: Reproduction, model: Model, dataset: Dataset, cell: Cell, corpu
 
     runs = []
     for row in made.table.rows:
-        if made.table.answered_by(row) is not row:
+        if made.table.answered_by(row) is not row or (row.warm and initial is None):
             continue
         config = load(row)
         most_documents([find_method(row.method)], config)

@@ -3,6 +3,9 @@
 Two passes over the corpus and no index: only the questions' own words are counted, so that memory is the documents' lengths (4
 bytes each), those words' places, and what reading a corpus takes. Scores are exactly those of `LexicalIndex` over the whole
 corpus; equal ones count in the order of the corpus.
+
+A kept document's metadata say which questions found it (`found_by`), so that retrieval over the kept ones alone, where other
+words are rare and common, can still find for these questions what they found in the whole corpus: `AsNarrowed`.
 """
 
 from __future__ import annotations
@@ -10,17 +13,22 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from prag_core.config import CorpusConfig, RetrievalConfig
 from prag_core.corpus import read_corpus
 from prag_core.errors import CorpusError
-from prag_core.records import Document
+from prag_core.identity import digest
+from prag_core.records import Document, Passage
+from prag_core.retrieve.filters import Filter
 from prag_core.retrieve.lexical import LexicalIndex
 from prag_core.retrieve.words import make_analyzer
+
+FOUND_BY = "found_by"  # in a kept document's metadata: the marks of the questions that found it
 
 
 @dataclass(frozen=True)
@@ -35,18 +43,62 @@ class Narrowed:
 
 def narrow_corpus(corpus: CorpusConfig, questions: Sequence[str], settings: RetrievalConfig, k: int) -> Narrowed:
     """The `k` best documents of the corpus for each question. Raises CorpusError where none shares a word with any."""
-    words = QuestionWords(questions, settings)
+    return narrow_corpora(corpus, {"": questions}, settings, k)[""]
+
+
+def narrow_corpora(
+    corpus: CorpusConfig, questions: Mapping[str, Sequence[str]], settings: RetrievalConfig, k: int
+) -> dict[str, Narrowed]:
+    """The same for each of several sets of questions, by name, in as many passes as for one."""
+    words = QuestionWords([question for asked in questions.values() for question in asked], settings)
     for document in read_corpus(corpus):
         words.add(document)
-    best = words.best(k)
-    wanted = {row for rows in best for row in rows}
-    if not wanted:
-        raise CorpusError(f"corpus.uri={corpus.uri}: no document shares a word with any of the {len(questions)} questions")
-    found = {row: document for row, document in enumerate(read_corpus(corpus)) if row in wanted}
-    again = LexicalIndex.build(found.values(), settings).search(questions, k)
-    pairs = [({found[row].key for row in rows}, {p.key for p in passages}) for rows, passages in zip(best, again, strict=True)]
-    kept = sum(len(whole & alone) for whole, alone in pairs) / sum(len(whole) for whole, _ in pairs)
-    return Narrowed(tuple(found.values()), words.num_documents, kept)
+    best = iter(words.best(k))
+    rows = {name: list(islice(best, len(asked))) for name, asked in questions.items()}
+    wanted = {row for found in rows.values() for each in found for row in each}
+    documents = {row: document for row, document in enumerate(read_corpus(corpus)) if row in wanted}
+    for name, found in rows.items():
+        if not any(found):
+            which = f" of {name}" if name else ""
+            raise CorpusError(f"corpus.uri={corpus.uri}: no document shares a word with any of the {len(found)} questions{which}")
+    return {name: _keep(rows[name], documents, asked, words.num_documents, settings, k) for name, asked in questions.items()}
+
+
+def _keep(
+    rows: Sequence[Sequence[int]], documents: Mapping[int, Document], questions: Sequence[str], total: int,
+    settings: RetrievalConfig, k: int,
+) -> Narrowed:  # fmt: skip
+    asked: dict[int, list[str]] = {}
+    for question, each in zip(questions, rows, strict=True):
+        for row in each:
+            asked.setdefault(row, []).append(_mark(question))
+    kept = [replace(documents[r], metadata={**documents[r].metadata, FOUND_BY: sorted({*asked[r]})}) for r in sorted(asked)]
+    alone = LexicalIndex.build(kept, settings).search(questions, k)
+    pairs = [({documents[row].key for row in each}, {p.key for p in found}) for each, found in zip(rows, alone, strict=True)]
+    share = sum(len(whole & again) for whole, again in pairs) / sum(len(whole) for whole, _ in pairs)
+    return Narrowed(tuple(kept), total, share)
+
+
+class AsNarrowed(LexicalIndex):
+    """The index of a narrowed corpus, in which each question that it was narrowed to finds the documents that it found in the
+    whole corpus and no others, ranked among themselves. Any other question finds what it would anyway."""
+
+    def __init__(self, index: LexicalIndex) -> None:
+        super().__init__(index.scorer, index.documents, index.settings, keep_alive=index)
+        self._terms = set(index.documents["metadata"].combine_chunks().values.dictionary.to_pylist())
+
+    def search(self, questions: Sequence[str], k: int, where: Filter | None = None) -> list[list[Passage]]:
+        return [super(AsNarrowed, self).search([question], k, self._found_by(question, where))[0] for question in questions]
+
+    def _found_by(self, question: str, where: Filter | None) -> Filter | None:
+        mine = Filter.parse({FOUND_BY: _mark(question)})
+        if not any(term in self._terms for condition in mine.conditions for term in condition):
+            return where
+        return mine & where if where else mine
+
+
+def _mark(question: str) -> str:
+    return digest(question)[:16]
 
 
 class QuestionWords:

@@ -32,7 +32,7 @@ DOCUMENTS = "documents.arrow"
 
 
 def index_name(snapshot: str, settings: RetrievalConfig) -> str:
-    """The identity of an index: its snapshot, and a digest of the settings that change it (`top_k` does not)."""
+    """The identity of an index: its snapshot, and a digest of the settings that change it (`top_k` and `as_narrowed` do not)."""
     return f"{snapshot}-{digest([FORMAT, _identity(settings)])[:16]}"
 
 
@@ -99,7 +99,7 @@ def _folder(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
 
 
 def _identity(settings: RetrievalConfig) -> dict[str, Any]:
-    return {name: value for name, value in as_dict(settings).items() if name != "top_k"}
+    return {name: value for name, value in as_dict(settings).items() if name not in ("top_k", "as_narrowed")}
 
 
 def _upload(path: Path, fs: FileSystem, target: str) -> dict[str, Any]:

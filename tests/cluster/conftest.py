@@ -25,6 +25,7 @@ from prag_core.retrieve import build_index
 from prag_core.stages import AugmentStage, TrainStage
 
 MINI = Path(__file__).resolve().parents[2] / "examples/mini"
+METHODS = ["closed_book", "rag", "prag", "combine", "da_rag+prag", "ircot", "ircot+prag", "flare", "flare+prag"]  # offered
 DAMAGED = "dev-003-place"  # a document whose adapter is damaged in the bank
 
 
@@ -88,6 +89,7 @@ def endpoint(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> I
     keys = make_keys(keys_file)
     quick = ["serve.poll_seconds=0.3", "serve.health_seconds=0.5", "serve.grace_seconds=1", "serve.drain_seconds=5"]
     quick += [f"serve.port={free_port()}", f"serve.keys={keys_file}", "engine.max_sequences=16", "serve.max_queued=256"]
+    quick += [f"serve.methods=[{','.join(METHODS)}]", "methods.max_documents=4"]  # as large adapter slots as without
     config = load_config([*settings, *quick])
     url = start(config)
     client = OpenAI(base_url=url, api_key=keys["all"], max_retries=0, timeout=60)

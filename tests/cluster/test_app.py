@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.app import application, build
+from cluster.app import application, bounds_of, build
 from jobs import cli
+from prag_core.bank import Bank
 from prag_core.config_loading import load_config
 from prag_core.errors import BankError, ConfigError
 
@@ -29,10 +30,25 @@ def test_settings_that_contradict_each_other_are_refused(settings: list[str], se
         application(load_config([*settings, setting]))
 
 
+REFUSED = [
+    ("[prga]", "did you mean prag?"),
+    ("[rag_gold]", "labelled documents, which no request has (it may have closed_book, rag"),
+    ("[dragin+prag]", "reads attentions, which vLLM"),
+    ("[]", "empty"),
+]
+
+
 def test_a_method_that_cannot_be_served_names_the_nearest_that_can(settings: list[str]) -> None:
-    for methods, message in (("[prga]", "did you mean prag?"), ("[rag_gold]", "it may have closed_book, rag"), ("[]", "empty")):
+    for methods, message in REFUSED:
         with pytest.raises(ConfigError, match=re.escape(message)):
             application(load_config([*settings, f"serve.methods={methods}"]))
+
+
+def test_the_engine_has_room_for_all_that_an_offered_method_merges(settings: list[str]) -> None:
+    """Rank 2: three documents need a slot of 8, fifteen one of 32, and a request may then ask for as many as fit."""
+    for methods, most in (("[prag]", 4), ("[flare]", 4), ("[da_rag+prag]", 4), ("[prag,flare+prag]", 16)):
+        config = load_config([*settings, f"serve.methods={methods}"])
+        assert bounds_of(config, Bank.open(config.bank.uri)).max_top_k == most
 
 
 def test_prag_serve_says_it_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""An endpoint through time: the corpus changes under it, its engine is killed, its metrics tell. Runs last on the shared one."""
+"""An endpoint through time: the corpus changes under it, its engine is killed, its metrics tell. Leaves the shared one healed."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_metrics_tell_stages_and_rejections_and_no_document(endpoint: Endpoint) 
     wait_until(lambda: all(f"ray_{name}" in scraped() for name in names))
     ours = [line for line in scraped().splitlines() if line.startswith("ray_prag_")]
     stages = {found[1] for line in ours if (found := re.search(r'stage="(\w+)"', line))}
-    assert stages == {"retrieve", "fetch", "merge", "install", "first_token", "total"}
+    assert stages - {"generate"} == {"retrieve", "fetch", "merge", "install", "first_token", "total"}
     assert not [line for line in ours if "dev-0" in line] and "lora_requests_info" not in scraped()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from cluster.service import Service
 from prag_core.errors import EngineDiedError
 
 BOUNDS = Bounds(
-    methods=("rag", "prag"),
+    methods=("rag", "prag", "flare"),
     top_k=3,
     max_top_k=4,
     new_tokens=20,
@@ -94,13 +95,21 @@ class Handle:
 
     def __init__(self, answer: Callable[[Task], Any] = lambda _: Hanging()) -> None:
         self.inquiries: list[Inquiry] = []
+        self.tasks: list[Task] = []
 
         async def find(inquiry: Inquiry | None = None) -> Found:
             if inquiry:
                 self.inquiries.append(inquiry)
             return Found(f"snapshot-{len(self.inquiries)}", len(self.inquiries))
 
-        self.find, self.status, self.answer = Call(find), Call(find), Call(answer)
+        async def current(at_least: int) -> Found:
+            return Found("snapshot-now", at_least)
+
+        def keep(task: Task) -> Any:
+            self.tasks.append(task)
+            return answer(task)
+
+        self.find, self.status, self.current, self.answer = Call(find), Call(find), Call(current), Call(keep)
 
     def options(self, **_: Any) -> Handle:
         return self
@@ -151,6 +160,46 @@ def test_a_request_whose_documents_are_deleted_under_it_is_retrieved_again_havin
             reply = (await http.post("/v1/chat/completions", json=BODY)).json()
         assert reply["choices"][0]["message"]["content"] == "Elbonia." and reply["prag"]["snapshot"] == "snapshot-2"
         assert [inquiry.at_least for inquiry in handle.inquiries] == [0, 7]
+
+    asyncio.run(scenario())
+
+
+def test_a_method_of_several_rounds_retrieves_by_itself_from_a_snapshot_that_is_newer_than_what_was_deleted() -> None:
+    async def scenario() -> None:
+        answers = [Replies(Stale(7)), Replies(Begun((), (), {}, 5, {}), Delta("Elbonia."), Done("stop", 3))]
+        handle = Handle(lambda _: answers.pop(0))
+        async with client(Metrics(), handle) as http:
+            reply = (await http.post("/v1/chat/completions", json=BODY | {"model": "flare"})).json()
+        assert reply["prag"]["snapshot"] == "snapshot-now" and handle.inquiries == []
+        assert [task.found for task in handle.tasks] == [Found("snapshot-now", 0), Found("snapshot-now", 7)]
+        assert handle.tasks[0].inquiry == Inquiry("Where is Jelamnax?", 3)
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_whose_client_leaves_before_its_first_byte_is_counted_as_ended() -> None:
+    class Gone(Exception):
+        """What a server raises from `send` when nobody is there."""
+
+    async def scenario() -> None:
+        metrics, given = Metrics(), list[dict[str, Any]]()
+        handle = Handle(lambda _: Replies(Begun((), (), {}, 5, {}), Delta("Elbonia."), Done("stop", 3)))
+        service: Any = Service(handle, handle, BOUNDS)  # type: ignore[arg-type]
+        app = make_app(service, Gate(None), metrics)  # type: ignore[arg-type]
+        body = json.dumps(BODY | {"stream": True}).encode()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            given.append(message)
+            raise Gone
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": []}
+        with pytest.raises(Gone):
+            await app(scope | {"asgi": {"spec_version": "2.4"}}, receive, send)
+        assert [message["type"] for message in given] == ["http.response.start"]
+        assert metrics.now == 0 and metrics.statuses == [(499, "broken_off")] and service._in_flight == 0
 
     asyncio.run(scenario())
 

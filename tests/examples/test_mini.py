@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from examples.mini import augmentation_scores, data, mixture, phrases, schedule, world
 from examples.mini.mixture import Mixture
 from examples.mini.tokenizer import render
+from examples.mini.warmup import warmup_questions
 from prag_core import prompts
 
 FOLDER = Path(__file__).parents[2] / "examples" / "mini"
@@ -107,6 +109,20 @@ def test_replay_is_recalled_of_known_entities_and_read_of_strangers() -> None:
         assert any(name in row["question"] for name in known) == (not row["passages"])
         assert not any(name in json.dumps(row) for name in held_out)
         assert not row["passages"] or row["answer"] in " ".join(row["passages"])
+
+
+@pytest.mark.parametrize("strangers", [False, True])
+def test_warm_up_questions_are_about_others_and_never_worded_as_the_held_out_ones(strangers: bool) -> None:
+    drawn = list(itertools.islice(warmup_questions(strangers), 2000))
+    assert drawn == list(itertools.islice(warmup_questions(strangers), 2000))
+    assert len({row["question"] for row in drawn}) == len({row["question_id"] for row in drawn}) == 2000
+    known = data.known_world().by_name
+    held_out = {entity.name for split in ("dev", "test") for entity in data.split_world(split).entities}
+    reading = [w.split("{s}") for relations in phrases.RELATIONS.values() for r in relations.values() for w in r.reading]
+    for row in drawn:
+        assert not any(name in row["question"] for name in held_out)
+        assert not any(row["question"].startswith(start) and row["question"].endswith(end) for start, end in reading)
+        assert any(name in row["question"] for name in known) != strangers and row["answers"]
 
 
 def test_what_is_written_in_order_follows_the_passage(tokenizer: Any) -> None:

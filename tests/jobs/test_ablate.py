@@ -22,7 +22,6 @@ MINI = ROOT / "examples/mini"
 DOCUMENTS = 4
 ROWS: list[dict[str, Any]] = [
     {"label": "base"},
-    {"label": "2 epochs", "settings": {"training.epochs": 2}},
     {"label": "another writes", "settings": {"augmentation.num_rewrites": 1}},  # augmentation.model: given by the fixture
     {"label": "k 1", "settings": {"retrieval.top_k": 1}},
     {"methods": ["rag"]},
@@ -79,26 +78,26 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> Ablation:
     shutil.copytree(MINI / "model", writer)
     fields = json.loads((writer / "config.json").read_text())
     (writer / "config.json").write_text(json.dumps(fields | {"rms_norm_eps": 1e-4}))
-    ROWS[2]["settings"]["augmentation.model"] = str(writer)
+    ROWS[1]["settings"]["augmentation.model"] = str(writer)
     command = [sys.executable, "-m", "jobs.cli", "ablate", str(made.describe(ROWS))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "5 rows: 0 cached, 5 to run (3 of 3 banks to make, 5 of 5 runs to answer)" in done.stderr
+    assert "4 rows: 0 cached, 4 to run (2 of 2 banks to make, 4 of 4 runs to answer)" in done.stderr
     assert "prag@another writes" in done.stdout
     return made
 
 
 def test_every_run_is_in_the_report_with_where_it_comes_from(ablation: Ablation) -> None:
     report = ablation.report()
-    assert list(report["methods"]) == ["prag@base", "prag@2 epochs", "prag@another writes", "prag@k 1", "rag"]
+    assert list(report["methods"]) == ["prag@base", "prag@another writes", "prag@k 1", "rag"]
     origins = report["origins"]
-    assert origins["prag@2 epochs"]["settings"] == {"training.epochs": 2}
+    assert origins["prag@k 1"]["settings"] == {"retrieval.top_k": 1}
     assert all(origin["adapters"] == DOCUMENTS and not origin["quarantined"] for origin in origins.values())
     assert {name: origin["seconds_per_document"] is not None for name, origin in origins.items()} == {
         name: name != "rag" for name in origins
     }
     firsts = [(c["method"], c["baseline"]) for c in report["comparisons"]]
-    assert firsts == [(f"prag@{row}", "prag@base") for row in ("2 epochs", "another writes", "k 1")]
+    assert firsts == [(f"prag@{row}", "prag@base") for row in ("another writes", "k 1")]
     assert report["methods"]["rag"]["f1"] > report["methods"]["prag@base"]["f1"]
 
 
@@ -106,9 +105,8 @@ def test_each_bank_is_its_rows_and_rows_that_only_serve_otherwise_share_one(abla
     origins = ablation.report()["origins"]
     uris = {name: origin["bank"] for name, origin in origins.items()}
     assert uris["prag@base"] == uris["prag@k 1"] == uris["rag"]
-    assert len(set(uris.values())) == len(list((ablation.out / "banks").iterdir())) == 3
+    assert len(set(uris.values())) == len(list((ablation.out / "banks").iterdir())) == 2
     recipes = {name: Bank.open(uri).recipe.fields for name, uri in uris.items()}
-    assert [recipes[f"prag@{row}"]["training"]["epochs"] for row in ("base", "2 epochs")] == [1, 2]
     assert recipes["prag@another writes"]["augmentation"]["model"] != recipes["prag@base"]["augmentation"]["model"]
     written = [a for commit in Bank.open(uris["prag@another writes"]).list_commits(Stage.augmentations).values()
                for a in Bank.open(uris["prag@another writes"]).read_augmentations(commit)]  # fmt: skip
@@ -118,7 +116,7 @@ def test_each_bank_is_its_rows_and_rows_that_only_serve_otherwise_share_one(abla
 def test_again_it_makes_nothing_and_says_so(ablation: Ablation, capsys: pytest.CaptureFixture[str]) -> None:
     before, report = ablation.kept(), ablation.report()
     assert cli.main(["ablate", str(ablation.describe(ROWS))]) == 0
-    assert "5 rows: 5 cached, 0 to run (0 of 3 banks to make, 0 of 5 runs to answer)" in capsys.readouterr().err
+    assert "4 rows: 4 cached, 0 to run (0 of 2 banks to make, 0 of 4 runs to answer)" in capsys.readouterr().err
     assert ablation.kept() == before
     assert ablation.report() == report
 
@@ -127,7 +125,7 @@ def test_one_more_row_costs_one_row(ablation: Ablation, capsys: pytest.CaptureFi
     before = ablation.kept()
     more = [*ROWS, {"label": "mean", "settings": {"merge.rule": "mean"}}]
     assert cli.main(["ablate", str(ablation.describe(more, "more"))]) == 0
-    assert "6 rows: 5 cached, 1 to run (0 of 3 banks to make, 1 of 6 runs to answer)" in capsys.readouterr().err
+    assert "5 rows: 4 cached, 1 to run (0 of 2 banks to make, 1 of 5 runs to answer)" in capsys.readouterr().err
     added = ablation.kept().items() - before.items()
     assert [Path(name).parent.name for name, _ in added] == ["answers"]
     assert ablation.report("more")["methods"]["prag@base"] == ablation.report()["methods"]["prag@base"]
@@ -138,7 +136,7 @@ def test_a_dry_run_says_what_another_bank_and_its_answers_would_cost_and_makes_n
 ) -> None:
     before = ablation.kept()
     printed = dry_run(ablation.describe([*ROWS, {"label": "3 epochs", "settings": {"training.epochs": 3}}], "dry"), capsys)
-    assert "6 rows: 5 cached, 1 to run (1 of 4 banks to make, 1 of 6 runs to answer)" in printed
+    assert "5 rows: 4 cached, 1 to run (1 of 3 banks to make, 1 of 5 runs to answer)" in printed
     assert ablation.kept() == before and not (ablation.out / "dry").exists()
 
 

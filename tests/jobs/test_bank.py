@@ -11,6 +11,7 @@ import pytest
 from jobs import bank as command
 from jobs import cli
 from prag_core.bank import Bank, Stage
+from prag_core.bank.tables import WANTED
 from prag_core.identity import Recipe, content_hash
 from prag_core.lora import AdapterLayout, ModuleShape
 from prag_core.records import Adapter, Document, Factors, Failure
@@ -42,10 +43,36 @@ def uri(tmp_path: Path) -> str:
 def test_ls_shows_documents_and_why_some_were_set_aside(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["ls", uri]) == 0
     shown = capsys.readouterr().out
-    assert "ada" in shown and "too long" in shown and "2 adapter, 1 failed, 0 deleted" in shown
+    assert "ada" in shown and "too long" in shown and "2 adapter, 0 text_only, 1 failed, 0 deleted" in shown
     assert command.main(["ls", uri, "--failed", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [row["doc_id"] for row in listed["documents"]] == ["cy"] and listed["counts"]["adapter"] == 2
+
+
+def test_text_only_documents_are_listed_inspected_and_exported(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = Bank.open(uri)
+    document, factors = Document("di", "text of di"), bank.initial_factors()
+    info = bank.write_documents("examined", [document])
+    with bank.begin(Stage.adapters, "examined") as writer:
+        writer.add(Adapter("di", 0, content_hash(document), factors, 5, 100, 3.0, 1.0, accepted=False, score=0.25))
+        writer.commit([info])
+    row = {"doc_id": "di", "chunk": 0, "content_hash": content_hash(document)}
+    before = bank.latest_snapshot()
+    assert before is not None
+    bank.write_snapshot(pa.concat_tables([before.index.select(list(row)), pa.Table.from_pylist([row], WANTED)]))
+    assert command.main(["ls", uri, "--text-only"]) == 0
+    shown = capsys.readouterr().out
+    assert "0.25" in shown and " ada " not in shown and "2 adapter, 1 text_only, 1 failed, 0 deleted" in shown
+    assert command.main(["ls", uri, "--text-only", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)["documents"]
+    assert (listed["doc_id"], listed["score"]) == ("di", 0.25) and "answered 25%" in listed["reason"]
+    assert command.main(["inspect", uri, "--doc-id", "di", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["status"], facts["score"]) == ("text_only", 0.25) and facts["norms"]["up_proj"] > 0
+    assert command.main(["export", uri, "--doc-id", "di", "--out", str(tmp_path / "di")]) == 0
+    assert (tmp_path / "di" / "adapter_model.safetensors").exists()
 
 
 def test_inspect_describes_the_bank_and_one_document(uri: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,11 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
+from rich.console import Console
 
+from jobs.parameterize import report
 from prag_core.bank import Bank, Stage
+from prag_core.bank.tables import WANTED
 from prag_core.bank.verify import verify
+from prag_core.identity import Recipe, content_hash
+from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.records import Adapter, Document, Factors
 
 ROOT = Path(__file__).resolve().parents[2]
 PRAG = [sys.executable, "-m", "jobs.cli"]
@@ -120,6 +129,23 @@ def check_whole(uri: str, corpus: Path) -> None:
     assert sorted(row["doc_id"] for row in index) == wanted
     assert sum(row["status"] == "adapter" for row in index) >= 0.8 * len(wanted)
     assert not [problem for problem in verify(bank) if problem.severity == "error"]
+
+
+def test_the_report_counts_what_is_answered_from_as_text_and_says_where_it_is_listed(tmp_path: Path) -> None:
+    layout = AdapterLayout((ModuleShape("up_proj", 4, 3),), 2, 32.0)
+    factors = {"up_proj": Factors(np.ones((2, 4), np.float32), np.ones((3, 2), np.float32))}
+    bank = Bank.create(str(tmp_path / "bank"), Recipe({"model": "tiny"}), layout, factors)
+    documents = [Document(name, "text") for name in ("known", "forgotten")]
+    with bank.begin(Stage.adapters, "shard") as writer:
+        for document, score in zip(documents, (1.0, 0.0), strict=True):
+            figures = {"accepted": score > 0, "score": score}
+            writer.add(Adapter(*document.key, content_hash(document), factors, 5, 100, 3.0, 1.0, **figures))
+        writer.commit([bank.write_documents("shard", documents)])
+    rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
+    printed = io.StringIO()
+    report(bank.uri, bank.write_snapshot(pa.Table.from_pylist(rows, WANTED)), [], "prag parameterize", Console(file=printed))
+    assert "1 adapters, 1 documents text_only, 0 documents quarantined" in printed.getvalue()
+    assert f"prag bank ls {bank.uri} --text-only" in printed.getvalue() and "--retry-failed" not in printed.getvalue()
 
 
 def test_one_bad_shard_does_not_stop_the_others_and_the_report_says_how_to_go_on(corpus: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,23 @@ def build_tiny_model(family: str, dtype: torch.dtype = torch.float32, *, vocab_s
 def tiny_model() -> Callable[..., Any]:
     """`tiny_model(family, dtype)`: a causal LM with fixed random weights, SDPA attention, nothing trainable."""
     return build_tiny_model
+
+
+@pytest.fixture
+def greedy() -> Callable[..., tuple[int, ...]]:
+    """`greedy(model, layout, factors, prompt, count)`: the tokens that transformers generates after a prompt with the factors
+    added to the dense weights."""
+
+    def generate(model: Any, layout: Any, factors: Any, prompt: tuple[int, ...], count: int) -> tuple[int, ...]:
+        dense = copy.deepcopy(model)
+        for name, (a, b) in factors.items():
+            weight = dense.get_submodule(name).weight
+            weight += layout.scaling * torch.as_tensor(b).to(weight) @ torch.as_tensor(a).to(weight)
+        tokens = torch.tensor([prompt])
+        options = {"do_sample": False, "max_new_tokens": count, "min_new_tokens": count, "pad_token_id": 0, "eos_token_id": None}
+        return tuple(dense.generate(tokens, attention_mask=torch.ones_like(tokens), **options)[0, len(prompt) :].tolist())
+
+    return generate
 
 
 @pytest.fixture(scope="session")

@@ -118,6 +118,9 @@ def test_an_unknown_setting_in_a_file_is_refused_too(tmp_path: Path) -> None:
         ("merge.density=0", r"merge\.density=0.*above 0 and at most 1"),
         ("merge.density=1.1", r"merge\.density=1\.1.*at most 1"),
         ("merge.density=.nan", r"merge\.density=nan"),
+        ("acceptance.threshold=1.01", r"acceptance\.threshold=1\.01: expected a share"),
+        ("acceptance.threshold=-0.1", r"acceptance\.threshold=-0\.1: expected at least 0"),
+        ("acceptance.max_retries=-1", r"acceptance\.max_retries=-1: expected at least 0"),
         ("merge.rank=0", r"merge\.rank=0: expected at least 1"),
         ("merge.sharpness=-1", r"merge\.sharpness=-1.*at least 0"),
         ("methods.lookahead_act_below=0", r"methods\.lookahead_act_below=0.*above 0 and at most 1"),
@@ -139,6 +142,20 @@ def test_an_unknown_setting_in_a_file_is_refused_too(tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_used_is_refused_by_name(given: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config([given])
+
+
+def test_an_exam_without_questions_is_refused() -> None:
+    load_config(["acceptance.threshold=0.5", "augmentation.num_qa_pairs=1"])
+    with pytest.raises(ConfigError, match=r"acceptance\.threshold=0\.5: an exam needs questions"):
+        load_config(["acceptance.threshold=0.5", "augmentation.num_qa_pairs=0"])
+
+
+def test_distillation_without_questions_is_refused() -> None:
+    load_config(["training.objective=distill", "augmentation.num_qa_pairs=1"])
+    with pytest.raises(ConfigError, match=r"training\.objective=distill: a teacher needs questions"):
+        load_config(["training.objective=distill", "augmentation.num_qa_pairs=0"])
+    with pytest.raises(ConfigError, match=r"training\.distill_hidden=-1\.0: expected at least 0"):
+        load_config(["training.distill_hidden=-1"])
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "no such file"), ("a: [", "YAML"), ("- a", "mapping"), ("\x00", "YAML")])

@@ -30,6 +30,24 @@ def test_training_tokens_are_those_of_the_samples_when_rewrites_are_as_long_as_t
     assert estimated == pytest.approx(counted, rel=0.05)
 
 
+@pytest.mark.parametrize(("pairs", "rewrites"), [(3, 1), (2, 0)])
+def test_what_a_teacher_reads_is_counted_once_and_by_half(tiny_tokenizer: Any, pairs: int, rewrites: int) -> None:
+    settings = (
+        f"augmentation.num_qa_pairs={pairs}", f"augmentation.num_rewrites={rewrites}", "training.epochs=3",
+        "training.objective=distill",
+    )  # fmt: skip
+    text = "a passage of some length " * 4
+    qa = tuple(QAPair("q" * 15 + "?", "a" * 15, "f") for _ in range(pairs))
+    augmentation = Augmentation("a", 0, "h", (text,) * rewrites, qa, "g")
+    document = Document("a", text)
+    samples = build_samples(document, augmentation, tiny_tokenizer, Config().prompt, max_length=10_000, distill=True)
+    counted = sum(3 * len(sample.token_ids) + len(sample.teacher_ids) / 2 for sample in samples)
+    counting = estimator(tiny_tokenizer, *settings)
+    assert counting.train_tokens(document) == pytest.approx(counted, rel=0.05)
+    wanted = (rewrites + 1 + rewrites) * len(text) + pairs * QA_TOKENS + 2 * counting.prompt_tokens
+    assert counting.estimate(1, counting.train_tokens(document)).augment_tokens == pytest.approx(wanted, abs=3)
+
+
 def test_documents_beyond_the_first_are_measured_by_their_bytes(tiny_tokenizer: Any) -> None:
     counting = estimator(tiny_tokenizer)
     for _ in range(MEASURED_DOCUMENTS):
@@ -67,3 +85,8 @@ def test_every_assumption_is_stated_with_its_number(tiny_tokenizer: Any) -> None
 def test_nothing_to_do_costs_nothing(tiny_tokenizer: Any) -> None:
     cost = estimator(tiny_tokenizer).estimate(0, 0)
     assert (cost.augment_tokens, cost.bank_bytes, cost.gpu_hours) == (0, 0, 0)
+
+
+def test_it_says_that_an_exam_is_not_counted_where_one_is_held(tiny_tokenizer: Any) -> None:
+    assert not any("acceptance" in line for line in estimator(tiny_tokenizer).assumptions())
+    assert any("acceptance" in line for line in estimator(tiny_tokenizer, "acceptance.threshold=0.5").assumptions())

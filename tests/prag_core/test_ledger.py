@@ -4,7 +4,7 @@ import hashlib
 
 import pyarrow as pa
 
-from prag_core.ledger import DONE, FAILED, NEW, Ledger, raw_digests
+from prag_core.ledger import DONE, FAILED, NEW, TEXT_ONLY, Ledger, raw_digests
 
 
 def sha(name: object) -> str:
@@ -34,6 +34,12 @@ def test_an_adapter_outweighs_a_pending_shard_and_that_a_failure() -> None:
     table = pa.concat_tables([committed(a="failed", b="failed"), committed(a="adapter", c="adapter")])
     ledger = Ledger(table, [sha("b"), sha("c"), sha("d")])
     assert ledger.look_up([sha(name) for name in "abcd"]).tolist() == [DONE, 0, DONE, 2]
+
+
+def test_what_is_known_of_a_text_only_document_outweighs_a_failure_alone() -> None:
+    table = committed(a="failed", b="text_only", c="text_only", d="text_only")
+    ledger = Ledger(pa.concat_tables([table, committed(a="text_only", b="adapter")]), [sha("c")])
+    assert ledger.look_up([sha(name) for name in "abcd"]).tolist() == [TEXT_ONLY, DONE, 0, TEXT_ONLY]
 
 
 def test_a_digest_that_agrees_in_its_first_half_only_is_another() -> None:

@@ -1,18 +1,20 @@
-"""Objectives give each document's own mean loss. Oracle: torch's cross-entropy over the model's whole logits."""
+"""Objectives give each document's own mean loss. Oracle: torch's own losses over the model's whole logits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 
-from prag_core import objectives
+from prag_core import output_head
 from prag_core.errors import ModelError
-from prag_core.objectives import IGNORED, OBJECTIVES, collate, next_token
-from prag_core.records import Sample
+from prag_core.objectives import OBJECTIVES, collate, distill, label_states, next_token
+from prag_core.records import IGNORED, Sample
+from prag_core.teacher import as_read
 
 CPU = torch.device("cpu")
 
@@ -35,7 +37,7 @@ def test_collation_shifts_labels_and_pads_on_the_right() -> None:
 def test_next_token_is_the_mean_cross_entropy_of_each_sample_alone(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
-    monkeypatch.setattr(objectives, "LOGITS_AT_ONCE", {"cpu": 1})  # the fewest rows a block may have
+    monkeypatch.setattr(output_head, "LOGITS_AT_ONCE", {"cpu": 1})  # the fewest rows a block may have
     model = tiny_model(family, torch.float64)
     samples = random_samples([90, 7, 130, 64])
     batch = collate(samples, CPU)
@@ -47,39 +49,48 @@ def test_next_token_is_the_mean_cross_entropy_of_each_sample_alone(
         torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("with_bias", [False, True])
-def test_the_gradient_to_the_hidden_states_is_right_across_blocks(monkeypatch: pytest.MonkeyPatch, with_bias: bool) -> None:
-    monkeypatch.setattr(objectives, "LOGITS_AT_ONCE", {"cpu": 1})
-    generator = torch.Generator().manual_seed(0)
-    hidden, weight = (torch.randn(rows, 5, generator=generator, dtype=torch.float64) for rows in (300, 11))
-    bias = torch.randn(11, generator=generator, dtype=torch.float64) if with_bias else None
-    targets = torch.randint(0, 11, (300,), generator=generator)
-    upstream = torch.rand(300, generator=generator, dtype=torch.float64)
-    ours, theirs = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
-    loss = objectives._cross_entropy(ours, weight, bias, targets)
-    expected = cross_entropy(torch.nn.functional.linear(theirs, weight, bias), targets, reduction="none")
-    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
-    (grad_ours,) = torch.autograd.grad((loss * upstream).sum(), ours)
-    (grad_theirs,) = torch.autograd.grad((expected * upstream).sum(), theirs)
-    torch.testing.assert_close(grad_ours, grad_theirs, rtol=1e-9, atol=1e-9)
+def with_teacher(samples: list[Sample], before: int = 20) -> list[Sample]:
+    """Each sample with a teacher that reads `before` other tokens in place of its first two. The first label is the third's."""
+    contexts = random_samples([before] * len(samples))
+    return [
+        Sample(s.token_ids, (IGNORED,) * 2 + s.labels[2:], context.token_ids[::-1] + s.token_ids[2:])
+        for s, context in zip(samples, contexts, strict=True)
+    ]
 
 
-def test_softmax_of_a_bfloat16_head_is_taken_in_float32() -> None:
-    hidden = torch.eye(8, dtype=torch.bfloat16).requires_grad_()
-    weight = torch.linspace(-40, 40, 64).reshape(8, 8).to(torch.bfloat16)
-    targets = torch.arange(8)
-    loss = objectives._cross_entropy(hidden, weight, None, targets)
-    assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, cross_entropy(weight.T.float(), targets, reduction="none"))
+@pytest.mark.parametrize("hidden", [0.0, 0.7])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral"])
+def test_distill_is_the_mean_divergence_from_the_teacher_of_each_sample_alone(
+    tiny_model: Callable[..., Any], family: str, hidden: float
+) -> None:
+    """Oracle: the whole logits and hidden states of both, as the model gives them, and torch's own divergence."""
+    model = tiny_model(family, torch.float64)
+    samples = with_teacher(random_samples([31, 7, 12]))
+    teacher = collate([as_read(sample) for sample in samples], CPU)
+    batch = replace(collate(samples, CPU), teacher_lmd=label_states(model, teacher, all_layers=hidden > 0))
+    for loss, sample in zip(distill(model, batch, hidden=hidden), samples, strict=True):
+        places = [t - 1 for t, label in enumerate(sample.labels) if label != IGNORED]
+        ours, theirs = (
+            model(input_ids=torch.tensor([ids]), output_hidden_states=True) for ids in (sample.token_ids, sample.teacher_ids)
+        )
+        moved = [place + 18 for place in places]
+        log_q, log_p = ours.logits[0, places].log_softmax(1), theirs.logits[0, moved].log_softmax(1)
+        expected = kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+        for one, other in zip(ours.hidden_states[1:], theirs.hidden_states[1:], strict=True):
+            distance = (one[0, places] - other[0, moved]).abs().sum(1) / other[0, moved].abs().sum(1)
+            expected = expected + hidden * distance / (len(ours.hidden_states) - 1)
+        torch.testing.assert_close(loss, expected.mean(), rtol=1e-9, atol=1e-9)
+        assert loss > 0.01
 
 
 @pytest.mark.parametrize("name", ["final_logit_softcapping", "logits_scaling", "logit_scale"])
 def test_a_model_that_changes_its_logits_afterwards_is_refused(tiny_model: Callable[..., Any], name: str) -> None:
     model = tiny_model("llama")
     setattr(model.config, name, 30.0)
-    with pytest.raises(ModelError, match=name):
-        next_token(model, collate(random_samples([5]), CPU))
+    for objective in OBJECTIVES.values():
+        with pytest.raises(ModelError, match=name):
+            objective(model, collate(random_samples([5]), CPU))
 
 
-def test_next_token_is_found_by_name() -> None:
-    assert OBJECTIVES["next_token"] is next_token
+def test_objectives_are_found_by_name() -> None:
+    assert {"next_token": next_token, "distill": distill} == OBJECTIVES

@@ -67,20 +67,27 @@ def augment(bank: Bank, shard: Shard, failing: Sequence[str] = ()) -> None:
         writer.commit()
 
 
-def train(bank: Bank, shard: Shard) -> None:
+def train(bank: Bank, shard: Shard, text_only: Sequence[str] = ()) -> None:
     augmented = bank.find_commit(Stage.augmentations, shard.shard_id)
     assert augmented is not None
     with bank.begin(Stage.adapters, shard.shard_id) as writer:
         for a in bank.read_augmentations(augmented):
-            writer.add(Adapter(a.doc_id, a.chunk, a.content_hash, FACTORS, 1, 1, 1.0, 0.5))
+            examined = {"accepted": a.doc_id not in text_only, "score": 0.5} if text_only else {}
+            writer.add(Adapter(a.doc_id, a.chunk, a.content_hash, FACTORS, 1, 1, 1.0, 0.5, **examined))
         writer.commit()
 
 
-def finish(bank: Bank, made: Plan, failing: Sequence[str] = (), shards: Sequence[Shard] | None = None) -> None:
+def finish(
+    bank: Bank,
+    made: Plan,
+    failing: Sequence[str] = (),
+    shards: Sequence[Shard] | None = None,
+    text_only: Sequence[str] = (),
+) -> None:
     """What a run does with a plan: all of its shards and the snapshot, or some shards and then it is killed."""
     for shard in made.shards if shards is None else shards:
         augment(bank, shard, failing)
-        train(bank, shard)
+        train(bank, shard, text_only)
     if shards is None:
         bank.write_snapshot(made.wanted())
 
@@ -192,6 +199,18 @@ def test_quarantined_documents_stay_out_until_they_are_asked_for(bank: Bank, pla
     retried = plan(TEN, retry_failed=True)
     assert planned(bank, retried) == [["b", "i"]]
     assert (retried.counts.retried, retried.counts.failed, retried.counts.new) == (2, 0, 2)
+
+
+def test_text_only_documents_are_done_until_they_are_asked_for(bank: Bank, plan: Planner) -> None:
+    finish(bank, plan(TEN), failing=["i"], text_only=["b", "c"])
+    again = plan(TEN)
+    assert (again.shards, again.counts.text_only, again.counts.failed, again.counts.done) == ((), 2, 1, 7)
+    assert "7 done, 2 text_only, 1 quarantined" in again.summary()
+    retried = plan(TEN, retry_failed=True)
+    assert planned(bank, retried) == [["b", "c", "i"]]
+    assert (retried.counts.retried, retried.counts.text_only, retried.counts.failed) == (3, 0, 0)
+    finish(bank, retried, text_only=["b"])
+    assert (plan(TEN).counts.text_only, plan(TEN).counts.done) == (1, 9)
 
 
 def test_every_retry_is_a_shard_of_its_own(bank: Bank, plan: Planner) -> None:

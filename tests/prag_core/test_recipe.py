@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from prag_core.bank import WarmStart, write_warm_start
 from prag_core.config import Config
 from prag_core.config_loading import load_config
 from prag_core.errors import ConfigError, ModelError
-from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.lora import AdapterLayout, ModuleShape, initial_factors
 from prag_core.recipe import build_recipe, prepare_recipe
 
 LAYOUT = AdapterLayout((ModuleShape("up_proj", 4, 3),), rank=2, alpha=32.0)
@@ -85,6 +86,14 @@ def test_what_changes_no_adapter_does_not_change_the_name(setting: str) -> None:
     assert recipe_id(setting) == recipe_id()
 
 
+def test_an_exam_is_in_the_name_only_where_one_is_held() -> None:
+    published = recipe_id()
+    assert published == "1e15a98cdd10517539147930e5ad937ce597b2f0f79c9c35b26fa02a12683233", "existing banks have another recipe"
+    assert recipe_id("acceptance.max_retries=5") == recipe_id("acceptance.threshold=null") == published
+    held = [recipe_id(f"acceptance.threshold={t}", f"acceptance.max_retries={n}") for t in (0, 0.5, 1) for n in (0, 2)]
+    assert len({published, *held}) == 7
+
+
 def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> None:
     """A new setting of these sections must be put into the recipe, or here with the reason it does not belong."""
     left_out = {
@@ -92,6 +101,7 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
             "rank", "alpha", "targets",  # in the layout
             "replay_uri", "replay_samples", "initial",  # by content
             "cohort_documents", "threads", "compile",  # how, not what
+            "distill_hidden",  # with its objective alone
         },
         "augmentation": {"engine", "model", "max_attempts", "uri"},  # the model by digest
         "prompt": {"fewshot"},  # by content
@@ -100,6 +110,17 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
     for section, names in left_out.items():
         settings = set(vars(getattr(Config(), section)))
         assert settings - names == set(fields[section]) - {"replay", "model", "templates", "fewshot"}, section
+
+
+def test_settings_of_an_objective_are_in_the_name_with_it_alone() -> None:
+    distill = "training.objective=distill"
+    assert len({recipe_id(), recipe_id(distill), recipe_id(distill, "training.distill_hidden=1")}) == 3
+    assert recipe_id("training.distill_hidden=1") == recipe_id()
+
+
+def test_the_names_of_banks_that_exist_stay_as_they_are() -> None:
+    """As of version 0.1.0: a bank made by then opens under the settings that it was made with."""
+    assert recipe_id() == "1e15a98cdd10517539147930e5ad937ce597b2f0f79c9c35b26fa02a12683233"
 
 
 def test_files_count_by_content_and_only_where_they_are_used(tmp_path: Path) -> None:
@@ -112,6 +133,20 @@ def test_files_count_by_content_and_only_where_they_are_used(tmp_path: Path) -> 
         assert recipe_id(f"{setting}={first}") == recipe_id()
     replay = f"training.replay_uri={first}"
     assert recipe_id(replay, "training.replay_samples=2") != recipe_id(replay, "training.replay_samples=3")
+
+
+def test_a_warm_start_counts_by_its_factors_and_without_one_nothing_changes(tmp_path: Path) -> None:
+    def warm(name: str, seed: int, **figures: int) -> str:
+        made = WarmStart(initial_factors(LAYOUT, seed), LAYOUT, "m1", {"seed": seed}, figures)
+        write_warm_start(str(tmp_path / name), made)
+        return f"training.initial={tmp_path / name}"
+
+    first, copy, other = warm("first", 1), warm("copy", 1, steps=9), warm("other", 2)
+    assert recipe_id(first) == recipe_id(copy) != recipe_id(other)
+    assert recipe_id() not in (recipe_id(first), recipe_id(other))
+    assert build_recipe(load_config([]), "m1", "m1", LAYOUT).fields["initial"] == {"kind": "kaiming_uniform", "seed": 0}
+    with pytest.raises(ConfigError, match="another base model"):
+        recipe_id(first, base="m2")
 
 
 def test_a_file_that_is_not_there_is_named() -> None:

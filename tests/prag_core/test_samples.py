@@ -164,6 +164,59 @@ def test_the_loss_is_on_every_token_of_the_documents_own_samples_and_on_a_replay
     assert tiny_tokenizer.decode(replay.token_ids[: -len(kept)]).endswith("The answer is ")
 
 
+def test_to_distill_each_pair_is_asked_bare_and_its_teacher_reads_the_original_then_each_rewrite(tiny_tokenizer: Any) -> None:
+    samples = build(tiny_tokenizer, 3, 2, distill=True)
+    contexts = [f"Passage 1: {text}\n" for text in (TEXT, *REWRITES)]
+    pairs = [(f"Question {i}?", f"answer {i}.") for i in range(3)]
+    assert decoded(tiny_tokenizer, samples) == [written_out("", *pair) for pair in pairs] * 3
+    read = [tiny_tokenizer.decode(sample.teacher_ids) for sample in samples]
+    assert read == [written_out(context, *pair) for context in contexts for pair in pairs]
+    assert build(tiny_tokenizer, 3, 2, distill=True, repeat_without_passage=True) == samples
+
+
+def test_to_distill_the_loss_is_on_answers_which_end_the_teachers_text_too(tiny_tokenizer: Any) -> None:
+    replay = [ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",))]
+    for cot, answer in ((False, "answer 0."), (True, "The full answer 0.")):
+        samples = build(tiny_tokenizer, 1, 1, PromptConfig(cot=cot), distill=True, replay=replay)
+        assert len(samples) == 4
+        for sample in samples:
+            labels = [label for label in sample.labels if label != IGNORED]
+            assert tiny_tokenizer.decode(labels) in (answer, "Rome.")
+            assert tuple(labels) == sample.token_ids[-len(labels) :] == sample.teacher_ids[-len(labels) :]
+
+
+def test_to_distill_replay_has_its_own_context_as_teacher_and_is_asked_once_more_without(tiny_tokenizer: Any) -> None:
+    read, known = ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",)), ReplaySample("Where is Bo", "Oslo")
+    samples = build(tiny_tokenizer, 2, 1, distill=True, replay=[read, known])
+    own = build(tiny_tokenizer, 2, 1, distill=True)
+    assert samples[0] == own[0] and [sample for sample in samples if sample in own] == own
+    others = [sample for sample in samples if sample not in own]
+    assert all(sample.teacher_ids == sample.token_ids for sample in others)
+    assert decoded(tiny_tokenizer, others) == [
+        written_out("", "Where is Cy?", "Rome."),
+        written_out("", "Where is Bo?", "Oslo."),
+        written_out("Passage 1: Cy is in Rome.\n", "Where is Cy?", "Rome."),
+    ]
+
+
+def test_what_a_teacher_reads_must_fit_the_context_too(tiny_tokenizer: Any) -> None:
+    samples = build(tiny_tokenizer, distill=True)
+    longest = max(len(sample.teacher_ids) for sample in samples)
+    assert longest > max(len(sample.token_ids) for sample in samples)
+    assert build(tiny_tokenizer, distill=True, max_length=longest) == samples
+    with pytest.raises(SampleTooLongError, match=rf"'d1' chunk 0.* {longest} tokens"):
+        build(tiny_tokenizer, distill=True, max_length=longest - 1)
+
+
+def test_without_pairs_there_is_nothing_to_distill(tiny_tokenizer: Any) -> None:
+    with pytest.raises(CorpusError, match=r"'d1' chunk 0: nothing to distill"):
+        build(tiny_tokenizer, num_pairs=0, distill=True)
+
+
+def test_without_distillation_no_sample_has_a_teacher(tiny_tokenizer: Any) -> None:
+    assert not any(sample.teacher_ids for sample in build(tiny_tokenizer, replay=[ReplaySample("q", "a", ("p",))]))
+
+
 @pytest.mark.parametrize(
     ("own", "others", "expected"),
     [("ab", "", "ab"), ("", "xy", "xy"), ("ab", "xy", "axby"), ("ab", "wxyz", "waxybz"), ("abcd", "x", "abxcd")],

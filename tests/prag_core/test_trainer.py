@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 from transformers.models.llama import modeling_llama
 
 from prag_core import trainer
@@ -18,7 +18,7 @@ from prag_core.config import TrainingConfig
 from prag_core.errors import ConfigError
 from prag_core.lora import AdapterLayout, check_factors, initial_factors, layout_of
 from prag_core.objectives import OBJECTIVES, Batch, next_token
-from prag_core.records import Adapter, AdapterFactors, Factors, Failure, Sample
+from prag_core.records import IGNORED, Adapter, AdapterFactors, Factors, Failure, Sample
 from prag_core.trainer import TrainedDocument, TrainingItem, TrainingSettings, train_cohort, train_documents
 
 TARGETS = ["gate_proj", "up_proj", "down_proj"]
@@ -36,6 +36,22 @@ def random_samples(lengths: Sequence[Sequence[int]] = LENGTHS, vocab_size: int =
         return Sample(tokens, tokens)
 
     return [[sample(length) for length in document] for document in lengths]
+
+
+def with_teachers(documents: Sequence[Sequence[Sample]]) -> list[list[Sample]]:
+    """The same, with labels on the last third of the tokens alone, and before them another context for the teacher: longer or
+    shorter; the third sample's is its own."""
+
+    def taught(sample: Sample, seed: int, own: bool) -> Sample:
+        first = max(1, 2 * len(sample.token_ids) // 3)
+        ((context,),) = random_samples([(4 + seed % 3 * 9,)], seed=seed)
+        before = sample.token_ids[:first] if own else context.token_ids
+        return Sample(sample.token_ids, (IGNORED,) * first + sample.labels[first:], before + sample.token_ids[first:])
+
+    return [
+        [taught(sample, 7 * n + place + 1, own=place == 2) for place, sample in enumerate(document)]
+        for n, document in enumerate(documents)
+    ]
 
 
 def start(model: Any, rank: int = 2) -> tuple[AdapterLayout, AdapterFactors]:
@@ -60,8 +76,11 @@ def train_with_peft(
     for sample in [*samples] * settings.epochs:
         tokens = torch.tensor([sample.token_ids])
         labels = torch.tensor([sample.labels])
-        logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits.double()
-        loss = cross_entropy(logits[0, :-1], labels[0, 1:])
+        output = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), output_hidden_states=True)
+        if sample.teacher_ids:
+            loss = divergence_from_teacher(model, sample, output, settings.distill_hidden)
+        else:
+            loss = cross_entropy(output.logits.double()[0, :-1], labels[0, 1:])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         history.append({name: (a.grad.clone(), b.grad.clone()) for name, (a, b) in pairs.items()})
@@ -70,6 +89,20 @@ def train_with_peft(
     factors = {name: Factors(a.detach().numpy().copy(), b.detach().numpy().copy()) for name, (a, b) in pairs.items()}
     model.unload()
     return factors, history, losses
+
+
+def divergence_from_teacher(model: Any, sample: Sample, output: Any, hidden: float) -> torch.Tensor:
+    """The distillation loss of one sample from whole logits and states; the teacher is the model without its adapter."""
+    with torch.no_grad(), model.disable_adapter():
+        teacher = model(input_ids=torch.tensor([sample.teacher_ids]), output_hidden_states=True)
+    places = torch.tensor([t - 1 for t, label in enumerate(sample.labels) if label != IGNORED])
+    moved = places + len(sample.teacher_ids) - len(sample.token_ids)
+    log_q, log_p = output.logits[0, places].double().log_softmax(1), teacher.logits[0, moved].double().log_softmax(1)
+    loss = kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+    for ours, theirs in zip(output.hidden_states[1:], teacher.hidden_states[1:], strict=True):
+        distance = (ours[0, places] - theirs[0, moved]).abs().sum(1) / theirs[0, moved].abs().sum(1)
+        loss = loss + hidden * distance / (len(output.hidden_states) - 1)
+    return loss.mean()
 
 
 def assert_same(left: AdapterFactors, right: AdapterFactors) -> None:
@@ -112,6 +145,15 @@ def test_together_equals_peft_alone_in_every_gradient_and_the_final_weights(
 ) -> None:
     settings = TrainingSettings(epochs=epochs, learning_rate=1e-2)
     check_against_peft(tiny_model(family, torch.float64), random_samples(), settings)
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.5])
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_distillation_together_equals_peft_alone_with_its_adapter_off_for_the_teacher(
+    tiny_model: Callable[..., Any], family: str, hidden: float
+) -> None:
+    settings = TrainingSettings(objective="distill", distill_hidden=hidden, epochs=2, learning_rate=1e-2)
+    check_against_peft(tiny_model(family, torch.float64), with_teachers(random_samples()), settings)
 
 
 def test_compiled_training_equals_peft_too(tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +366,7 @@ def test_a_document_that_diverges_is_set_aside_and_harms_no_other(
 
 
 def test_the_default_settings_are_the_published_recipe() -> None:
-    expected = TrainingSettings("next_token", 1, 3e-4, 0.9, 0.999, 1e-8, 0.01, None, None)
+    expected = TrainingSettings("next_token", 0.0, 1, 3e-4, 0.9, 0.999, 1e-8, 0.01, None, None)
     assert TrainingSettings.from_config(TrainingConfig()) == expected == TrainingSettings()
     changed: dict[str, Any] = {"epochs": 4, "beta1": 0.5, "beta2": 0.6, "eps": 1e-6, "cohort_documents": 3, "threads": 2}
     assert TrainingSettings.from_config(TrainingConfig(**changed)) == TrainingSettings(**changed)
@@ -334,6 +376,7 @@ def test_the_default_settings_are_the_published_recipe() -> None:
     ("setting", "value"),
     [
         ("objective", "nextoken"),
+        ("distill_hidden", -0.5),
         ("epochs", 0),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),

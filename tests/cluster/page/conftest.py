@@ -29,7 +29,13 @@ from cluster.page import add_page
 
 NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "google-chrome-stable")
 CACHE = Path.home() / ".cache" / "prag" / "chromium-153.0.0"
-METHODS = ["closed_book", "rag", "prag", "combine"]
+METHODS = {  # what each has a use for, as the endpoint says: documents, adapters, several rounds
+    "closed_book": (False, False, False),
+    "rag": (True, False, False),
+    "prag": (True, True, False),
+    "combine": (True, True, False),
+    "flare+prag": (True, True, True),
+}
 NO_BROWSER = "no browser: apt-get install chromium, or npm and a registry to install one from"
 
 
@@ -93,8 +99,9 @@ def scripted_app(script: Script) -> FastAPI:
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
-        listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in METHODS]}
-        return script.refuse(request) or JSONResponse(listed)
+        kinds = ("retrieves", "adapters", "several_rounds")
+        listed = [{"id": name, "object": "model", "prag": dict(zip(kinds, uses, strict=True))} for name, uses in METHODS.items()]
+        return script.refuse(request) or JSONResponse({"object": "list", "data": listed})
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from playwright.sync_api import Browser, Page, expect
 
 from cluster.page import FILES, FOLDER, HEADERS
+from tests.cluster.page.conftest import METHODS
 
 QUESTION = "What is Jelamnax known for?"
 PASSAGE = {"doc_id": "d1", "chunk": 0, "title": "Jelamnax", "score": 8.5, "text": "Jelamnax is known for its wine."}
@@ -47,7 +48,7 @@ def box(page: Page, method: str) -> Any:
 
 
 def card(page: Page, method: str) -> Any:
-    return page.locator(f".answer[data-method={method}]")
+    return page.locator(f'.answer[data-method="{method}"]')
 
 
 def test_the_first_look_offers_every_method_and_waits_for_a_question(page: Page, script: Any) -> None:
@@ -141,6 +142,48 @@ def test_documents_are_shown_once_with_score_passage_and_what_each_method_made_o
     second.get_by_role("button", name="Show all").press("Enter")
     expect(second.locator(".passage")).to_contain_text("The end.")
     expect(second.get_by_role("button", name="Show less")).to_have_attribute("aria-expanded", "true")
+
+
+FOUND = [
+    {"query": " Jelamnax country", "documents": [PASSAGE, OTHER]},
+    {"query": "wine of nowhere", "documents": []},
+]
+
+
+def test_the_retrievals_of_several_rounds_are_opened_by_the_keyboard(page: Page, script: Any) -> None:
+    timings = {**TIMINGS, "generate": 45.0, "first_token": 80.0}
+    used = [{**PASSAGE, "adapter": "0123456789abcdef", "used_as": "both"}]
+    script.replies = {
+        "rag": said("Wine.", "rag", rounds=[{"query": QUESTION, "documents": [PASSAGE]}]),
+        "flare+prag": said("Wine.", "flare+prag", used, rounds=FOUND, timings_ms=timings),
+    }
+    page.goto("/")
+    box(page, "prag").uncheck()
+    box(page, "flare+prag").check()
+    ask(page)
+    expect(page.locator("#status")).to_have_text("2 of 2 answers are ready.")
+    expect(card(page, "rag").locator(".rounds")).to_be_hidden()  # its one retrieval is the question
+    mine = card(page, "flare+prag")
+    expect(mine.locator(".how")).to_have_text("Looks up the sentences it is not sure of; adapters of all it finds")
+    expect(mine.locator(".stage").last).to_have_text("generate45 ms")
+    expect(mine.locator(".rounds ol")).to_be_hidden()
+    mine.locator(".rounds summary").focus()
+    page.keyboard.press("Enter")
+    expect(mine.locator(".rounds summary")).to_have_text("2 retrievals")
+    expect(mine.locator(".rounds q")).to_have_text(["Jelamnax country", "wine of nowhere"])
+    expect(mine.locator(".rounds ul li")).to_have_text(["Jelamnax8.50", "d2, chunk 32.13"])
+    expect(mine.locator(".rounds ol > li").nth(1)).to_contain_text("Nothing was found.")
+    assert {body["model"]: body["prag"] for body in script.requests}["flare+prag"] == {"method": "flare+prag", "trace": True}
+
+
+def test_an_answer_that_retrieved_nothing_says_so(page: Page, script: Any) -> None:
+    script.replies = {"flare+prag": said("Wine.", "flare+prag", rounds=[], timings_ms={**TIMINGS, "generate": 60.0})}
+    page.goto("/")
+    for method, chosen in (("rag", False), ("prag", False), ("flare+prag", True)):
+        box(page, method).set_checked(chosen)
+    ask(page)
+    expect(card(page, "flare+prag").locator(".facts")).to_contain_text("retrievalsnone")
+    expect(card(page, "flare+prag").locator(".rounds")).to_be_hidden()
 
 
 def test_timings_add_up_to_the_total_and_share_a_scale(page: Page, script: Any) -> None:
@@ -264,6 +307,7 @@ def test_the_keyboard_alone_is_enough(page: Page, script: Any) -> None:
         expect(page.get_by_role("button", name="Ask") if expected == "Ask" else box(page, expected)).to_be_focused()
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("combobox", name="Merge rule")).to_be_visible()
     page.keyboard.press("/")
@@ -299,6 +343,24 @@ def test_a_question_is_answered_by_the_real_endpoint_as_its_api_answers_it(
         assert bool(found["degraded"]) == (method != "rag")
 
 
+def test_the_real_endpoints_rounds_are_shown_as_its_api_tells_them(page: Page, endpoint: Any, questions: list[str]) -> None:
+    page.goto(endpoint.url.removesuffix("v1"))
+    page.get_by_label("API key").fill(endpoint.keys["all"])
+    page.get_by_label("API key").press("Tab")
+    for method, chosen in (("rag", False), ("prag", False), ("ircot", True)):
+        box(page, method).set_checked(chosen)
+    ask(page, questions[0])
+    expect(page.locator("#status")).to_have_text("1 of 1 answers are ready.", timeout=60_000)
+    reply = endpoint.client.chat.completions.create(
+        model="ircot", messages=[{"role": "user", "content": questions[0]}], extra_body={"prag": {"trace": True}}
+    )
+    rounds = reply.model_dump()["prag"]["rounds"]
+    page.get_by_text(f"{len(rounds)} retrieval").click()
+    expect(page.locator(".rounds q")).to_have_text([made["query"].strip() for made in rounds])
+    titles = [f"{document['title']}{document['score']:.2f}" for made in rounds for document in made["documents"]]
+    expect(page.locator(".rounds ul li")).to_have_text(titles)
+
+
 def test_a_server_that_is_not_there_is_said(page: Page, script: Any) -> None:
     page.goto("/")
     expect(box(page, "prag")).to_be_visible()
@@ -310,14 +372,17 @@ def test_a_server_that_is_not_there_is_said(page: Page, script: Any) -> None:
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
 def test_nothing_sticks_out_at_any_width(width: int, page: Page, script: Any) -> None:
     unbroken = {**PASSAGE, "title": "T" * 90, "doc_id": "d" * 300, "text": "x" * 400, "adapter": "a" * 64, "used_as": "both"}
-    script.replies = {method: said("w" * 120, method, [unbroken]) for method in ("closed_book", "rag", "prag", "combine")}
+    rounds = [{"query": "q" * 150, "documents": [unbroken]}]
+    replies = {method: said("w" * 120, method, [unbroken], rounds=rounds) for method in METHODS}
+    script.replies = replies
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/")
-    for method in ("closed_book", "combine"):
+    for method in METHODS:
         box(page, method).check()
     page.get_by_text("Options").click()
     ask(page, "q" * 150)
-    expect(page.locator("#status")).to_have_text("4 of 4 answers are ready.")
+    expect(page.locator("#status")).to_have_text("5 of 5 answers are ready.")
+    page.get_by_text("1 retrieval").click()
     for element in page.locator("form, .answer, .answer *, .document, .document *, #asked").all():
         found = element.bounding_box()
         assert found is None or (found["x"] >= 0 and found["x"] + found["width"] <= width + 0.5)
@@ -353,6 +418,7 @@ def test_text_can_be_read_in_both_schemes(scheme: str) -> None:
     light, dark = (FOLDER / "style.css").read_text().split("@media (prefers-color-scheme: dark)")
     colours = variables(light) | (variables(dark.split("}\n}")[0]) if scheme == "dark" else {})
     on_surface = ["ink", "muted", "accent", "bad", "closed_book", "rag", "prag", "combine"]
+    on_surface += ["da_rag", "ircot", "flare", "flare_lookahead", "adaptive"]
     pairs = [(name, "surface") for name in on_surface] + [("ink", "ground"), ("muted", "ground"), ("accent-ink", "accent")]
     pairs += [("bad", "bad-soft"), ("warn", "warn-soft"), ("ink", "sunken")]
     for text, ground in pairs:

@@ -50,7 +50,7 @@ def test_what_changes_an_adapter_or_its_storage_is_another_bank(corpus: Path, tm
     others = (
         "training.rank=1", "training.epochs=2", "training.learning_rate=1", "augmentation.num_rewrites=0", "prompt.cot=true",
         "augmentation.num_qa_pairs=0", "bank.tier=int8", "corpus.limit=2", "corpus.long_documents=chunk", "model.max_length=2000",
-        "recipe=mini",
+        "acceptance.threshold=0.5", "recipe=mini",
     )  # fmt: skip
     uris = [names.name(configure(corpus, *settings)).uri for settings in ((), *((other,) for other in others))]
     assert len(set(uris)) == len(others) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,9 @@ class World:
     def adapter(self, document: Document, seed: int) -> Adapter:
         return Adapter(document.doc_id, document.chunk, content_hash(document), self.factors(seed), 5, 900, 3.5, 1.25)
 
+    def examined(self, document: Document, seed: int, score: float, *, accepted: bool) -> Adapter:
+        return replace(self.adapter(document, seed), score=score, accepted=accepted)
+
     def failure(self, document: Document, stage: str = "train", attempts: int = 1) -> Failure:
         return Failure(document.doc_id, document.chunk, content_hash(document), stage, "too long", attempts)
 
@@ -94,6 +97,22 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture
+def examined(tmp_path: Path, world: World) -> Filled:
+    """Four documents in one shard of a bank whose adapters had to know half: "b" does not, "d" is set aside."""
+    recipe = Recipe({**world.recipe.fields, "acceptance": {"threshold": 0.5, "max_retries": 1}})
+    bank = Bank.create(str(tmp_path / "examined"), recipe, world.layout, world.factors(999))
+    documents = world.documents("abcd")
+    augmented = world.augment(bank, "shard0", documents)
+    with bank.begin(Stage.adapters, "shard0") as writer:
+        for number, (document, score) in enumerate(zip(documents, (1.0, 0.25, 0.5), strict=False)):
+            writer.add(world.examined(document, number, score, accepted=score >= 0.5))
+        writer.add(world.failure(documents[3]))
+        writer.commit(augmented.objects)
+    bank.write_snapshot(world.wanted(documents))
+    return Filled(bank, documents, {d.key: world.factors(i) for i, d in enumerate(documents[:3])})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from prag_core.errors import BankError
 def test_a_deleted_document_is_gone_and_stays_out_of_later_snapshots(filled: Any, world: Any) -> None:
     bank = filled.bank
     snapshot = delete_documents(bank, ["a", "d"])
-    assert snapshot.counts == {"adapter": 2, "failed": 0, "deleted": 2}
+    assert snapshot.counts == {"adapter": 2, "text_only": 0, "failed": 0, "deleted": 2}
     assert [document.doc_id for document in snapshot.documents()] == ["b", "c"]
     with pytest.raises(BankError, match="no adapter of 'a'"):
         AdapterReader(bank, snapshot).fetch([("a", 0)])

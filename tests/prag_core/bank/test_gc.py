@@ -48,6 +48,17 @@ def test_deleted_bytes_are_erased_and_the_others_stay(bank_uri: str, world: Any)
         restore_documents(bank, ["secret-doc"])
 
 
+def test_scores_and_verdicts_survive_the_erasing_of_a_neighbour(examined: Any) -> None:
+    delete_documents(examined.bank, ["a"])
+    assert gc(examined.bank, NOW, dry_run=False).erased == ("a",)
+    index = examined.bank.latest_snapshot().index.to_pydict()
+    assert index["status"] == ["text_only", "adapter", "failed"] and index["score"] == [0.25, 0.5, None]
+    commit = examined.bank.find_commit(Stage.adapters, "shard0")
+    adapters = list(examined.bank.read_adapters(commit.object("adapters").path))
+    assert [(a.doc_id, a.accepted, a.score) for a in adapters] == [("b", False, 0.25), ("c", True, 0.5)]
+    assert verify(examined.bank) == []
+
+
 def test_survivors_are_the_same_bytes(filled: Any, world: Any) -> None:
     delete_documents(filled.bank, ["a"])
     gc(filled.bank, NOW, dry_run=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from prag_core.bank import Bank, Stage, delete_documents, tables
@@ -17,8 +18,15 @@ from prag_core.errors import BankError, CorruptBankError
 def test_it_holds_what_is_wanted_and_committed(filled: Any, world: Any) -> None:
     stranger = world.documents(["not committed"])
     snapshot = filled.bank.write_snapshot(world.wanted([*filled.documents[1:], *stranger]))
-    assert snapshot.counts == {"adapter": 2, "failed": 1, "deleted": 0} and snapshot.number == 2
+    assert snapshot.counts == {"adapter": 2, "text_only": 0, "failed": 1, "deleted": 0} and snapshot.number == 2
     assert set(snapshot.lookup([(name, 0) for name in ("a", "b", "c", "d", "not committed")])) == {("b", 0), ("c", 0), ("d", 0)}
+
+
+def test_the_keys_of_documents_are_those_of_all_their_chunks_that_it_has(filled: Any, world: Any) -> None:
+    assert filled.bank.latest_snapshot().keys_of(["d", "b", "nobody"]) == [("b", 0), ("d", 0)]
+    chunked = [type(filled.documents[0])("e", "its second half", chunk=1)]
+    world.train(filled.bank, "chunked", chunked, world.augment(filled.bank, "chunked", chunked).objects)
+    assert filled.bank.write_snapshot(world.wanted([*filled.documents, *chunked])).keys_of({"e"}) == [("e", 1)]
 
 
 def test_an_edited_document_is_not_served_by_its_old_adapter(filled: Any, world: Any) -> None:
@@ -54,6 +62,40 @@ def test_an_adapter_wins_over_a_failure_and_the_choice_is_the_same_every_time(fi
     entry = first.lookup([failed.key])[failed.key]
     assert entry.adapter_object == min(bank.find_commit(Stage.adapters, s).object("adapters").path for s in ("retry1", "retry2"))
     assert bank.write_snapshot(world.wanted(filled.documents)).name == first.name
+
+
+def test_a_document_whose_adapter_was_not_accepted_is_text_only_with_its_score_and_why(examined: Any) -> None:
+    snapshot = examined.bank.latest_snapshot()
+    assert snapshot.counts == {"adapter": 2, "text_only": 1, "failed": 1, "deleted": 0}
+    entries = {key[0]: entry for key, entry in snapshot.lookup([(name, 0) for name in "abcd"]).items()}
+    assert [entries[name].status for name in "abcd"] == ["adapter", "text_only", "adapter", "failed"]
+    assert [entries[name].score for name in "abcd"] == [1.0, 0.25, 0.5, None]
+    why = "its adapter answered 25% of the document's own questions, 50% are asked for"
+    assert (entries["b"].stage, entries["b"].reason) == ("acceptance", why) and entries["b"].adapter_object
+    assert [entries[name].unusable for name in "abcd"] == [None, f"text_only: {why}", None, "set aside at train: too long"]
+    assert [failure.doc_id for failure in snapshot.failures] == ["d"]
+    assert len(list(snapshot.documents())) == 4 and len(snapshot.augmentations([d.key for d in examined.documents])) == 4
+
+
+def test_an_accepted_adapter_wins_over_one_that_was_not_and_that_over_a_failure(examined: Any, world: Any) -> None:
+    bank, documents = examined.bank, examined.documents
+    world.augment(bank, "retry", documents)
+    with bank.begin(Stage.adapters, "retry") as writer:
+        for number, accepted in ((0, False), (1, True), (3, False)):
+            writer.add(world.examined(documents[number], number, 0.75 * accepted, accepted=accepted))
+        writer.commit()
+    index = bank.write_snapshot(world.wanted(documents)).index.to_pydict()
+    assert index["status"] == ["adapter", "adapter", "adapter", "text_only"] and index["score"] == [1.0, 0.75, 0.5, 0.0]
+
+
+def test_an_index_from_before_there_were_exams_is_read(filled: Any, monkeypatch: pytest.MonkeyPatch, world: Any) -> None:
+    older = tables.INDEX.remove(tables.INDEX.get_field_index("score"))
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "INDEX", older)
+        snapshot = filled.bank.write_snapshot(world.wanted(filled.documents[:3]))
+    assert pq.read_schema(filled.bank.path(f"snapshots/{snapshot.name}/index.parquet")).names == older.names
+    entries = Bank.open(filled.bank.uri).latest_snapshot().lookup([("a", 0)])
+    assert (entries["a", 0].status, entries["a", 0].score) == ("adapter", None)
 
 
 def test_raced_snapshots_are_whole_and_the_reader_takes_one(bank_uri: str, world: Any) -> None:

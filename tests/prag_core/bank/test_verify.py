@@ -18,6 +18,17 @@ def test_a_sound_bank_has_nothing_to_report(bank_uri: str, world: Any) -> None:
     assert verify(world.fill(world.bank(bank_uri), world.odd_ids, failed=["plain"]).bank) == []
 
 
+def test_text_only_documents_are_checked_like_the_others(examined: Any) -> None:
+    assert verify(examined.bank) == []
+    entry = examined.bank.latest_snapshot().lookup([("b", 0)])["b", 0]
+    path = Path(examined.bank.path(entry.adapter_object))
+    data = bytearray(path.read_bytes())
+    data[entry.start] ^= 1
+    path.write_bytes(data)
+    (problem,) = errors(examined.bank)
+    assert "'b' chunk 0" in problem.message
+
+
 def test_one_flipped_byte_anywhere_names_the_object(filled: Any) -> None:
     draw = random.Random(0)
     root = Path(filled.bank.root)

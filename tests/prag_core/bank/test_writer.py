@@ -38,6 +38,13 @@ def test_pyarrow_reads_the_columns_of_the_contract(filled: Any, world: Any) -> N
             assert figures == [5, 900, 3.5, 1.25, None]
 
 
+def test_where_an_exam_was_held_the_score_is_one_more_column_and_value_is_still_last(examined: Any) -> None:
+    (path,) = Path(examined.bank.root, "adapters").glob("*.parquet")
+    table = pq.read_table(path)
+    assert table.column_names[-3:] == ["accepted", "score", "value"]
+    assert table["accepted"].to_pylist() == [True, False, True] and table["score"].to_pylist() == [1.0, 0.25, 0.5]
+
+
 def test_one_row_a_group_uncompressed_plain_with_value_last(filled: Any) -> None:
     (path,) = Path(filled.bank.root, "adapters").glob("shard0-*.parquet")
     metadata = pq.read_metadata(path)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from prag_core.config import Dtype, EngineConfig, ModelConfig
-from prag_core.engines.protocol import Decoding, Request, Sampling
+from prag_core.engines.protocol import Decoding, Generation, Request, Sampling
 from prag_core.engines.transformers import TransformersEngine
 from prag_core.engines.vllm import write_peft
 from prag_core.engines.vllm_stream import VllmStream
@@ -45,6 +45,7 @@ async def live(model: Path, layout: AdapterLayout, oracle: TransformersEngine, m
             handles[number] = await engine.install(adapter.name, number, folder / str(number))
         prompt = tuple(engine.tokenizer.encode("Where does the river end?"))
         await same_texts_as_the_oracle(engine, oracle, prompt, handles, merged)
+        await whole_generations_of_the_oracle(engine, oracle, prompt, handles, merged)
         await stops_and_limits(engine, prompt, handles[1])
         await refusals_leave_the_engine_alive(engine, prompt, handles[1], folder)
         await death_is_told(engine, prompt, handles[1])
@@ -65,6 +66,25 @@ async def same_texts_as_the_oracle(
     assert "".join(salted) == expected[1].text
 
 
+async def whole_generations_of_the_oracle(
+    engine: VllmStream, oracle: TransformersEngine, prompt: tuple[int, ...], handles: dict[int, Any], merged: Merged
+) -> None:
+    adapters = [None, merged(1), merged(2, 3), merged(4, 5, 6)]
+    requests = [Request(prompt, adapter) for adapter in adapters]
+
+    async def both(sampling: Sampling) -> list[tuple[Generation, Generation]]:
+        expected = oracle.generate(requests, sampling)
+        found = await asyncio.gather(*[engine.generate(prompt, sampling, handle, "salt") for handle in handles.values()])
+        return list(zip(found, expected, strict=True))
+
+    whole = await both(Sampling(16, probabilities=True))
+    for one, other in whole:
+        assert (one.text, one.token_ids, one.finish) == (other.text, other.token_ids, other.finish)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    for one, other in await both(Sampling(16, stop=(whole[0][0].text[4:6],))):  # the oracle stops later, and cuts
+        assert (one.text, one.finish) == (other.text, other.finish)
+
+
 async def stops_and_limits(engine: VllmStream, prompt: tuple[int, ...], bare: Any) -> None:
     whole = "".join((await read(engine, prompt, Decoding(16), bare))[0])
     pieces, last = await read(engine, prompt, Decoding(16, stop=(whole[5:8], "never")), bare)
@@ -81,6 +101,8 @@ async def refusals_leave_the_engine_alive(engine: VllmStream, prompt: tuple[int,
         await engine.install("broken", 99, folder / "broken")
     with pytest.raises(EngineError, match="context"):
         await read(engine, prompt * 500, Decoding(4), bare)
+    with pytest.raises(EngineError, match="context"):
+        await engine.generate(prompt * 500, Sampling(4), bare)
     assert (await read(engine, prompt, Decoding(4), bare))[0]
     await engine.check_health()
 
@@ -91,5 +113,7 @@ async def death_is_told(engine: VllmStream, prompt: tuple[int, ...], bare: Any) 
             process.kill()
     with pytest.raises(EngineDiedError):
         await read(engine, prompt, Decoding(2000), bare)
+    with pytest.raises(EngineDiedError):
+        await engine.generate(prompt, Sampling(4), bare)
     with pytest.raises(EngineDiedError):
         await engine.check_health()

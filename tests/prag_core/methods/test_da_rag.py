@@ -20,7 +20,7 @@ def test_a_passage_is_shown_with_its_rewrites_and_pairs(make_tools: Make, name: 
     (prompt,) = tools.engine.prompts(0)  # type: ignore[attr-defined]
     written = "rewrite of d3\nQuestion: Which number?\nAnswer: 3\nQuestion: Which kind?\nAnswer: odd"
     assert f"Passage 1: text number 3\n{written}\nPassage 2: text number 4\n\n\nQuestion: Is it 3 or 4?" in prompt
-    assert answer.adapters == adapters
+    assert answer.adapters == adapters and answer.shown == (("d3", 0), ("d4", 0))
     assert [passage.text for passage in answer.passages] == ["text number 3", "text number 4"]  # as retrieved
 
 

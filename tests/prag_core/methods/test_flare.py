@@ -122,7 +122,9 @@ def test_looking_ahead_takes_one_sentence_at_a_time_and_forgets_the_passages(mak
 
 def test_an_answer_has_no_more_tokens_than_asked_for(make_tools: Make) -> None:
     tools = make_tools(sure("abcdefgh. ijklm", "length"), max_new_tokens=12)
-    assert answer(tools).text == "abcdefgh. ij"
+    found = answer(tools)
+    assert (found.text, found.finish) == ("abcdefgh. ij", "length")
+    assert answer(make_tools(sure("abcdefgh."))).finish == "stop"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,7 @@ def test_adapters_of_all_retrievals_stay_merged(make_tools: Make, name: str, scr
     used = [call[0].adapter is not None for call in tools.engine.calls]  # type: ignore[attr-defined]
     assert used == [False] + [True] * (len(used) - 1)
     assert "text number 1\n" in tools.engine.prompts(-1)[0]  # type: ignore[attr-defined]
+    assert found.shown == (("d3", 0), ("d1", 0))  # each in the prompt that followed its retrieval
 
 
 def test_each_question_of_a_batch_goes_its_own_way(make_tools: Make) -> None:

@@ -83,6 +83,7 @@ def test_passages_that_the_context_has_no_room_for_are_left_out_and_not_called_u
     tight.engine.max_length = len(roomy.engine.calls[1][0].token_ids) + 63  # type: ignore[attr-defined, misc]
     found = answer(tight, "ircot", question)
     assert len(found.passages) < 3 and len(found.rounds[0].passages) == 3
+    assert found.shown == tuple(passage.key for passage in found.passages)
     roomy.engine.max_length, roomy.engine.script = enough, list(script)  # type: ignore[attr-defined, misc]
     assert len(answer(roomy, "ircot", question).passages) == 3
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from prag_core.methods import Tools
+from prag_core.methods import METHODS, Tools
 from prag_core.methods.protocol import Stopwatch
 from prag_core.methods.threads import Thread, retrieve
 from prag_core.records import Passage, Question, Round
@@ -27,6 +28,15 @@ def test_what_is_merged_is_the_first_documents_of_all_retrievals(make_tools: Mak
         retrieve([thread], [query], tools, Stopwatch(), parametric=True)
     assert [doc_id for doc_id, _ in thread.merge.keys] == ["d4", "d5", "d0"]
     assert [passage.doc_id for passage in thread.passages] == ["d2", "d3"]
+
+
+@pytest.mark.parametrize("name", ["rag", "ircot", "flare"])
+def test_what_was_said_earlier_is_in_every_prompt(make_tools: Make, name: str) -> None:
+    script = [("The answer is 3.", "stop", 1.0)] * 2
+    tools = replace(make_tools(*script), earlier=({"role": "user", "content": "Be brief."},))
+    METHODS[name].answer([Question("q", "Is it 3?", ())], tools)
+    calls = range(len(tools.engine.calls))  # type: ignore[attr-defined]
+    assert calls and all("Be brief." in tools.engine.prompts(call)[0] for call in calls)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("query", ["  ", ".", "“?”"])

@@ -12,8 +12,9 @@ import pytest
 from prag_core.config import CorpusConfig, RetrievalConfig
 from prag_core.corpus import read_corpus
 from prag_core.errors import CorpusError
+from prag_core.retrieve.filters import Filter
 from prag_core.retrieve.lexical import LexicalIndex
-from prag_core.retrieve.narrow import narrow_corpus
+from prag_core.retrieve.narrow import AsNarrowed, narrow_corpora, narrow_corpus
 
 WORDS = [f"word{i}" for i in range(60)]
 
@@ -23,7 +24,9 @@ def corpus(tmp_path: Path) -> CorpusConfig:
     generator = random.Random(3)
     skewed = [1 / (i + 1) for i in range(len(WORDS))]
     texts = [" ".join(generator.choices(WORDS, skewed, k=generator.randint(1, 60))) for _ in range(300)]
-    rows = [{"doc_id": f"d{i:03}", "title": generator.choice(WORDS), "text": text} for i, text in enumerate(texts)]
+    rows = [
+        {"doc_id": f"d{i:03}", "title": generator.choice(WORDS), "text": text, "even": i % 2 == 0} for i, text in enumerate(texts)
+    ]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return CorpusConfig(uri=str(tmp_path / "corpus.jsonl"))
 
@@ -41,6 +44,29 @@ def test_what_is_kept_is_what_an_index_of_the_whole_corpus_finds(corpus: CorpusC
         assert 1 / 3 < narrowed.kept <= 1
     everything = narrow_corpus(corpus, questions, settings, 300)
     assert everything.kept == 1
+
+
+def test_over_what_was_kept_a_question_finds_what_it_found_in_the_whole_corpus(corpus: CorpusConfig) -> None:
+    questions = [f"{a} {b}" for a, b in zip(WORDS[::2], WORDS[1::3], strict=False)]
+    whole = LexicalIndex.build(read_corpus(corpus), RetrievalConfig())
+    kept = LexicalIndex.build(narrow_corpus(corpus, questions, RetrievalConfig(), 3).documents, RetrievalConfig())
+    expected = [{passage.doc_id for passage in found} for found in whole.search(questions, 3)]
+    plain = [{passage.doc_id for passage in found} for found in kept.search(questions, 3)]
+    narrowed = AsNarrowed(kept)
+    assert [{passage.doc_id for passage in found} for found in narrowed.search(questions, 3)] == expected != plain
+    other = ["word1 word2 word3", "unheard"]
+    assert narrowed.search(other, 5) == kept.search(other, 5)
+    even = Filter.parse({"even": True})
+    for found, all_found in zip(narrowed.search(questions, 3, even), expected, strict=True):
+        assert {passage.doc_id for passage in found} == {doc_id for doc_id in all_found if int(doc_id[1:]) % 2 == 0}
+
+
+def test_several_sets_of_questions_are_narrowed_as_each_alone(corpus: CorpusConfig) -> None:
+    sets = {"a": ["word40 word3", "word7"], "b": ["word12 word1"], "c": ["word7", "word59"]}
+    together = narrow_corpora(corpus, sets, RetrievalConfig(), 2)
+    assert together == {name: narrow_corpus(corpus, questions, RetrievalConfig(), 2) for name, questions in sets.items()}
+    with pytest.raises(CorpusError, match="any of the 1 questions of d"):
+        narrow_corpora(corpus, {**sets, "d": ["unheard"]}, RetrievalConfig(), 2)
 
 
 def test_questions_that_find_nothing_are_refused(corpus: CorpusConfig) -> None:
