@@ -4,10 +4,11 @@ PIP = .venv/bin/pip --disable-pip-version-check
 TORCH = torch==2.13.0+cpu
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo compare test check clean
 
 help:
 	@echo "make demo    set up, then the whole method on the miniature world: parameterize, index, evaluate (out/demo/)"
+	@echo "make compare every method on the miniature world in one table (out/ablations/compare/)"
 	@echo "make test    set up, then every test"
 	@echo "make check   set up, then lint and types"
 	@echo "make setup   the virtual environment .venv with the prag command"
@@ -25,6 +26,9 @@ setup: .venv/ready
 
 demo: setup
 	.venv/bin/python -m examples.mini.demo
+
+compare: setup
+	.venv/bin/python -m examples.mini.compare
 
 test: setup
 	.venv/bin/python -m pytest tests

@@ -6,17 +6,13 @@ do. Run again, it resumes: what is in the banks already is not made twice.
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 import sys
-import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from examples.mini.steps import Step, run_steps
+
 CONFIG = ["--config", "conf/demo.yaml"]
 NO_REPLAY = ["bank.uri=out/demo/bank-no-replay", "augmentation.uri=out/demo/bank", "training.replay_samples=0"]
-STEPS = (
+STEPS: tuple[Step, ...] = (
     ("Every document becomes an adapter: augmented by vLLM, trained in batches, on Ray", ["parameterize", *CONFIG]),
     ("A retrieval index over the same documents", ["index", *CONFIG]),
     ("The same without replay negatives, to see what they do", ["parameterize", *CONFIG, *NO_REPLAY]),
@@ -28,23 +24,15 @@ Where to look next
   out/demo/report.md, report.json, f1.png     the table above with intervals, by question type, as a plot
   prag ask "Where was … born?" --config conf/demo.yaml       one question, with passages and adapters
   prag bank ls out/demo/bank                  what is in the bank
+  make compare                                every method and what it gains, in one table
   README.md                                   the same on a cluster with a model and a corpus of yours"""
 
 
 def main() -> int:
-    prag = str(Path(sys.executable).parent / "prag")
-    start = time.monotonic()
-    for title, arguments in STEPS:
-        if title:
-            print(f"\n── {title}", flush=True)
-        print(f"$ prag {shlex.join(arguments)}", flush=True)
-        status = subprocess.run([prag, *arguments], cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}).returncode
-        if status:
-            print(f"the demo stopped: prag {arguments[0]} ended with status {status}", file=sys.stderr)
-            return status
-    print(WHERE_NEXT)
-    print(f"\n{time.monotonic() - start:.0f} s in all")
-    return 0
+    status = run_steps(STEPS, "demo")
+    if not status:
+        print(WHERE_NEXT)
+    return status
 
 
 if __name__ == "__main__":
