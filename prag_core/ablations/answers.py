@@ -16,7 +16,7 @@ from typing import Any
 from prag_core.bank import Snapshot
 from prag_core.config import Config, as_dict
 from prag_core.identity import digest
-from prag_core.records import Answer, Key, Passage, Question, Round
+from prag_core.records import Answer, Passage, Question, Round
 from prag_core.storage import open_root, put_whole, read, storage_errors
 
 FORMAT = 1  # raised when the code gives other answers under the same settings
@@ -100,15 +100,11 @@ def _to_answer(row: dict[str, Any]) -> Answer:
     def passages(rows: Sequence[Sequence[Any]]) -> tuple[Passage, ...]:
         return tuple(Passage(doc_id, chunk, title, "", score) for doc_id, chunk, title, score in rows)
 
-    def key(pair: Sequence[Any]) -> Key:
-        doc_id, chunk = pair
-        return doc_id, chunk
+    rounds = tuple(Round(query, passages(found)) for query, found in row["rounds"])
+    plain = {name: _as_tuples(value) for name, value in row.items()}
+    return Answer(**plain | {"passages": passages(row["passages"]), "rounds": rounds})
 
-    return Answer(
-        **row | {
-            "passages": passages(row["passages"]),
-            "adapters": tuple(key(pair) for pair in row["adapters"]),
-            "degraded": tuple((key(pair), reason) for pair, reason in row["degraded"]),
-            "rounds": tuple(Round(query, passages(found)) for query, found in row["rounds"]),
-        }
-    )  # fmt: skip
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples they were, in each other, too."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value

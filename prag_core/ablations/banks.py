@@ -18,6 +18,7 @@ from prag_core.recipe import prepare_recipe, writing_fields
 from prag_core.run_figures import RunFigures, read_run_figures
 
 FORMAT = 1  # raised when the same fields come to mean another bank
+NOT_OF_A_RECIPE = ("bank", "retrieval", "merge", "methods", "evaluate", "serve", "ray")  # sections that rows often differ in
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ class BankNames:
         return self._corpora[section]
 
     def _recipe(self, config: Config) -> Recipe:
-        parts = (config.model, config.prompt, config.augmentation, config.training, config.acceptance)
-        section = digest([as_dict(part) for part in parts])
+        section = digest({name: value for name, value in as_dict(config).items() if name not in NOT_OF_A_RECIPE})
         if section not in self._recipes:
             self._recipes[section] = prepare_recipe(config).recipe
         return self._recipes[section]

@@ -16,8 +16,9 @@ from prag_core.records import Answer, Passage, Question, Round
 
 PASSAGE = Passage("dé", 1, "Title", "", 2.5)
 FULL = Answer(
-    "Rome.", (PASSAGE,), (("dé", 1),), ((("d2", 0), "corrupt"),), {"generate": 1.5}, (Round("query", (PASSAGE,)),), 7, "rag"
-)
+    "Rome.", (PASSAGE,), (("dé", 1),), ((("d2", 0), "corrupt"),), {"generate": 1.5}, (Round("query", (PASSAGE,)),), 7, "rag",
+    (("dé", 1),), "length",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
