@@ -85,8 +85,8 @@ def test_distillation_makes_another_bank_whose_adapters_come_nearer_to_the_readi
     assert written is not None
     adapters = {adapter.key: adapter for adapter in distilled.read_adapters(written.path)}
     (augmented,) = distilled.list_commits(Stage.augmentations).values()
-    for augmentation in distilled.read_augmentations(augmented):
-        assert adapters[augmentation.key].steps == 4 * len(augmentation.qa_pairs) * (1 + len(augmentation.rewrites))
+    for written_about in distilled.read_augmentations(augmented):
+        assert adapters[written_about.key].steps == 4 * len(written_about.qa_pairs) * (1 + len(written_about.rewrites))
     first, last = (fmean(values) for values in zip(*((a.loss_first, a.loss_last) for a in adapters.values()), strict=True))
     assert len(adapters) == 8 and last < 0.5 * first
 
