@@ -136,7 +136,7 @@ def test_an_unknown_setting_in_a_file_is_refused_too(tmp_path: Path) -> None:
         ("bank.uri={", r"bank\.uri=\{.*quotes"),
         ("bank.uri", "key=value"),
         ("=3", "key=value"),
-        ("recipe=nope", "recipe=nope.*mini, reference"),
+        ("recipe=nope", "recipe=nope.*mini, mini_distill, reference"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_name(given: str, message: str) -> None:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from prag_core.ablations.table import Table, load_table
 from prag_core.config import EngineKind
 from prag_core.errors import ConfigError
+from prag_core.routing.linear import Linear
+from prag_core.routing.router import Router, save_router
 
 ROOT = Path(__file__).resolve().parents[3]
 Write = Callable[..., Table]
@@ -118,7 +121,10 @@ def test_a_bad_table_is_refused(table: Write, fields: Any, message: str) -> None
         table([{"label": "a"}], **fields)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "conf/ablations").glob("*.yaml")), ids=lambda file: file.stem)
-def test_the_tables_that_come_with_the_code_are_sound(file: Path) -> None:
-    made = load_table(str(file))
+@pytest.mark.parametrize("file", [*sorted((ROOT / "conf/ablations").glob("*.yaml")), ROOT / "conf/compare.yaml"])
+def test_the_tables_that_come_with_the_code_are_sound(file: Path, tmp_path: Path) -> None:
+    linear = Linear(("which",), np.zeros(1), np.ones(1), (0, 1), np.array([[0.0], [2.0]]), np.array([0.5, 0.0]), 2)
+    for method in ("adaptive_rag", "adaptive_prag"):
+        save_router(Router(("closed_book", "rag"), linear, False, "recipe"), str(tmp_path), method)
+    made = load_table(str(file), (f"methods.router={tmp_path}",))
     assert made.title != made.name and made.pairs
