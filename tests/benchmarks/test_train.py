@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = (
     "ray", "vllm", "omegaconf", "bm25s", "ir_measures", "pandas", "scipy", "matplotlib", "rich", "s3fs", "boto3", "botocore",
-    "Stemmer",
+    "Stemmer", "sklearn", "joblib",
 )  # fmt: skip
 BLOCKED = f"""
 import sys
