@@ -45,6 +45,7 @@ class Replica:
 
     def __init__(self) -> None:
         self.threads, self.at_work = ThreadPoolExecutor(4), set[Any]()
+        self.bank = SimpleNamespace(recipe=SimpleNamespace(id="recipe"))
         self.layout = self.wording = self.start = None
         self.fewshot, self.methods = (), MethodsConfig()
         self.gone: set[str] = set()
