@@ -92,7 +92,8 @@ async def stops_and_limits(engine: VllmStream, prompt: tuple[int, ...], bare: An
     _, last = await read(engine, prompt, Decoding(3), bare)
     assert (last.num_tokens, last.finish) == (3, "length")
     sampled = Decoding(12, temperature=1.0, top_p=0.9, seed=7, presence_penalty=0.5)
-    assert await read(engine, prompt, sampled, bare) == await read(engine, prompt, sampled, bare)
+    (once, _), (again, _) = [await read(engine, prompt, sampled, bare) for _ in range(2)]
+    assert "".join(once) == "".join(again)  # how it is cut into pieces is a matter of time
 
 
 async def refusals_leave_the_engine_alive(engine: VllmStream, prompt: tuple[int, ...], bare: Any, folder: Path) -> None:
