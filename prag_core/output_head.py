@@ -17,7 +17,16 @@ from torch.nn.functional import linear
 LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**27}  # entries of the logits matrix that exist at a time: cache, memory
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _BlockwiseLoss(torch.autograd.Function):
+    """A loss at each position whose forward pass saves the gradient to the hidden states."""
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient_md,) = ctx.saved_tensors
+        return gradient_md * upstream[0].unsqueeze(1).to(gradient_md.dtype), None, None, None
+
+
+class _CrossEntropy(_BlockwiseLoss):
     """Negative log-probability of each position's target."""
 
     @staticmethod
@@ -34,13 +43,8 @@ class _CrossEntropy(torch.autograd.Function):
         ctx.save_for_backward(gradient_md)
         return torch.cat(losses)
 
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient_md,) = ctx.saved_tensors
-        return gradient_md * upstream[0].unsqueeze(1).to(gradient_md.dtype), None, None, None
 
-
-class _Divergence(torch.autograd.Function):
+class _Divergence(_BlockwiseLoss):
     """KL(p ‖ q) over the whole vocabulary at each position: p what the teacher's hidden states predict, q what `hidden_md`
     does, through the same head."""
 
@@ -57,11 +61,6 @@ class _Divergence(torch.autograd.Function):
             torch.mm(gradient.to(weight_vd.dtype), weight_vd, out=gradient_md[part])
         ctx.save_for_backward(gradient_md)
         return torch.cat(losses)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient_md,) = ctx.saved_tensors
-        return gradient_md * upstream[0].unsqueeze(1).to(gradient_md.dtype), None, None, None
 
 
 def likeliest(hidden_md: Tensor, weight_vd: Tensor, bias_v: Tensor | None) -> Tensor:
