@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from prag_core.bank import Bank, Snapshot
 from prag_core.config import Config, as_dict
 from prag_core.corpus import read_corpus
-from prag_core.errors import BankError
 from prag_core.identity import Recipe, digest
 from prag_core.recipe import prepare_recipe, writing_fields
 from prag_core.run_figures import RunFigures, read_run_figures
@@ -79,12 +78,9 @@ class BankNames:
 
 def find_made(uri: str) -> MadeBank | None:
     """The bank, if it is there and whole."""
-    try:
-        bank = Bank.open(uri)
-    except BankError as error:
-        if type(error) is BankError and "no bank" in str(error):
-            return None
-        raise
+    bank = Bank.find(uri)
+    if bank is None:
+        return None
     snapshot, figures = bank.latest_snapshot(), read_run_figures(bank)
     return MadeBank(bank, snapshot, figures) if snapshot and figures.finished else None
 

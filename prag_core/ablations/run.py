@@ -158,7 +158,8 @@ def report_table(planned: PlannedTable, store: AnswerStore) -> Report:
     banks = {bank.uri: find_made(bank.uri) for bank in planned.banks}
     answers, origins = {}, {}
     for one in planned.runs:
-        made, found = banks[one.bank.uri], find_answers(one, store)
+        made = banks[one.bank.uri]
+        found = store.find(made.snapshot, one.fields) if made else None
         if made is None or found is None:
             raise BankError(f"{planned.table.name}: {one.run.label} has no answers")
         answers[one.run.label] = found

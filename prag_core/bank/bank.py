@@ -71,7 +71,7 @@ class Bank:
     @classmethod
     def open(cls, uri: str) -> Bank:
         """Open a bank. Raises BankError if there is none or its format is unknown, StorageError if it cannot be reached."""
-        bank = cls._find(uri)
+        bank = cls.find(uri)
         if bank is None:
             raise BankError(f"{uri}: there is no bank here (no {BANK_FILE}); prag parameterize makes one")
         return bank
@@ -80,7 +80,7 @@ class Bank:
     def create(cls, uri: str, recipe: Recipe, layout: AdapterLayout, initial: AdapterFactors) -> Bank:
         """Open the bank of this recipe, or make it. Raises BankError, naming the settings that differ, if another recipe's
         is there, and StorageError if one cannot be written."""
-        bank = cls._find(uri) or cls._make(uri, recipe, layout, initial)
+        bank = cls.find(uri) or cls._make(uri, recipe, layout, initial)
         if bank.recipe.id != recipe.id:
             raise BankError(_describe_difference(uri, bank.recipe.fields, recipe.fields))
         if bank.layout != layout:
@@ -90,7 +90,8 @@ class Bank:
         return bank
 
     @classmethod
-    def _find(cls, uri: str) -> Bank | None:
+    def find(cls, uri: str) -> Bank | None:
+        """The bank, or None where there is none. Raises BankError for one of another format."""
         fs, root = open_root(uri)
         path = f"{root}/{BANK_FILE}"
         try:
