@@ -6,14 +6,13 @@ A mistake the user can mend ends as one `error: …` line and exit code 1 (2 whe
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-from prag_core.errors import ConfigError, PragError
+from prag_core.errors import ConfigError, PragError, did_you_mean
 
 VERBS = {
     "plan": ("jobs.plan", "what a run would do: documents, shards, bytes, hours; writes nothing"),
@@ -43,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        print(f"error: no verb {verb!r}{hint} (prag --help lists them)", file=sys.stderr)
+        print(f"error: no verb {verb!r}{did_you_mean(verb, VERBS)} (prag --help lists them)", file=sys.stderr)
         return 2
     return run(verb, rest)
 

@@ -7,6 +7,9 @@ a defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PragError(Exception):
     """Base of everything a user can mend."""
@@ -42,3 +45,9 @@ class EngineError(PragError, RuntimeError):
 
 class EngineDiedError(EngineError):
     """The generation engine is broken for good: nothing helps but to start it anew, in another process."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What a message says of a name that is not there: `; did you mean …?`, or nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

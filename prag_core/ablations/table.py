@@ -16,7 +16,6 @@ called `method@label`, or `method` where the row has no label. Rows may differ i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from prag_core.config import Config
 from prag_core.config_loading import absolute_paths, load_config, load_yaml
-from prag_core.errors import ConfigError, PragError
+from prag_core.errors import ConfigError, PragError, did_you_mean
 from prag_core.merge import find_rule
 from prag_core.methods import find_method, most_documents
 from prag_core.trainer import TrainingSettings
@@ -79,7 +78,7 @@ def load_table(file: str, overrides: Sequence[str] = (), config_files: Sequence[
     baselines = _names(file, "baselines", fields)
     for baseline in baselines or ():
         if baseline not in names:
-            raise ConfigError(f"{file}: baselines has {baseline}, which no row makes{_meant(baseline, names)}")
+            raise ConfigError(f"{file}: baselines has {baseline}, which no row makes{did_you_mean(baseline, names)}")
     title = str(fields.get("title") or Path(file).stem)
     return Table(Path(file).stem, title, load({}), tuple(runs), tuple(_pairs(runs, baselines)))
 
@@ -147,12 +146,7 @@ def _rows(file: str, fields: Mapping[str, Any]) -> list[Any]:
 def _refuse_unknown(place: str, fields: Mapping[Any, Any], known: Sequence[str]) -> None:
     for name in fields:
         if name not in known:
-            raise ConfigError(f"{place}: unknown field {name}{_meant(str(name), known)} (known: {', '.join(known)})")
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{place}: unknown field {name}{did_you_mean(str(name), known)} (known: {', '.join(known)})")
 
 
 def _mapping(place: str, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,12 @@ document; with `merge.warm=once` it counts once: Δ = Δ₀ + Σ wᵢ (Δᵢ - �
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prag_core.config import MergeConfig, WarmCount
-from prag_core.errors import ConfigError
+from prag_core.errors import ConfigError, did_you_mean
 from prag_core.identity import digest
 from prag_core.lora import AdapterLayout, check_factors
 from prag_core.merge.exact import equal_weights, mean_weights, score_weights
@@ -81,9 +80,7 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in _ALL}
 def find_rule(name: str) -> Rule:
     """The rule of that name. Raises ConfigError naming the nearest known one."""
     if name not in RULES:
-        near = difflib.get_close_matches(name.lower(), RULES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"no merge rule {name!r}{hint} (known: {', '.join(RULES)})")
+        raise ConfigError(f"no merge rule {name!r}{did_you_mean(name.lower(), RULES)} (known: {', '.join(RULES)})")
     return RULES[name]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from prag_core.config import Config
-from prag_core.errors import ConfigError
+from prag_core.errors import ConfigError, did_you_mean
 from prag_core.methods.adaptive_rag import AdaptiveRag
 from prag_core.methods.closed_book import ClosedBook
 from prag_core.methods.da_rag import DaRag
@@ -73,9 +72,7 @@ SERVED: dict[str, OneRound | SeveralRounds] = {
 def find_method(name: str) -> Method:
     """The method of that name. Raises ConfigError naming the nearest known one."""
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"no method {name!r}{hint} (known: {', '.join(METHODS)})")
+        raise ConfigError(f"no method {name!r}{did_you_mean(name, METHODS)} (known: {', '.join(METHODS)})")
     return METHODS[name]
 
 
