@@ -16,12 +16,12 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.documents import MINI, augmented_documents
-from prag_core.augment import augment_documents, pairs_schema
-from prag_core.config import AugmentationConfig, EngineConfig, ModelConfig, PromptConfig
+from prag_core.augmentation.augment import augment_documents, pairs_schema
+from prag_core.config.schema import AugmentationConfig, EngineConfig, ModelConfig, PromptConfig
+from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.engines.grammar import json_grammar
-from prag_core.engines.protocol import Generation, Request, Sampling
 from prag_core.engines.vllm import VllmEngine
-from prag_core.prompts import qa_messages, rewrite_messages
+from prag_core.models.prompts import qa_messages, rewrite_messages
 from prag_core.records import Document
 
 
@@ -41,7 +41,9 @@ class Counting:
         self.engine.close()
 
 
-def through_pipeline(engine: VllmEngine, documents: Sequence[Document], settings: AugmentationConfig) -> tuple[int, float]:
+def through_pipeline(
+    engine: VllmEngine, documents: Sequence[Document], settings: AugmentationConfig
+) -> tuple[int, float]:
     """Tokens written and seconds."""
     counting, start = Counting(engine), time.perf_counter()
     augment_documents(documents, counting, settings, PromptConfig(), "benchmark")
@@ -54,8 +56,11 @@ def raw(engine: VllmEngine, documents: Sequence[Document], settings: Augmentatio
     from vllm.sampling_params import StructuredOutputsParams
 
     common: dict[str, Any] = {
-        "max_tokens": settings.max_new_tokens, "temperature": settings.temperature, "top_k": settings.top_k, "detokenize": True,
-    }  # fmt: skip
+        "max_tokens": settings.max_new_tokens,
+        "temperature": settings.temperature,
+        "top_k": settings.top_k,
+        "detokenize": True,
+    }
     grammar = StructuredOutputsParams(grammar=json_grammar(pairs_schema(settings.num_qa_pairs, None)))
     conversations = [rewrite_messages(d.text) for d in documents] + [qa_messages(d.text) for d in documents]
     sampling = [SamplingParams(seed=n, **common) for n in range(len(documents))]
@@ -66,7 +71,9 @@ def raw(engine: VllmEngine, documents: Sequence[Document], settings: Augmentatio
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.augment", description=str(__doc__).split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.augment", description=str(__doc__).split("\n\n")[0]
+    )
     parser.add_argument("--documents", type=int, default=256)
     parser.add_argument("--model", default=str(MINI / "model"))
     options = parser.parse_args(argv)
@@ -75,15 +82,31 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     settings = AugmentationConfig()
     through_pipeline(engine, documents[:4], settings)
     done: dict[str, list[tuple[int, float]]] = {"pipeline": [], "LLM.chat": []}
-    for name, work in (("pipeline", through_pipeline), ("LLM.chat", raw), ("LLM.chat", raw), ("pipeline", through_pipeline)):
+    for name, work in (
+        ("pipeline", through_pipeline),
+        ("LLM.chat", raw),
+        ("LLM.chat", raw),
+        ("pipeline", through_pipeline),
+    ):
         engine._llm.reset_prefix_cache()
         done[name].append(work(engine, documents, settings))
     engine.close()
-    rates = {name: sum(tokens for tokens, _ in runs) / sum(seconds for _, seconds in runs) for name, runs in done.items()}
-    rows = [[name, *(sum(parts) for parts in zip(*runs, strict=True)), rates[name]] for name, runs in done.items()]
-    machine.show(f"Augmentation, {machine.machine_name()}", ["", "tokens written", "seconds", "tokens/s"], rows)
+    rates = {
+        name: sum(tokens for tokens, _ in runs) / sum(seconds for _, seconds in runs)
+        for name, runs in done.items()
+    }
+    rows = [
+        [name, *(sum(parts) for parts in zip(*runs, strict=True)), rates[name]] for name, runs in done.items()
+    ]
+    machine.show(
+        f"Augmentation, {machine.machine_name()}", ["", "tokens written", "seconds", "tokens/s"], rows
+    )
     print(f"\npipeline / LLM.chat = {rates['pipeline'] / rates['LLM.chat']:.2f}")
-    return {"documents": options.documents, "tokens_per_second": rates, "ratio": rates["pipeline"] / rates["LLM.chat"]}
+    return {
+        "documents": options.documents,
+        "tokens_per_second": rates,
+        "ratio": rates["pipeline"] / rates["LLM.chat"],
+    }
 
 
 if __name__ == "__main__":

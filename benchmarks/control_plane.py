@@ -24,14 +24,14 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.documents import MINI
 from prag_core.bank import AdapterReader, Bank, Stage
-from prag_core.config import Config
-from prag_core.config_loading import load_config
-from prag_core.corpus import read_corpus
+from prag_core.config.load import load_config
+from prag_core.config.schema import Config
+from prag_core.corpus.reader import read_corpus
 from prag_core.identity import content_hash
-from prag_core.lora import AdapterLayout, ModuleShape
-from prag_core.plan import make_plan
-from prag_core.plan_file import Plan, Shard
-from prag_core.recipe import PreparedRecipe, prepare_recipe
+from prag_core.models.lora import AdapterLayout, ModuleShape
+from prag_core.planning.plan import Plan, Shard
+from prag_core.planning.planner import make_plan
+from prag_core.planning.recipe import PreparedRecipe, prepare_recipe
 from prag_core.records import Adapter, Augmentation, Factors, QAPair
 
 TINY = AdapterLayout((ModuleShape("module", 1, 1),), rank=1, alpha=1.0)
@@ -53,7 +53,9 @@ class Run:
         self.folder, self.documents, self.deadline = folder / str(documents), documents, deadline
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = self.folder / "figures.json"
-        self.figures: dict[str, dict[str, float]] = json.loads(self.record.read_text()) if self.record.exists() else {}
+        self.figures: dict[str, dict[str, float]] = (
+            json.loads(self.record.read_text()) if self.record.exists() else {}
+        )
         self.config, self.prepared = self._prepare()
 
     def _prepare(self) -> tuple[Config, PreparedRecipe]:
@@ -62,9 +64,15 @@ class Run:
             with corpus.with_suffix(".part").open("w") as file:
                 for n in range(self.documents):
                     text = f"Document {n} says that its number is {n * n}, and that nothing else about it matters here."
-                    file.write(json.dumps({"doc_id": f"doc-{n:08d}", "title": f"Document {n}", "text": text}) + "\n")
+                    file.write(
+                        json.dumps({"doc_id": f"doc-{n:08d}", "title": f"Document {n}", "text": text}) + "\n"
+                    )
             corpus.with_suffix(".part").rename(corpus)
-        settings = [f"corpus.uri={corpus}", f"bank.uri={self.folder / 'bank'}", f"model.path={MINI / 'model'}"]
+        settings = [
+            f"corpus.uri={corpus}",
+            f"bank.uri={self.folder / 'bank'}",
+            f"model.path={MINI / 'model'}",
+        ]
         config = load_config(settings)
         return config, replace(prepare_recipe(config), layout=TINY, initial=NUMBER)
 
@@ -100,7 +108,9 @@ class Run:
 
     def resume(self) -> None:
         plan = self.plan()
-        assert not plan.shards and plan.counts.done == self.documents, "a committed document was planned again"
+        assert not plan.shards and plan.counts.done == self.documents, (
+            "a committed document was planned again"
+        )
 
     def lookup(self) -> None:
         """Single keys, at random, each through the index and one ranged read."""
@@ -111,7 +121,9 @@ class Run:
         start = time.perf_counter()
         for n in random.Random(0).sample(range(self.documents), min(LOOKUPS, self.documents)):
             assert reader.fetch([(f"doc-{n:08d}", 0)])
-        self.figures["lookup"] = {"ms_each": 1e3 * (time.perf_counter() - start) / min(LOOKUPS, self.documents)}
+        self.figures["lookup"] = {
+            "ms_each": 1e3 * (time.perf_counter() - start) / min(LOOKUPS, self.documents)
+        }
 
     def open(self) -> None:
         snapshot = self.bank().latest_snapshot()
@@ -121,7 +133,9 @@ class Run:
         from prag_core.bank.tables import WANTED, from_parquet
 
         bank = self.bank()
-        wanted = from_parquet(bank.read_run(bank.list_runs()[0], "wanted.parquet"), "wanted.parquet").cast(WANTED)
+        wanted = from_parquet(bank.read_run(bank.list_runs()[0], "wanted.parquet"), "wanted.parquet").cast(
+            WANTED
+        )
         assert bank.write_snapshot(wanted).counts["adapter"] == self.documents
 
     def measure(self, phase: str, work: Callable[[], object]) -> None:
@@ -137,7 +151,12 @@ class Run:
         finally:
             seconds = figures.get("seconds", 0.0) + time.perf_counter() - start
             peak = max(figures.get("peak_bytes", 0.0), machine.peak_memory())
-            self.figures[phase] = {**self.figures.get(phase, {}), "seconds": seconds, "peak_bytes": peak, "done": finished}
+            self.figures[phase] = {
+                **self.figures.get(phase, {}),
+                "seconds": seconds,
+                "peak_bytes": peak,
+                "done": finished,
+            }
             self.record.write_text(json.dumps(self.figures))
 
     def run(self) -> None:
@@ -150,7 +169,9 @@ class Run:
         """Bytes in the bank, by top folder."""
         root = Path(self.config.bank.uri)
         kinds = sorted(path.name for path in root.iterdir() if path.is_dir())
-        return {kind: sum(f.stat().st_size for f in (root / kind).rglob("*") if f.is_file()) for kind in kinds}
+        return {
+            kind: sum(f.stat().st_size for f in (root / kind).rglob("*") if f.is_file()) for kind in kinds
+        }
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -177,25 +198,33 @@ def report(done: Sequence[dict[str, Any]]) -> None:
         f"The driver's work, {machine.machine_name()}: microseconds a document",
         ["documents", *PHASES[:-1], "look-up, ms each"],
         [
-            [row["documents"], *(1e6 * row["phases"][phase]["seconds"] / row["documents"] for phase in PHASES[:-1]),
-             row["phases"]["lookup"]["ms_each"]]
+            [
+                row["documents"],
+                *(1e6 * row["phases"][phase]["seconds"] / row["documents"] for phase in PHASES[:-1]),
+                row["phases"]["lookup"]["ms_each"],
+            ]
             for row in done
         ],
-    )  # fmt: skip
+    )
     machine.show(
         "Peak memory of the process in MB by phase, and bytes a document in the bank",
         ["documents", *PHASES, "bytes a document", "of them not documents, augmentations, adapters"],
         [
-            [row["documents"], *(row["phases"][phase]["peak_bytes"] / 1e6 for phase in PHASES),
-             sum(row["bytes"].values()) / row["documents"],
-             sum(n for kind, n in row["bytes"].items() if kind not in CONTENT) / row["documents"]]
+            [
+                row["documents"],
+                *(row["phases"][phase]["peak_bytes"] / 1e6 for phase in PHASES),
+                sum(row["bytes"].values()) / row["documents"],
+                sum(n for kind, n in row["bytes"].items() if kind not in CONTENT) / row["documents"],
+            ]
             for row in done
         ],
-    )  # fmt: skip
+    )
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.control_plane", description=str(__doc__).split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.control_plane", description=str(__doc__).split("\n\n")[0]
+    )
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--folder", type=Path, required=True, help="where corpora and banks are made; kept")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")

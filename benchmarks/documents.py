@@ -16,7 +16,13 @@ from prag_core.records import Augmentation, Document, QAPair, Sample
 
 MINI = Path(data.__file__).parent
 NUM_PAIRS = 3  # as published: five samples a document
-RANDOM_LENGTHS = ((240, 280), (240, 280), (240, 280), (240, 280), (50, 70))  # of each sample; 1,100 tokens a document
+RANDOM_LENGTHS = (
+    (240, 280),
+    (240, 280),
+    (240, 280),
+    (240, 280),
+    (50, 70),
+)  # of each sample; 1,100 tokens a document
 
 
 def augmented_documents(count: int) -> list[tuple[Document, Augmentation]]:
@@ -46,7 +52,9 @@ def _augment(document: Document, entity: world.Entity) -> Augmentation:
         question = world.ask_single(rng, entity, "augmentation", relation)
         pairs.append(QAPair(question.text, question.answer, question.chain))
     rewrite = world.write_passage(rng, entity)
-    return Augmentation(document.doc_id, 0, content_hash(document), (rewrite,), tuple(pairs), "the miniature world")
+    return Augmentation(
+        document.doc_id, 0, content_hash(document), (rewrite,), tuple(pairs), "the miniature world"
+    )
 
 
 @cache

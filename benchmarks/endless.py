@@ -17,12 +17,12 @@ from benchmarks.documents import MINI
 from benchmarks.models import SHAPES
 from prag_core.bank import Bank, Stage
 from prag_core.bank.tables import WANTED
-from prag_core.config import Config
+from prag_core.config.schema import Config
 from prag_core.identity import content_hash
-from prag_core.lora import AdapterLayout
-from prag_core.recipe import prepare_recipe
+from prag_core.models.lora import AdapterLayout
+from prag_core.planning.recipe import prepare_recipe
 from prag_core.records import Adapter, AdapterFactors, Document, Factors
-from prag_core.retrieve import build_index
+from prag_core.retrieval import build_index
 
 SHARD = 512  # documents in one object
 NUDGE = 1e-3  # of the made-up factors b: their deltas are felt, and harm nothing
@@ -64,7 +64,9 @@ def _save_shape(name: str, folder: Path) -> None:
 
     auto: Any = AutoModelForCausalLM
     shape = dict(SHAPES[name])
-    config = AutoConfig.for_model(shape.pop("model_type"), max_position_embeddings=8192, tie_word_embeddings=True, **shape)
+    config = AutoConfig.for_model(
+        shape.pop("model_type"), max_position_embeddings=8192, tie_word_embeddings=True, **shape
+    )
     torch.manual_seed(0)
     auto.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(MINI / "model")
@@ -85,7 +87,9 @@ def make_bank(config: Config, corpus: Corpus) -> None:
         shard = f"benchmark-{start:06d}"
         with bank.begin(Stage.adapters, shard, config.bank.tier.value) as writer:
             for n, document in zip(numbers, documents, strict=True):
-                writer.add(Adapter(document.doc_id, 0, content_hash(document), few[n % len(few)], 5, 700, 2.0, 1.0))
+                writer.add(
+                    Adapter(document.doc_id, 0, content_hash(document), few[n % len(few)], 5, 700, 2.0, 1.0)
+                )
             writer.commit([bank.write_documents(shard, documents)])
         wanted += [{"doc_id": d.doc_id, "chunk": 0, "content_hash": content_hash(d)} for d in documents]
     build_index(bank, bank.write_snapshot(pa.Table.from_pylist(wanted, WANTED)), config.retrieval)
@@ -102,4 +106,7 @@ def _passage(tokenizer: Any, num_tokens: int) -> str:
 
 def _factors(layout: AdapterLayout, seed: int) -> AdapterFactors:
     draw = np.random.default_rng(seed).standard_normal
-    return {name: Factors(0.1 * draw(a, dtype=np.float32), NUDGE * draw(b, dtype=np.float32)) for name, a, b in layout.shapes()}
+    return {
+        name: Factors(0.1 * draw(a, dtype=np.float32), NUDGE * draw(b, dtype=np.float32))
+        for name, a, b in layout.shapes()
+    }

@@ -25,12 +25,16 @@ class Answered:
     stages: Mapping[str, float]
 
 
-def run_load(url: str, method: str, questions: Sequence[str], at_once: int, max_tokens: int) -> tuple[list[Answered], float]:
+def run_load(
+    url: str, method: str, questions: Sequence[str], at_once: int, max_tokens: int
+) -> tuple[list[Answered], float]:
     """Ask all questions; the answers and the seconds that it took. Raises on the first reply that is not a whole answer."""
     return asyncio.run(_run(url, method, questions, at_once, max_tokens))
 
 
-async def _run(url: str, method: str, questions: Sequence[str], at_once: int, max_tokens: int) -> tuple[list[Answered], float]:
+async def _run(
+    url: str, method: str, questions: Sequence[str], at_once: int, max_tokens: int
+) -> tuple[list[Answered], float]:
     waiting = list(reversed(questions))
     answered: list[Answered] = []
 
@@ -46,9 +50,12 @@ async def _run(url: str, method: str, questions: Sequence[str], at_once: int, ma
 
 async def _ask(http: httpx.AsyncClient, method: str, question: str, max_tokens: int) -> Answered:
     body = {
-        "model": method, "messages": [{"role": "user", "content": question}], "max_tokens": max_tokens, "stream": True,
+        "model": method,
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": max_tokens,
+        "stream": True,
         "stream_options": {"include_usage": True},
-    }  # fmt: skip
+    }
     start, first, last = time.perf_counter(), 0.0, {}
     async with http.stream("POST", "chat/completions", json=body) as reply:
         if reply.status_code != 200:

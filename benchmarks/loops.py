@@ -17,9 +17,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
 
-from prag_core.lora import AdapterLayout
-from prag_core.objectives import IGNORED
+from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors, Sample
+from prag_core.training.objectives import IGNORED
 
 PADDED = 3000
 LEARNING_RATE = 3e-4
@@ -53,7 +53,12 @@ def count_tokens(samples: Sequence[Sample]) -> int:
 def lora_config(layout: AdapterLayout) -> LoraConfig:
     targets = sorted({m.name.rsplit(".", 1)[-1] for m in layout.modules})
     return LoraConfig(
-        r=layout.rank, lora_alpha=int(layout.alpha), target_modules=targets, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM"
+        r=layout.rank,
+        lora_alpha=int(layout.alpha),
+        target_modules=targets,
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
     )
 
 
@@ -64,7 +69,9 @@ def save_initial(model: Any, layout: AdapterLayout, folder: Path) -> Any:
     return wrapped.unload()
 
 
-def published(model: Any, documents: Sequence[Sequence[Sample]], initial: Path, out: Path, clock: Clock) -> Any:
+def published(
+    model: Any, documents: Sequence[Sequence[Sample]], initial: Path, out: Path, clock: Clock
+) -> Any:
     """Train and save each document; returns the bare model."""
     device = next(model.parameters()).device
     for number, samples in enumerate(documents):
@@ -78,9 +85,13 @@ def published(model: Any, documents: Sequence[Sequence[Sample]], initial: Path, 
             tokens = torch.zeros(1, PADDED, dtype=torch.long)
             labels, mask = torch.full_like(tokens, IGNORED), torch.zeros_like(tokens)
             tokens[0, :length], labels[0, :length], mask[0, :length] = (
-                torch.tensor(sample.token_ids), torch.tensor(sample.labels), 1,
-            )  # fmt: skip
-            loss = peft(input_ids=tokens.to(device), attention_mask=mask.to(device), labels=labels.to(device)).loss
+                torch.tensor(sample.token_ids),
+                torch.tensor(sample.labels),
+                1,
+            )
+            loss = peft(
+                input_ids=tokens.to(device), attention_mask=mask.to(device), labels=labels.to(device)
+            ).loss
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

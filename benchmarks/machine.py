@@ -31,7 +31,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().split("\n")
     except OSError:
         lines = []
-    return next((line.split(":", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1] for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 def _slug(text: str) -> str:

@@ -7,19 +7,30 @@ from typing import Any
 import torch
 
 from benchmarks.documents import MINI
-from prag_core.base_model import TORCH_DTYPES, load_base_model
-from prag_core.choices import Dtype
+from prag_core.config.choices import Dtype
+from prag_core.models.base_model import TORCH_DTYPES, load_base_model
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-3.2-1b": {
-        "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 128256,
+        "model_type": "llama",
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "vocab_size": 128256,
     },
     "qwen2.5-1.5b": {
-        "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
-        "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151936,
+        "model_type": "qwen2",
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
     },
-}  # fmt: skip
+}
 MODELS = ("mini", *SHAPES)
 
 
@@ -32,7 +43,9 @@ def load(name: str, dtype: Dtype, device: torch.device) -> tuple[Any, Any]:
 
     shape = dict(SHAPES[name])
     auto: Any = AutoModelForCausalLM
-    config = AutoConfig.for_model(shape.pop("model_type"), max_position_embeddings=8192, tie_word_embeddings=True, **shape)
+    config = AutoConfig.for_model(
+        shape.pop("model_type"), max_position_embeddings=8192, tie_word_embeddings=True, **shape
+    )
     torch.manual_seed(0)
     with device:
         model = auto.from_config(config, dtype=TORCH_DTYPES[dtype], attn_implementation="sdpa")

@@ -33,7 +33,9 @@ CONTENT = "0" * 64
 def fill(uri: str, size: str, count: int) -> AdapterReader:
     """A bank of `count` adapters of a size, in one object, ready to be read."""
     shape = layout(size)
-    bank = Bank.create(f"{uri}/bank-{size.replace(' ', '')}", Recipe({"benchmark": "reads"}), shape, random_factors(shape, 0))
+    bank = Bank.create(
+        f"{uri}/bank-{size.replace(' ', '')}", Recipe({"benchmark": "reads"}), shape, random_factors(shape, 0)
+    )
     few = [random_factors(shape, seed) for seed in range(8)]
     keys = [f"document-{n:04d}" for n in range(count)]
     with bank.begin(Stage.adapters, "shard") as writer:
@@ -83,12 +85,18 @@ def measure(reader: AdapterReader, together: int, rounds: int) -> dict[str, floa
             if n >= 5:
                 floor.append(1e3 * (middle - start))
                 ours.append(1e3 * (end - middle))
-    points = {f"{name}_p{q}_ms": float(np.percentile(v, q)) for name, v in (("floor", floor), ("ours", ours)) for q in (50, 99)}
+    points = {
+        f"{name}_p{q}_ms": float(np.percentile(v, q))
+        for name, v in (("floor", floor), ("ours", ours))
+        for q in (50, 99)
+    }
     return points | {"ratio": points["ours_p50_ms"] / points["floor_p50_ms"]}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reads", description=str(__doc__).split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reads", description=str(__doc__).split("\n\n")[0]
+    )
     parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
     parser.add_argument("--sizes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--adapters", type=int, default=48)

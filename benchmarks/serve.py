@@ -25,13 +25,34 @@ from benchmarks import machine
 from benchmarks.endless import Corpus, make_bank, make_model
 from benchmarks.load import figures, run_load
 from benchmarks.models import MODELS
-from prag_core.config import Config
-from prag_core.config_loading import load_config
+from prag_core.config.load import load_config
+from prag_core.config.schema import Config
 
 TOP_K = 3
-PHASES = (("closed_book", ""), ("rag", ""), ("prag", "cold"), ("prag", "warm"), ("combine", "cold"), ("combine", "warm"))
-HEADER = ["at once", "method", "adapters", "requests/s", "first p50", "p95", "p99", "total p50", "p95", "p99",
-          "fetch", "merge", "install", "share %"]  # fmt: skip
+PHASES = (
+    ("closed_book", ""),
+    ("rag", ""),
+    ("prag", "cold"),
+    ("prag", "warm"),
+    ("combine", "cold"),
+    ("combine", "warm"),
+)
+HEADER = [
+    "at once",
+    "method",
+    "adapters",
+    "requests/s",
+    "first p50",
+    "p95",
+    "p99",
+    "total p50",
+    "p95",
+    "p99",
+    "fetch",
+    "merge",
+    "install",
+    "share %",
+]
 Row = dict[str, Any]
 
 
@@ -68,7 +89,9 @@ def serving(config: Config) -> Iterator[str]:
         shut_down()
 
 
-def measure(url: str, questions: Questions, phases: Sequence[tuple[str, str]], options: argparse.Namespace) -> list[Row]:
+def measure(
+    url: str, questions: Questions, phases: Sequence[tuple[str, str]], options: argparse.Namespace
+) -> list[Row]:
     """Every phase at every number at once, the phases of a number in turns. The first requests of all are not counted."""
     for method in dict(phases):
         run_load(url, method, questions.fresh(options.warm_up)[0], options.warm_up, options.max_tokens)
@@ -81,15 +104,17 @@ def measure(url: str, questions: Questions, phases: Sequence[tuple[str, str]], o
             else:
                 asked, seen[method] = questions.fresh(options.requests)
             answered, seconds = run_load(url, method, asked, at_once, options.max_tokens)
-            rows.append({"at_once": at_once, "method": method, "adapters": state, **figures(answered, seconds)})
+            rows.append(
+                {"at_once": at_once, "method": method, "adapters": state, **figures(answered, seconds)}
+            )
             print(f"{at_once} at once, {method} {state}: {rows[-1]['requests_per_second']:.1f}/s", flush=True)
     return rows
 
 
 def on_transformers(config: Config, corpus: Corpus, options: argparse.Namespace) -> dict[str, float]:
     """Milliseconds a question, rag and prag, one question after the other in turns, same prompts and adapters, new text equal."""
-    from prag_core.answering import open_tools
-    from prag_core.methods import METHODS
+    from prag_core.answering.registry import METHODS
+    from prag_core.answering.tools import open_tools
     from prag_core.records import Question
 
     overrides = ["engine.kind=transformers", f"engine.max_new_tokens={options.max_tokens}"]
@@ -109,22 +134,33 @@ def ratios(rows: Sequence[Row], plain: Sequence[Row], transformers: dict[str, fl
     """prag with warm adapters over rag, on the same server, on one without LoRA, and on the transformers engine."""
 
     def find(among: Sequence[Row], at_once: int, method: str, state: str = "") -> Row:
-        return next(r for r in among if (r["at_once"], r["method"], r["adapters"]) == (at_once, method, state))
+        return next(
+            r for r in among if (r["at_once"], r["method"], r["adapters"]) == (at_once, method, state)
+        )
 
     found: list[list[Any]] = []
     for at_once in dict.fromkeys(row["at_once"] for row in rows):
         prag = find(rows, at_once, "prag", "warm")
-        for name, rag in (("the same server", find(rows, at_once, "rag")), ("without LoRA", find(plain, at_once, "rag"))):
+        for name, rag in (
+            ("the same server", find(rows, at_once, "rag")),
+            ("without LoRA", find(plain, at_once, "rag")),
+        ):
             found.append(
-                [at_once, name, *(prag[f"{part}_p50_ms"] / rag[f"{part}_p50_ms"] for part in ("first_token", "total")),
-                 prag["requests_per_second"] / rag["requests_per_second"]]
-            )  # fmt: skip
+                [
+                    at_once,
+                    name,
+                    *(prag[f"{part}_p50_ms"] / rag[f"{part}_p50_ms"] for part in ("first_token", "total")),
+                    prag["requests_per_second"] / rag["requests_per_second"],
+                ]
+            )
     found.append([1, "transformers", "–", transformers["prag_ms"] / transformers["rag_ms"], "–"])
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=str(__doc__).split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.serve", description=str(__doc__).split("\n\n")[0]
+    )
     parser.add_argument("--model", choices=MODELS, default="mini")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--requests", type=int, default=48, help="of each phase")
@@ -135,13 +171,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--gpus", type=float, default=0)
     options = parser.parse_args(argv)
     fresh = [state for _, state in (*PHASES, *PHASES[:2]) if state != "warm"]
-    asked = len(fresh) * len(options.at_once) * options.requests + len(fresh) * options.warm_up  # over new documents
+    asked = (
+        len(fresh) * len(options.at_once) * options.requests + len(fresh) * options.warm_up
+    )  # over new documents
     corpus = Corpus(asked * TOP_K, options.passage_tokens)
     with tempfile.TemporaryDirectory(prefix="prag-benchmark-") as temporary:
         model = make_model(options.model, Path(temporary) / "model")
         options.settings = [f"model.path={model}", f"bank.uri={temporary}/bank", f"retrieval.top_k={TOP_K}"]
-        served = [f"serve.port={free_port()}", f"serve.generator_cpus={options.cpus}", f"serve.generator_gpus={options.gpus}"]
-        served += [f"engine.max_sequences={max(options.at_once)}", f"serve.max_new_tokens={options.max_tokens}"]
+        served = [
+            f"serve.port={free_port()}",
+            f"serve.generator_cpus={options.cpus}",
+            f"serve.generator_gpus={options.gpus}",
+        ]
+        served += [
+            f"engine.max_sequences={max(options.at_once)}",
+            f"serve.max_new_tokens={options.max_tokens}",
+        ]
         config = load_config([*options.settings, *served])
         make_bank(config, corpus)
         questions = Questions(corpus)
@@ -155,13 +200,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return {"options": kept, "rows": rows, "without_lora": plain, "transformers": transformers}
 
 
-def report(rows: list[Row], plain: list[Row], transformers: dict[str, float], options: argparse.Namespace) -> None:
+def report(
+    rows: list[Row], plain: list[Row], transformers: dict[str, float], options: argparse.Namespace
+) -> None:
     """The tables, in Markdown."""
     title = f"One server for all, {options.model}, passages of {options.passage_tokens} tokens, {machine.machine_name()}"
     machine.show(f"{title}: milliseconds", HEADER, [[*_cells(row)] for row in rows])
     machine.show("A server without room for adapters", HEADER[:10], [[*_cells(row)][:10] for row in plain])
     compared = ratios(rows, plain, transformers)
-    machine.show("prag, warm / rag", ["at once", "rag on", "first token p50", "total p50", "requests/s"], compared)
+    machine.show(
+        "prag, warm / rag", ["at once", "rag on", "first token p50", "total p50", "requests/s"], compared
+    )
     lengths = {row["tokens"] for row in [*rows, *plain]}
     print(f"\nTokens an answer: {', '.join(f'{length:g}' for length in sorted(lengths))}")
 
@@ -181,4 +230,6 @@ def free_port() -> int:
 
 if __name__ == "__main__":
     measured = main()
-    machine.save("serve", measured, variant=f"-{measured['options']['model']}-{measured['options']['passage_tokens']}")
+    machine.save(
+        "serve", measured, variant=f"-{measured['options']['model']}-{measured['options']['passage_tokens']}"
+    )

@@ -28,8 +28,8 @@ from benchmarks import machine
 from benchmarks.endless import Corpus, make_bank, make_model
 from benchmarks.load import run_load
 from benchmarks.serve import TOP_K, free_port, serving
-from cluster.installer import PREFIX
-from prag_core.config_loading import load_config
+from cluster.replica.installer import PREFIX
+from prag_core.config.load import load_config
 from prag_core.engines.vllm import ram_folder
 
 MOST_GROWTH = 0.05
@@ -59,7 +59,9 @@ def look(minute: int, requests: int) -> Look:
         except psutil.NoSuchProcess:
             continue
     folders = Path(ram_folder() or tempfile.gettempdir()).glob(f"{PREFIX}*")
-    return Look(minute, requests, pss / 2**20, sum(1 for folder in folders for _ in folder.rglob("*")), handles)
+    return Look(
+        minute, requests, pss / 2**20, sum(1 for folder in folders for _ in folder.rglob("*")), handles
+    )
 
 
 def never_together(corpus: Corpus, seed: int = 0) -> Iterator[str]:
@@ -103,7 +105,9 @@ def growth(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=str(__doc__).split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak", description=str(__doc__).split("\n\n")[0]
+    )
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--documents", type=int, default=300, help="of the bank; three of them make a merge")
     parser.add_argument("--at-once", type=int, default=8)
@@ -113,7 +117,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     corpus = Corpus(options.documents, options.passage_tokens)
     with tempfile.TemporaryDirectory(prefix="prag-benchmark-") as temporary:
         model = make_model("mini", Path(temporary) / "model")
-        settings = [f"model.path={model}", f"bank.uri={temporary}/bank", f"retrieval.top_k={TOP_K}", f"serve.port={free_port()}"]
+        settings = [
+            f"model.path={model}",
+            f"bank.uri={temporary}/bank",
+            f"retrieval.top_k={TOP_K}",
+            f"serve.port={free_port()}",
+        ]
         config = load_config([*settings, f"engine.max_sequences={options.at_once}"])
         make_bank(config, corpus)
         with serving(config) as url:
@@ -121,7 +130,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     grown = growth(rows)
     title = f"{rows[-1]['requests']} requests, {options.at_once} at once, each with a merge of its own"
     machine.show(title, list(rows[0]), [list(row.values()) for row in rows])
-    print("\nFrom minute 2 to the last: " + ", ".join(f"{name} {100 * share:+.1f} %" for name, share in grown.items()))
+    print(
+        "\nFrom minute 2 to the last: "
+        + ", ".join(f"{name} {100 * share:+.1f} %" for name, share in grown.items())
+    )
     return {"options": vars(options), "rows": rows, "growth": grown}
 
 

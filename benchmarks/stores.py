@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import AdapterFactors, Factors
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "tests" / "s3"
 SWIFT_VENV = Path(os.environ.get("PRAG_SWIFT_VENV", Path.home() / ".cache" / "prag" / "swift-2.38.3"))
 STORES = ("local", "swift", "radosgw")
 PORTS = {"swift": "24310", "radosgw": "24330"}
-SHAPES = {"300 KB": (512, 1088, 8), "4 MB": (2048, 8192, 16)}  # width, inner width, layers; the second is Llama-3.2-1B's
+SHAPES = {
+    "300 KB": (512, 1088, 8),
+    "4 MB": (2048, 8192, 16),
+}  # width, inner width, layers; the second is Llama-3.2-1B's
 
 
 @contextmanager
@@ -29,7 +32,9 @@ def store(name: str, folder: Path) -> Iterator[str]:
     environment = {**os.environ, "ROOT": str(folder / name), "PORT": PORTS[name], "VENV": str(SWIFT_VENV)}
     script = SCRIPTS / f"{name}.sh"
     try:
-        started = subprocess.run([script, "start"], env=environment, capture_output=True, text=True, timeout=200)
+        started = subprocess.run(
+            [script, "start"], env=environment, capture_output=True, text=True, timeout=200
+        )
         if started.returncode:
             raise SystemExit(f"{name} does not start: {started.stderr[-500:]}")
         exports = started.stdout.strip().split("\n")[-1].removeprefix("export ").split()
@@ -60,7 +65,11 @@ def layout(size: str) -> AdapterLayout:
     """A feed-forward adapter of rank 2 of about that many bytes in float32."""
     width, inner, layers = SHAPES[size]
     shapes = {"gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width)}
-    modules = [ModuleShape(f"model.layers.{n}.mlp.{name}", *shape) for n in range(layers) for name, shape in shapes.items()]
+    modules = [
+        ModuleShape(f"model.layers.{n}.mlp.{name}", *shape)
+        for n in range(layers)
+        for name, shape in shapes.items()
+    ]
     return AdapterLayout(tuple(modules), rank=2, alpha=32.0)
 
 

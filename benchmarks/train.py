@@ -28,14 +28,14 @@ from benchmarks.documents import augmented_documents, random_samples
 from benchmarks.loops import Clock, FairLoop, published, save_initial
 from benchmarks.models import MODELS, flop_per_token, load
 from prag_core.bank import Bank, Stage
-from prag_core.base_model import TORCH_DTYPES, default_device
-from prag_core.choices import Dtype, Tier
+from prag_core.config.choices import Dtype, Tier
 from prag_core.identity import Recipe
-from prag_core.lora import AdapterLayout, initial_factors, layout_of
-from prag_core.overlap import Behind, ahead
+from prag_core.models.base_model import TORCH_DTYPES, default_device
+from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.records import Adapter, AdapterFactors, Sample
-from prag_core.samples import build_samples
-from prag_core.trainer import TrainingItem, TrainingSettings, train_documents
+from prag_core.stages.background import Behind, ahead
+from prag_core.training.samples import build_samples
+from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
 
 TARGETS = ["gate_proj", "up_proj", "down_proj"]
 PROMPT: Any = SimpleNamespace(with_title=False, cot=False)
@@ -117,7 +117,11 @@ def _train_shard(work: Workload, bank: Bank, shard: str, count: int, settings: T
         writer.commit([])
         behind.seconds_waited += time.perf_counter() - committing
     wall = time.perf_counter() - start
-    clock.seconds |= {"train": wall - behind.seconds_waited, "write": behind.seconds_busy, "wait": behind.seconds_waited}
+    clock.seconds |= {
+        "train": wall - behind.seconds_waited,
+        "write": behind.seconds_busy,
+        "wait": behind.seconds_waited,
+    }
     clock.seconds["wall"] = wall
     return clock
 
@@ -125,19 +129,32 @@ def _train_shard(work: Workload, bank: Bank, shard: str, count: int, settings: T
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parse(argv)
     device = torch.device(options.device)
-    systems = [("published", Dtype.float32), *((s, d) for s in ("fair", "ours") for d in (Dtype.float32, Dtype.bfloat16))]
+    systems = [
+        ("published", Dtype.float32),
+        *((s, d) for s in ("fair", "ours") for d in (Dtype.float32, Dtype.bfloat16)),
+    ]
     systems += [("ours compiled", Dtype.bfloat16)] if options.compile else []
     dtypes = {dtype: machine.matrix_rate(device, TORCH_DTYPES[dtype]) for _, dtype in systems}
-    rows = [measure(name, dtype, options, device, max(dtypes.values())) for name, dtype in systems if wanted(name, options)]
+    rows = [
+        measure(name, dtype, options, device, max(dtypes.values()))
+        for name, dtype in systems
+        if wanted(name, options)
+    ]
     report(rows, dtypes, options)
-    return {"model": options.model, "matrix_rate": {d.value: rate for d, rate in dtypes.items()}, "systems": rows}
+    return {
+        "model": options.model,
+        "matrix_rate": {d.value: rate for d, rate in dtypes.items()},
+        "systems": rows,
+    }
 
 
 def wanted(name: str, options: argparse.Namespace) -> bool:
     return name in options.only and (bool(options.published) or name != "published")
 
 
-def measure(name: str, dtype: Dtype, options: argparse.Namespace, device: torch.device, rate: float) -> dict[str, Any]:
+def measure(
+    name: str, dtype: Dtype, options: argparse.Namespace, device: torch.device, rate: float
+) -> dict[str, Any]:
     """One system's figures."""
     work = prepare(options.model, dtype, device, options.documents)
     machine.reset_peak_memory(device)
@@ -151,16 +168,26 @@ def measure(name: str, dtype: Dtype, options: argparse.Namespace, device: torch.
         else:
             settings = TrainingSettings(compile=name.endswith("compiled"), cohort_documents=options.cohort)
             clock, first = run_ours(work, options.documents, Path(folder), settings)
-    compared = min(options.published or options.fair, options.fair, options.documents)  # documents that all have trained
+    compared = min(
+        options.published or options.fair, options.fair, options.documents
+    )  # documents that all have trained
     wall = clock.seconds.get("wall") or sum(clock.seconds.values())
     tokens = clock.tokens / wall
     return {
-        "system": name, "dtype": dtype.value, "documents": clock.documents, "documents_per_second": clock.documents / wall,
-        "tokens_per_second": tokens, "tokens_per_document": clock.tokens / clock.documents,
-        "utilisation": tokens * flop_per_token(work.model) / rate, "peak_bytes": machine.peak_memory(device),
-        "last_loss": sum(clock.losses[n] for n in range(compared)) / compared, "seconds": clock.seconds, "wall_seconds": wall,
-        "first_pass_seconds": first, "whole_seconds": time.perf_counter() - start,
-    }  # fmt: skip
+        "system": name,
+        "dtype": dtype.value,
+        "documents": clock.documents,
+        "documents_per_second": clock.documents / wall,
+        "tokens_per_second": tokens,
+        "tokens_per_document": clock.tokens / clock.documents,
+        "utilisation": tokens * flop_per_token(work.model) / rate,
+        "peak_bytes": machine.peak_memory(device),
+        "last_loss": sum(clock.losses[n] for n in range(compared)) / compared,
+        "seconds": clock.seconds,
+        "wall_seconds": wall,
+        "first_pass_seconds": first,
+        "whole_seconds": time.perf_counter() - start,
+    }
 
 
 def report(rows: Sequence[dict[str, Any]], rates: dict[Dtype, float], options: argparse.Namespace) -> None:
@@ -171,34 +198,64 @@ def report(rows: Sequence[dict[str, Any]], rates: dict[Dtype, float], options: a
     machine.show(
         f"{options.model}: training, {machine.machine_name()}; matrix product "
         + ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {dtype.value}" for dtype, rate in rates.items()),
-        ["system", "dtype", "documents", "documents/s", "tokens/s", "× fair", "× published", "utilisation %", "peak MB", "loss"],
         [
-            [row["system"], row["dtype"], row["documents"], row["documents_per_second"], row["tokens_per_second"],
-             row["documents_per_second"] / fair, row["documents_per_second"] / slow if slow else "–",
-             100 * row["utilisation"], row["peak_bytes"] / 1e6, f"{row['last_loss']:.4f}"]
+            "system",
+            "dtype",
+            "documents",
+            "documents/s",
+            "tokens/s",
+            "× fair",
+            "× published",
+            "utilisation %",
+            "peak MB",
+            "loss",
+        ],
+        [
+            [
+                row["system"],
+                row["dtype"],
+                row["documents"],
+                row["documents_per_second"],
+                row["tokens_per_second"],
+                row["documents_per_second"] / fair,
+                row["documents_per_second"] / slow if slow else "–",
+                100 * row["utilisation"],
+                row["peak_bytes"] / 1e6,
+                f"{row['last_loss']:.4f}",
+            ]
             for row in rows
         ],
-    )  # fmt: skip
+    )
     parts = [part for part in PARTS if part in chain.from_iterable(row["seconds"] for row in rows)]
     machine.show(
         "Milliseconds a document by part (ours: tokenise and write run beside train; wait is what training waited for them)",
         ["system", "dtype", *parts, "first pass, s"],
         [
-            [row["system"], row["dtype"],
-             *(1e3 * row["seconds"][part] / row["documents"] if part in row["seconds"] else "–" for part in parts),
-             row["first_pass_seconds"] or "–"]
+            [
+                row["system"],
+                row["dtype"],
+                *(
+                    1e3 * row["seconds"][part] / row["documents"] if part in row["seconds"] else "–"
+                    for part in parts
+                ),
+                row["first_pass_seconds"] or "–",
+            ]
             for row in rows
         ],
-    )  # fmt: skip
+    )
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=str(__doc__).split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.train", description=str(__doc__).split("\n\n")[0]
+    )
     parser.add_argument("--model", choices=MODELS, default="mini")
     parser.add_argument("--device", default=default_device())
     parser.add_argument("--documents", type=int, default=128, help="that ours trains")
     parser.add_argument("--fair", type=int, default=24, help="documents of the fair loop")
-    parser.add_argument("--published", type=int, default=2, help="documents of the published loop; 0 leaves it out")
+    parser.add_argument(
+        "--published", type=int, default=2, help="documents of the published loop; 0 leaves it out"
+    )
     parser.add_argument("--cohort", type=int, help="documents at once; by default chosen as a run does")
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, help="leave the others out")
     parser.add_argument("--compile", action="store_true", help="also ours with training.compile")

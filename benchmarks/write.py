@@ -19,12 +19,14 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.stores import STORES, layout, random_factors, store
 from prag_core.bank import Bank, Stage, encoded_size
-from prag_core.choices import Tier
+from prag_core.config.choices import Tier
 from prag_core.identity import Recipe
 from prag_core.records import Adapter, AdapterFactors
 
 SIZE = "4 MB"  # Llama-3.2-1B's adapter, in float32
-CEILING = 167  # documents a second that one H200 could train of it at most (METHOD: 4 · P FLOP a token, 975 tokens)
+CEILING = (
+    167  # documents a second that one H200 could train of it at most (METHOD: 4 · P FLOP a token, 975 tokens)
+)
 
 
 def write_shard(bank: Bank, name: str, tier: Tier, factors: Sequence[AdapterFactors], count: int) -> None:
@@ -42,20 +44,29 @@ def measure(uri: str, tier: Tier, writers: int, count: int) -> dict[str, Any]:
     write_shard(bank, "warm", tier, factors, 1)
     start = time.perf_counter()
     with ThreadPoolExecutor(writers) as pool:
-        for future in [pool.submit(write_shard, bank, f"shard{n}", tier, factors, count) for n in range(writers)]:
+        for future in [
+            pool.submit(write_shard, bank, f"shard{n}", tier, factors, count) for n in range(writers)
+        ]:
             future.result()
     rate = writers * count / (time.perf_counter() - start)
     bytes_per_second = rate * encoded_size(shape, tier)
     return {
-        "tier": tier.value, "writers": writers, "adapters_per_second": rate, "megabytes_per_second": bytes_per_second / 1e6,
+        "tier": tier.value,
+        "writers": writers,
+        "adapters_per_second": rate,
+        "megabytes_per_second": bytes_per_second / 1e6,
         "of_ceiling": rate / CEILING,
-    }  # fmt: skip
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.write", description=str(__doc__).split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.write", description=str(__doc__).split("\n\n")[0]
+    )
     parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
-    parser.add_argument("--tiers", nargs="+", choices=[tier.value for tier in Tier], default=["fp32", "bf16", "int8"])
+    parser.add_argument(
+        "--tiers", nargs="+", choices=[tier.value for tier in Tier], default=["fp32", "bf16", "int8"]
+    )
     parser.add_argument("--writers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--adapters", type=int, default=64, help="of each writer")
     options = parser.parse_args(argv)
@@ -63,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for name in options.stores:
         with tempfile.TemporaryDirectory() as folder, store(name, Path(folder)) as uri:
             for tier in map(Tier, options.tiers):
-                rows += [{"store": name, **measure(uri, tier, writers, options.adapters)} for writers in options.writers]
+                rows += [
+                    {"store": name, **measure(uri, tier, writers, options.adapters)}
+                    for writers in options.writers
+                ]
     machine.show(
         f"Writing adapters of Llama-3.2-1B, {machine.machine_name()}",
         ["store", "tier", "writers", "adapters/s", "MB/s", f"of {CEILING}/s"],

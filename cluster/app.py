@@ -13,17 +13,17 @@ from ray import serve
 from ray.serve import Application
 
 from cluster.bounds import Bounds, max_merged_rank, most_documents
-from cluster.generator import Generator
-from cluster.ingress import Ingress
+from cluster.http.endpoint import Ingress
+from cluster.replica.generator import Generator
 from cluster.retriever import Retriever, indexed_snapshot
-from prag_core.answering import DEFAULT_NEW_TOKENS, open_bank
+from prag_core.answering.registry import NOT_SERVED, SERVED
+from prag_core.answering.tools import DEFAULT_NEW_TOKENS, open_bank
 from prag_core.bank import Bank
-from prag_core.config import Config, EngineKind
-from prag_core.config_loading import absolute_paths, load_config
+from prag_core.config.load import absolute_paths, load_config
+from prag_core.config.schema import Config, EngineKind
 from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
 from prag_core.errors import ConfigError
-from prag_core.methods import NOT_SERVED, SERVED
-from prag_core.recipe import recorded_prompt
+from prag_core.planning.recipe import recorded_prompt
 
 NAME = "prag"
 LOGS = {"encoding": "JSON", "enable_access_log": False}
@@ -33,7 +33,9 @@ def build(args: dict[str, Any]) -> Application:
     """`args`: `config`, a YAML file of settings, and `settings`, a list of key=value. Both may be left out."""
     unknown = args.keys() - {"config", "settings"}
     if unknown:
-        raise ConfigError(f"args: unknown {', '.join(sorted(unknown))}; there are config (a file) and settings (key=value …)")
+        raise ConfigError(
+            f"args: unknown {', '.join(sorted(unknown))}; there are config (a file) and settings (key=value …)"
+        )
     files = [args["config"]] if args.get("config") else []
     return application(absolute_paths(load_config(args.get("settings", ()), *files)))
 
@@ -53,7 +55,9 @@ def application(config: Config) -> Application:
         "logging_config": LOGS,
     }
     deployment: Any = serve.deployment
-    ongoing = min(options.max_ongoing, CACHED_BATCHES * config.engine.max_sequences - 1)  # each may hold an adapter; one is bare
+    ongoing = min(
+        options.max_ongoing, CACHED_BATCHES * config.engine.max_sequences - 1
+    )  # each may hold an adapter; one is bare
     generator = deployment(Generator).options(
         max_ongoing_requests=ongoing,
         max_queued_requests=options.max_queued,
@@ -67,7 +71,8 @@ def application(config: Config) -> Application:
     retrieval = retriever.bind(config)
     ingress = deployment(serve.ingress()(Ingress)).options(
         num_replicas=options.ingresses,
-        max_ongoing_requests=2 * bounds.max_in_flight,  # it turns away by itself what is beyond, with a reply in JSON
+        max_ongoing_requests=2
+        * bounds.max_in_flight,  # it turns away by itself what is beyond, with a reply in JSON
         max_queued_requests=bounds.max_in_flight,
         ray_actor_options={"num_cpus": 0},
         **common,
@@ -82,8 +87,12 @@ def bounds_of(config: Config, bank: Bank) -> Bounds:
     methods = offered(serve.methods)
     allowed = most_documents(config, bank, slot_rank(max_merged_rank(config, bank)))
     if config.retrieval.top_k > allowed:
-        raise ConfigError(f"retrieval.top_k={config.retrieval.top_k} is above serve.max_top_k={allowed}; raise the latter")
-    new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[recorded_prompt(bank.recipe, config.prompt).cot]
+        raise ConfigError(
+            f"retrieval.top_k={config.retrieval.top_k} is above serve.max_top_k={allowed}; raise the latter"
+        )
+    new_tokens = (
+        config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[recorded_prompt(bank.recipe, config.prompt).cot]
+    )
     return Bounds(
         methods=methods,
         top_k=config.retrieval.top_k,
@@ -113,5 +122,9 @@ def _replicas(least: int, most: int, ongoing: int) -> dict[str, Any]:
     if most <= least:
         return {"num_replicas": least}
     return {
-        "autoscaling_config": {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": max(1.0, 0.7 * ongoing)}
+        "autoscaling_config": {
+            "min_replicas": least,
+            "max_replicas": most,
+            "target_ongoing_requests": max(1.0, 0.7 * ongoing),
+        }
     }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prag_core.answering.registry import SERVED
+from prag_core.answering.registry import most_documents as most_merged
 from prag_core.bank import Bank
-from prag_core.config import Config
-from prag_core.merge import counts_once
-from prag_core.methods import SERVED
-from prag_core.methods import most_documents as most_merged
+from prag_core.config.schema import Config
+from prag_core.merging import counts_once
 
 
 @dataclass(frozen=True, slots=True)

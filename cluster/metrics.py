@@ -22,7 +22,9 @@ class GeneratorMetrics:
         self._hits = metrics.Counter("prag_adapter_cache_hits", "adapters that were in memory")
         self._misses = metrics.Counter("prag_adapter_cache_misses", "adapters that had to be read")
         self._bytes = metrics.Gauge("prag_adapter_cache_bytes", "bytes of adapters in memory")
-        self._degraded = metrics.Counter("prag_degraded_documents", "documents shown as text for want of an adapter")
+        self._degraded = metrics.Counter(
+            "prag_degraded_documents", "documents shown as text for want of an adapter"
+        )
         self._retrievals = metrics.Counter("prag_retrievals", "retrievals of answers", tag_keys=("method",))
 
     def fetched(self, hits: int, misses: int, num_bytes: int) -> None:
@@ -30,7 +32,9 @@ class GeneratorMetrics:
         count(self._misses, misses)
         self._bytes.set(num_bytes)
 
-    def prepared(self, milliseconds: Mapping[str, float], method: str, degraded: int, retrievals: int) -> None:
+    def prepared(
+        self, milliseconds: Mapping[str, float], method: str, degraded: int, retrievals: int
+    ) -> None:
         observe(self._stages, milliseconds, method)
         count(self._degraded, degraded)
         count(self._retrievals, retrievals, method=method)
@@ -63,7 +67,9 @@ class IngressMetrics:
 
 def stages() -> metrics.Histogram:
     tags: Any = ("stage", "method")
-    return metrics.Histogram("prag_stage_seconds", "seconds of a request by stage", boundaries=SECONDS, tag_keys=tags)
+    return metrics.Histogram(
+        "prag_stage_seconds", "seconds of a request by stage", boundaries=SECONDS, tag_keys=tags
+    )
 
 
 def observe(histogram: metrics.Histogram, milliseconds: Mapping[str, float], method: str) -> None:

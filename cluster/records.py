@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from prag_core.bank import Entry
-from prag_core.engines.protocol import Decoding
-from prag_core.prompts import Message
+from prag_core.engines.base import Decoding
+from prag_core.models.prompts import Message
 from prag_core.records import Key, Passage, Round
-from prag_core.retrieve import Filter
+from prag_core.retrieval import Filter
 
 UsedAs = Literal["adapter", "text", "both"]
 

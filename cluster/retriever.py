@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from cluster.loopback import keep_to_loopback
 from cluster.records import Found, Inquiry, Refused
 from cluster.watch import SnapshotWatch
-from prag_core.answering import open_bank
+from prag_core.answering.tools import open_bank
 from prag_core.bank import Bank, Snapshot
 from prag_core.bank.snapshot import list_names, load
-from prag_core.config import Config, RetrievalConfig
+from prag_core.config.schema import Config, RetrievalConfig
 from prag_core.errors import BankError
 from prag_core.records import Passage
-from prag_core.retrieve import Filter, LexicalIndex, has_index, open_index
+from prag_core.retrieval import Filter, LexicalIndex, has_index, open_index
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class View:
         return set() if self.newest is self.snapshot else set(self.newest.deleted)
 
     def find(self, inquiry: Inquiry) -> Found | Refused:
-        passages = self._search(inquiry) if inquiry.doc_ids is None else self._exactly(inquiry.doc_ids, inquiry.where)
+        passages = (
+            self._search(inquiry)
+            if inquiry.doc_ids is None
+            else self._exactly(inquiry.doc_ids, inquiry.where)
+        )
         if isinstance(passages, Refused):
             return passages
         keys = [passage.key for passage in passages]
@@ -95,7 +99,9 @@ class Retriever:
 
     async def _index_of_newest(self) -> None:
         newest = self.view.newest
-        if newest is self.view.snapshot or not await asyncio.to_thread(has_index, self.bank, newest, self.config.retrieval):
+        if newest is self.view.snapshot or not await asyncio.to_thread(
+            has_index, self.bank, newest, self.config.retrieval
+        ):
             return
         index = await asyncio.to_thread(open_index, self.bank, newest, self.config.retrieval)
         await asyncio.to_thread(newest.lookup, [("", 0)])  # its index in memory before anyone waits for it
@@ -113,10 +119,14 @@ def indexed_snapshot(bank: Bank, settings: RetrievalConfig) -> tuple[Snapshot, S
     """The newest snapshot, and the newest that has an index. Raises BankError where there is none."""
     names = list_names(bank)
     if not names:
-        raise BankError(f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
+        raise BankError(
+            f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}"
+        )
     newest = load(bank, names[0])
     for name in names:
         snapshot = newest if name == newest.name else load(bank, name)
         if has_index(bank, snapshot, settings):
             return newest, snapshot
-    raise BankError(f"{bank.uri}: no snapshot has an index for these retrieval settings; run prag index bank.uri={bank.uri}")
+    raise BankError(
+        f"{bank.uri}: no snapshot has an index for these retrieval settings; run prag index bank.uri={bank.uri}"
+    )

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config import Config
-from prag_core.config_loading import absolute_paths
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
+from prag_core.config.schema import Config
 from prag_core.errors import StorageError
 
 EXAMPLE = "prag serve bank.uri=out/bank serve.port=8000"
@@ -35,7 +35,9 @@ def main(argv: Sequence[str]) -> int:
 
 def start(config: Config) -> str:
     """Bring the endpoint up; returns its URL. Only its own port listens beyond loopback, and only if `serve.host` says so."""
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray's own ports on loopback, as it does on a Mac
+    os.environ.setdefault(
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
+    )  # Ray's own ports on loopback, as it does on a Mac
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
     from ray import serve
@@ -48,7 +50,9 @@ def start(config: Config) -> str:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except ConnectionError as error:
-        raise StorageError(f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out") from None
+        raise StorageError(
+            f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out"
+        ) from None
     options = config.serve
     http = {"host": options.host, "port": options.port, "request_timeout_s": options.timeout_seconds + 10}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)

@@ -18,9 +18,9 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from cluster.allowance import Admission
 from cluster.bounds import Bounds
-from cluster.checks import Order, too_many
+from cluster.http.validation import Order, too_many
+from cluster.keys.allowance import Admission
 from cluster.records import UNREACHABLE, Begun, Delta, Done, Event, Found, Refused, Stale, Task
 
 logger = logging.getLogger("ray.serve")
@@ -47,7 +47,9 @@ class Answering:
     @property
     def num_tokens(self) -> int:
         """Of prompt and answer."""
-        return (self.begun.prompt_tokens if self.begun else 0) + (self.done.completion_tokens if self.done else 0)
+        return (self.begun.prompt_tokens if self.begun else 0) + (
+            self.done.completion_tokens if self.done else 0
+        )
 
     def mark(self, stage: Literal["first_token", "total"]) -> None:
         self.timings_ms.setdefault(stage, (time.perf_counter() - self.started) * 1000)
@@ -79,11 +81,20 @@ class Service:
             return
         self._in_flight += 1
         try:
-            async with asyncio.timeout(self.bounds.timeout_seconds), aclosing(self._events(answering)) as events:
+            async with (
+                asyncio.timeout(self.bounds.timeout_seconds),
+                aclosing(self._events(answering)) as events,
+            ):
                 async for event in events:
                     yield event
         except TimeoutError:
-            yield Refused(503, f"no answer within {self.bounds.timeout_seconds:g} s; try again", None, "timeout", RETRY_AFTER)
+            yield Refused(
+                503,
+                f"no answer within {self.bounds.timeout_seconds:g} s; try again",
+                None,
+                "timeout",
+                RETRY_AFTER,
+            )
         except BackPressureError:
             yield FULL
         except (RayActorError, DeploymentUnavailableError, RayServeException):
@@ -128,15 +139,28 @@ class Service:
         found: Found | Refused = await self._retriever.find.remote(replace(inquiry, at_least=at_least))
         answering.timings_ms["retrieve"] = (time.perf_counter() - started) * 1000
         if isinstance(found, Found) and len(found.passages) > self.bounds.max_top_k:
-            return Refused(400, too_many(len(found.passages), self.bounds.max_top_k), "prag.doc_ids", "too_many_documents")
+            return Refused(
+                400,
+                too_many(len(found.passages), self.bounds.max_top_k),
+                "prag.doc_ids",
+                "too_many_documents",
+            )
         return found
 
     async def _generate(self, answering: Answering, found: Found) -> AsyncGenerator[Event, None]:
         order = answering.order
         task = Task(
-            answering.request_id, order.method, order.question, found, order.decoding, order.inquiry, order.earlier, order.merge,
-            order.salt, order.trace,
-        )  # fmt: skip
+            answering.request_id,
+            order.method,
+            order.question,
+            found,
+            order.decoding,
+            order.inquiry,
+            order.earlier,
+            order.merge,
+            order.salt,
+            order.trace,
+        )
         replies: Any = self._generator.answer.remote(task)
         try:
             async for event in replies:

@@ -16,25 +16,38 @@ from rich.table import Table as RichTable
 
 from jobs.parameterize import parameterize
 from jobs.ray_session import ray_session
-from prag_core.ablations.answers import AnswerStore
-from prag_core.ablations.banks import BankNames, NamedBank, find_made, with_source
-from prag_core.ablations.run import PlannedRun, PlannedTable, answer_runs, find_answers, plan_table, report_table
-from prag_core.ablations.table import load_table
-from prag_core.arguments import settings_parser
-from prag_core.config import as_yaml
+from prag_core.config.command_line import settings_parser
+from prag_core.config.schema import as_yaml
 from prag_core.errors import ConfigError
-from prag_core.evaluate.output import show_report, write_report
+from prag_core.evaluation.output import show_report, write_report
+from prag_core.experiments.ablations.answers import AnswerStore
+from prag_core.experiments.ablations.banks import BankNames, NamedBank, find_made, with_source
+from prag_core.experiments.ablations.run import (
+    PlannedRun,
+    PlannedTable,
+    answer_runs,
+    find_answers,
+    plan_table,
+    report_table,
+)
+from prag_core.experiments.ablations.table import load_table
 
 EXAMPLE = "prag ablate conf/ablations/training.yaml conf/ablations/serving.yaml --dry-run"
 
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser(
-        "ablate", "Tables of what settings do: every row × method, made and answered once.", EXAMPLE,
-        table="a YAML file that describes a table (prag_core/ablations/table.py says how); further ones may follow",
-    )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="only say what is there and what would be made")
-    parser.add_argument("--retry-failed", action="store_true", help="try documents again that were quarantined")
+        "ablate",
+        "Tables of what settings do: every row × method, made and answered once.",
+        EXAMPLE,
+        table="a YAML file that describes a table (prag_core/experiments/ablations/table.py says how); further ones may follow",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only say what is there and what would be made"
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="try documents again that were quarantined"
+    )
     options = parser.parse_intermixed_args(list(argv))
     files = [options.table, *(item for item in options.settings if "=" not in item)]
     settings = [item for item in options.settings if "=" in item]
@@ -77,7 +90,9 @@ def banks_to_make(planned: Sequence[PlannedTable], *, retry_failed: bool) -> lis
     return [bank for uri, bank in banks.items() if not is_done(uri)]
 
 
-def show_plan(planned: PlannedTable, missing: Sequence[NamedBank], store: AnswerStore, console: Console) -> None:
+def show_plan(
+    planned: PlannedTable, missing: Sequence[NamedBank], store: AnswerStore, console: Console
+) -> None:
     """What is there and what is to be made, a line a row."""
     lacking = {bank.uri for bank in missing}
     rows: dict[str, list[tuple[PlannedRun, bool]]] = {}
@@ -90,20 +105,29 @@ def show_plan(planned: PlannedTable, missing: Sequence[NamedBank], store: Answer
     console.print(
         f"[bold]{planned.table.title}[/bold]: {len(rows)} rows: {cached} cached, {len(rows) - cached} to run "
         f"({making} of {len(planned.banks)} banks to make, {to_answer} of {len(planned.runs)} runs to answer)",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+    )
     table = RichTable("row", "bank", "", "answered", "to answer", box=SIMPLE_HEAD)
     for column in table.columns[:3]:
         column.no_wrap = True
     for label, runs in rows.items():
         uri = runs[0][0].bank.uri
-        methods = [", ".join(run.run.method for run, answered in runs if answered is there) for there in (True, False)]
+        methods = [
+            ", ".join(run.run.method for run, answered in runs if answered is there)
+            for there in (True, False)
+        ]
         table.add_row(label, uri.rsplit("/", 1)[1][:8], "to make" if uri in lacking else "there", *methods)
     console.print(table)
 
 
 def make_banks(
-    missing: Sequence[NamedBank], planned: Sequence[PlannedTable], command: str, console: Console, *, retry_failed: bool
+    missing: Sequence[NamedBank],
+    planned: Sequence[PlannedTable],
+    command: str,
+    console: Console,
+    *,
+    retry_failed: bool,
 ) -> bool:
     """Make each bank in one Ray session; False where one could not be made whole."""
     if not missing:
@@ -111,8 +135,12 @@ def make_banks(
     known = [bank for table in planned for bank in table.banks]
     with ray_session(missing[0].config.ray):
         for number, bank in enumerate(missing, 1):
-            rows = dict.fromkeys(run.run.row for table in planned for run in table.runs if run.bank.uri == bank.uri)
-            console.print(f"bank {number} of {len(missing)}: {', '.join(rows)}", markup=False, highlight=False)
+            rows = dict.fromkeys(
+                run.run.row for table in planned for run in table.runs if run.bank.uri == bank.uri
+            )
+            console.print(
+                f"bank {number} of {len(missing)}: {', '.join(rows)}", markup=False, highlight=False
+            )
             if parameterize(with_source(bank, known), command, console, retry_failed=retry_failed):
                 return False
     return True

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from prag_core.answering import open_tools
-from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config_loading import absolute_paths
-from prag_core.evaluate.metrics import extract_answer
-from prag_core.methods import METHODS, find_method, most_documents
+from prag_core.answering.registry import METHODS, find_method, most_documents
+from prag_core.answering.tools import open_tools
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
+from prag_core.evaluation.metrics import extract_answer
 from prag_core.records import Answer, Question
-from prag_core.retrieve import Filter
+from prag_core.retrieval import Filter
 
 EXAMPLE = 'prag ask "Where was Ada born?" --method combine bank.uri=out/bank --filter kind=person merge.rule=score_weighted'
 
@@ -25,10 +25,14 @@ def main(argv: Sequence[str]) -> int:
     known = ", ".join(name for name in METHODS if not name.endswith("_gold"))
     parser.add_argument("--method", default="prag", help=f"one of {known} (default: prag)")
     parser.add_argument(
-        "--filter", metavar="FIELD=VALUE", action="append",
+        "--filter",
+        metavar="FIELD=VALUE",
+        action="append",
         help="only documents whose metadata say so; again for another field (both hold) or the same one (either value)",
-    )  # fmt: skip
-    parser.add_argument("--trace", action="store_true", help="show every retrieval: the query and what it found")
+    )
+    parser.add_argument(
+        "--trace", action="store_true", help="show every retrieval: the query and what it found"
+    )
     parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
     config, options = parse_settings(parser, argv)
     method = find_method(options.method)
@@ -60,7 +64,13 @@ def show(answer: Answer, short: str, console: Console, *, trace: bool = False) -
             table.add_row(f"{passage.doc_id}#{passage.chunk}", passage.title, f"{passage.score:.2f}", used)
         console.print(table)
     for number, made in enumerate(answer.rounds if trace else (), 1):
-        found = ", ".join(f"{passage.title or passage.doc_id} ({passage.score:.2f})" for passage in made.passages)
-        console.print(f"retrieval {number}: {made.query!r} → {found or 'nothing'}", markup=False, highlight=False)
+        found = ", ".join(
+            f"{passage.title or passage.doc_id} ({passage.score:.2f})" for passage in made.passages
+        )
+        console.print(
+            f"retrieval {number}: {made.query!r} → {found or 'nothing'}", markup=False, highlight=False
+        )
     timings = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in answer.timings_ms.items())
-    console.print(f"[dim]{timings}; {len(answer.rounds)} retrievals, {answer.num_tokens} tokens generated[/dim]")
+    console.print(
+        f"[dim]{timings}; {len(answer.rounds)} retrievals, {answer.num_tokens} tokens generated[/dim]"
+    )

@@ -15,7 +15,18 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from prag_core.bank import AdapterReader, Bank, Entry, Snapshot, Stage, encoded_size, export_adapter, export_initial, gc, verify
+from prag_core.bank import (
+    AdapterReader,
+    Bank,
+    Entry,
+    Snapshot,
+    Stage,
+    encoded_size,
+    export_adapter,
+    export_initial,
+    gc,
+    verify,
+)
 from prag_core.errors import BankError, ConfigError, CorruptBankError
 
 EXAMPLES = """examples:
@@ -36,11 +47,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="prag bank", description="Look into a bank.", epilog=EXAMPLES, formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        prog="prag bank", description="Look into a bank.", epilog=EXAMPLES, formatter_class=raw
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=summary, description=summary, epilog=EXAMPLES, formatter_class=raw)
+        sub = commands.add_parser(
+            name, help=summary, description=summary, epilog=EXAMPLES, formatter_class=raw
+        )
         sub.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
         sub.set_defaults(run=run)
         return sub
@@ -48,22 +63,36 @@ def _parser() -> argparse.ArgumentParser:
     ls = command("ls", list_documents, "the documents of the newest snapshot, and its figures")
     ls.add_argument("--limit", type=int, default=20, help="so many documents (default 20; 0: all)")
     only = ls.add_mutually_exclusive_group()
-    only.add_argument("--failed", dest="status", action="store_const", const="failed", help="only those set aside, and why")
     only.add_argument(
-        "--text-only", dest="status", action="store_const", const="text_only", help="only those that failed the exam"
+        "--failed", dest="status", action="store_const", const="failed", help="only those set aside, and why"
+    )
+    only.add_argument(
+        "--text-only",
+        dest="status",
+        action="store_const",
+        const="text_only",
+        help="only those that failed the exam",
     )
     inspect = command("inspect", inspect_bank, "recipe, shape, commits and snapshots; or one document")
     check = command("verify", verify_bank, "check every byte that counts; exit code 1 where some are damaged")
     save = command("export", export, "write an adapter as a PEFT folder")
     save.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist or is empty")
-    save.add_argument("--init", action="store_true", help="the initial adapter that all documents started from")
-    save.add_argument("--base-model", help="named in adapter_config.json (default: what the bank's newest run was given)")
+    save.add_argument(
+        "--init", action="store_true", help="the initial adapter that all documents started from"
+    )
+    save.add_argument(
+        "--base-model", help="named in adapter_config.json (default: what the bank's newest run was given)"
+    )
     for sub in (inspect, save):
         sub.add_argument("--doc-id", metavar="ID", help="a document")
         sub.add_argument("--chunk", type=int, default=0, help="which chunk of it (default 0)")
-    clear = command("gc", collect, "what could be cleared away: deleted documents' bytes, leftovers, old snapshots")
+    clear = command(
+        "gc", collect, "what could be cleared away: deleted documents' bytes, leftovers, old snapshots"
+    )
     clear.add_argument("--apply", action="store_true", help="do it (without: only say what would be done)")
-    clear.add_argument("--grace", type=duration, default="24h", help="keep what is younger (30m, 24h, 7d; default 24h)")
+    clear.add_argument(
+        "--grace", type=duration, default="24h", help="keep what is younger (30m, 24h, 7d; default 24h)"
+    )
     for sub in (ls, inspect, check, clear):
         sub.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -92,14 +121,20 @@ def list_documents(bank: Bank, options: argparse.Namespace, console: Console) ->
         index = index.filter([status == options.status for status in index["status"].to_pylist()])
     shown = index.slice(0, options.limit or index.num_rows).to_pylist()
     if options.json:
-        print(json.dumps({"snapshot": snapshot.name, "counts": snapshot.counts, "documents": shown}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"snapshot": snapshot.name, "counts": snapshot.counts, "documents": shown}, ensure_ascii=False
+            )
+        )
         return 0
     table = Table("document", "chunk", "status", "tier", "bytes", "score", "why")
     for row in shown:
         why = f"{row['stage']}: {row['reason']}" if row["reason"] else ""
         score = "" if row["score"] is None else f"{row['score']:.2f}"
         size = f"{row['length']:,}" if row["length"] else ""
-        table.add_row(_clip(row["doc_id"]), str(row["chunk"]), row["status"], row["tier"] or "", size, score, _clip(why))
+        table.add_row(
+            _clip(row["doc_id"]), str(row["chunk"]), row["status"], row["tier"] or "", size, score, _clip(why)
+        )
     if shown:
         console.print(table)
     more = index.num_rows - len(shown)
@@ -110,7 +145,11 @@ def list_documents(bank: Bank, options: argparse.Namespace, console: Console) ->
 
 
 def inspect_bank(bank: Bank, options: argparse.Namespace, console: Console) -> int:
-    facts = describe_document(bank, options.doc_id, options.chunk) if options.doc_id is not None else describe_bank(bank)
+    facts = (
+        describe_document(bank, options.doc_id, options.chunk)
+        if options.doc_id is not None
+        else describe_bank(bank)
+    )
     if options.json:
         print(json.dumps(facts, ensure_ascii=False))
         return 0
@@ -130,16 +169,23 @@ def describe_bank(bank: Bank) -> dict[str, Any]:
         "recipe_id": bank.recipe.id,
         "recipe": bank.recipe.fields,
         "adapter": {
-            "rank": layout.rank, "alpha": layout.alpha, "modules": len(layout.modules), "parameters": layout.num_parameters,
+            "rank": layout.rank,
+            "alpha": layout.alpha,
+            "modules": len(layout.modules),
+            "parameters": layout.num_parameters,
             "bytes": {tier: encoded_size(layout, tier) for tier in ("fp32", "bf16", "int8", "int4")},
         },
         "committed_shards": {stage.value: len(bank.committed_shards(stage)) for stage in Stage},
         "runs": bank.list_runs(),
-        "snapshot": snapshot and {
-            "name": snapshot.name, "created": snapshot.manifest["created"], "counts": snapshot.counts,
-            "data_bytes": sum(info.bytes for info in snapshot.objects.values()), "deleted": sorted(snapshot.deleted),
+        "snapshot": snapshot
+        and {
+            "name": snapshot.name,
+            "created": snapshot.manifest["created"],
+            "counts": snapshot.counts,
+            "data_bytes": sum(info.bytes for info in snapshot.objects.values()),
+            "deleted": sorted(snapshot.deleted),
         },
-    }  # fmt: skip
+    }
 
 
 def describe_document(bank: Bank, doc_id: str, chunk: int) -> dict[str, Any]:
@@ -148,7 +194,9 @@ def describe_document(bank: Bank, doc_id: str, chunk: int) -> dict[str, Any]:
     entry = snapshot.lookup([(doc_id, chunk)]).get((doc_id, chunk))
     if entry is None:
         gone = " (it was deleted; prag delete --restore brings it back)" if doc_id in snapshot.deleted else ""
-        raise BankError(f"{bank.uri}: snapshot {snapshot.name} has no document {_clip(doc_id)!r} chunk {chunk}{gone}")
+        raise BankError(
+            f"{bank.uri}: snapshot {snapshot.name} has no document {_clip(doc_id)!r} chunk {chunk}{gone}"
+        )
     facts = {name: value for name, value in asdict(entry).items() if value is not None}
     if entry.documents_object:
         documents = bank.read_documents(snapshot.objects[entry.documents_object])
@@ -188,7 +236,10 @@ def export(bank: Bank, options: argparse.Namespace, console: Console) -> int:
         folder = export_initial(bank, options.out, base)
     else:
         folder = export_adapter(bank, (options.doc_id, options.chunk), options.out, base)
-    console.print(f"{folder}: a PEFT adapter; PeftModel.from_pretrained(base_model, {str(folder)!r}) loads it", highlight=False)
+    console.print(
+        f"{folder}: a PEFT adapter; PeftModel.from_pretrained(base_model, {str(folder)!r}) loads it",
+        highlight=False,
+    )
     return 0
 
 
@@ -215,7 +266,9 @@ def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
     table.add_row(f"shards {would}rewritten", str(len(report.rewritten)), "")
     table.add_row(f"files {would}removed", str(len(report.removed)), f"{sum(report.removed.values()):,}")
     table.add_row(f"uploads {would}given up", str(len(report.uploads)), "")
-    table.add_row("files still in their grace period", str(len(report.waiting)), f"{sum(report.waiting.values()):,}")
+    table.add_row(
+        "files still in their grace period", str(len(report.waiting)), f"{sum(report.waiting.values()):,}"
+    )
     console.print(table)
     if not options.apply:
         console.print("nothing was changed; --apply does it")

@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from jobs.progress import ticking
-from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config_loading import absolute_paths
-from prag_core.evaluate.calibrate import as_grid, as_settings, calibrate, write_settings
-from prag_core.evaluate.output import show_grid
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
+from prag_core.evaluation.output import show_grid
+from prag_core.experiments.calibrate import as_grid, as_settings, calibrate, write_settings
 
 EXAMPLE = "prag calibrate bank.uri=out/bank calibrate.methods=[flare] calibrate.questions=dev.jsonl calibrate.out=flare.yaml"
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = settings_parser("calibrate", "Choose thresholds of methods on questions that nothing is measured on.", EXAMPLE)
+    parser = settings_parser(
+        "calibrate", "Choose thresholds of methods on questions that nothing is measured on.", EXAMPLE
+    )
     config, _ = parse_settings(parser, argv)
     config = absolute_paths(config)
     settings = config.calibrate

@@ -17,19 +17,34 @@ from prag_core.errors import ConfigError, PragError, did_you_mean
 VERBS = {
     "plan": ("jobs.plan", "what a run would do: documents, shards, bytes, hours; writes nothing"),
     "warmup": ("jobs.warmup", "train the adapter that documents start from, on questions without passages"),
-    "parameterize": ("jobs.parameterize", "corpus in, adapter bank out: augment and train on Ray; run again to resume"),
+    "parameterize": (
+        "jobs.parameterize",
+        "corpus in, adapter bank out: augment and train on Ray; run again to resume",
+    ),
     "index": ("jobs.index", "build the retrieval index of the bank's newest snapshot"),
     "ask": ("jobs.ask", "answer one question"),
-    "serve": ("cluster.serve", "the OpenAI-compatible endpoint over a bank, on this machine or a Ray cluster"),
-    "narrow": ("jobs.narrow", "the part of a corpus that a file of questions retrieves, as a corpus of its own"),
-    "evaluate": ("jobs.evaluate", "score methods on a file of questions: table, report.json, report.md, plot"),
+    "serve": (
+        "cluster.serve",
+        "the OpenAI-compatible endpoint over a bank, on this machine or a Ray cluster",
+    ),
+    "narrow": (
+        "jobs.narrow",
+        "the part of a corpus that a file of questions retrieves, as a corpus of its own",
+    ),
+    "evaluate": (
+        "jobs.evaluate",
+        "score methods on a file of questions: table, report.json, report.md, plot",
+    ),
     "train-router": ("jobs.train_router", "train the router of adaptive_rag on questions of its own"),
     "calibrate": ("jobs.calibrate", "choose thresholds of flare, dragin and the routers on dev questions"),
-    "ablate": ("jobs.ablate", "tables of what settings do: rows of settings × methods, each made and answered once"),
+    "ablate": (
+        "jobs.ablate",
+        "tables of what settings do: rows of settings × methods, each made and answered once",
+    ),
     "paper": ("jobs.paper", "make a table of the P-RAG paper again, beside its published figures"),
     "bank": ("jobs.bank", "look into a bank: ls, inspect, verify, export, gc"),
     "delete": ("jobs.delete", "take documents out of a bank"),
-    "keys": ("cluster.manage_keys", "API keys of the endpoint: add, ls, rm"),
+    "keys": ("cluster.keys.manage_keys", "API keys of the endpoint: add, ls, rm"),
 }
 
 

@@ -19,18 +19,30 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Delete or restore; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="prag delete", description="Take documents out of a bank.", epilog=EPILOG,
+        prog="prag delete",
+        description="Take documents out of a bank.",
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
-    parser.add_argument("--doc-id", metavar="ID", action="append", required=True, help="a document, all chunks; may be repeated")
+    parser.add_argument(
+        "--doc-id",
+        metavar="ID",
+        action="append",
+        required=True,
+        help="a document, all chunks; may be repeated",
+    )
     parser.add_argument("--restore", action="store_true", help="lift the deletion instead")
     options = parser.parse_args(list(argv))
     bank = Bank.open(options.bank)
     snapshot = (restore_documents if options.restore else delete_documents)(bank, options.doc_id)
     counts = ", ".join(f"{number:,} {status}" for status, number in snapshot.counts.items())
     print(f"{bank.uri}: snapshot {snapshot.name}: {counts}")
-    print("next: prag index, and prag bank gc --apply after the grace period" if not options.restore else "next: prag index")
+    print(
+        "next: prag index, and prag bank gc --apply after the grace period"
+        if not options.restore
+        else "next: prag index"
+    )
     return 0
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from jobs.progress import ticking
-from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config_loading import absolute_paths
-from prag_core.evaluate.output import show_report, write_report
-from prag_core.evaluate.run import evaluate
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
+from prag_core.evaluation.output import show_report, write_report
+from prag_core.evaluation.run import evaluate
 
 EXAMPLE = "prag evaluate bank.uri=out/bank evaluate.questions=questions.jsonl evaluate.methods=[closed_book,rag,prag,combine]"
 

@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank
-from prag_core.config_loading import absolute_paths
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
 from prag_core.errors import BankError
-from prag_core.retrieve import build_index, has_index, open_index
+from prag_core.retrieval import build_index, has_index, open_index
 
 EXAMPLE = "prag index bank.uri=out/bank retrieval.k1=0.9"
 
@@ -22,7 +22,9 @@ def main(argv: Sequence[str]) -> int:
     bank = Bank.open(config.bank.uri)
     snapshot = bank.latest_snapshot()
     if snapshot is None:
-        raise BankError(f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
+        raise BankError(
+            f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}"
+        )
     there = has_index(bank, snapshot, config.retrieval)
     start = time.perf_counter()
     where = build_index(bank, snapshot, config.retrieval)

@@ -10,21 +10,27 @@ import json
 import sys
 from collections.abc import Sequence
 
-from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config_loading import absolute_paths
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
 from prag_core.errors import ConfigError
-from prag_core.evaluate.questions import load_questions
+from prag_core.questions.reader import load_questions
 from prag_core.records import Document
-from prag_core.retrieve.narrow import Narrowed, narrow_corpus
+from prag_core.retrieval.narrow import Narrowed, narrow_corpus
 from prag_core.storage import open_root, put_whole, storage_errors
 
 EXAMPLE = "prag narrow corpus.uri=psgs_w100.tsv.gz evaluate.questions=popQA.tsv evaluate.limit=300 --out corpus.jsonl"
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = settings_parser("narrow", "Write the documents of a corpus that a file of questions retrieves.", EXAMPLE)
-    parser.add_argument("--out", required=True, metavar="FILE", help="the corpus to write: JSON lines, on any file system")
-    parser.add_argument("--depth", type=int, metavar="K", help="documents a question (default: retrieval.top_k)")
+    parser = settings_parser(
+        "narrow", "Write the documents of a corpus that a file of questions retrieves.", EXAMPLE
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="the corpus to write: JSON lines, on any file system"
+    )
+    parser.add_argument(
+        "--depth", type=int, metavar="K", help="documents a question (default: retrieval.top_k)"
+    )
     config, options = parse_settings(parser, argv)
     config = absolute_paths(config)
     asked = config.evaluate
@@ -32,7 +38,9 @@ def main(argv: Sequence[str]) -> int:
     depth = config.retrieval.top_k if options.depth is None else options.depth
     if depth < 1:
         raise ConfigError(f"--depth {depth}: expected at least 1 document a question")
-    narrowed = narrow_corpus(config.corpus, [question.question for question in questions], config.retrieval, depth)
+    narrowed = narrow_corpus(
+        config.corpus, [question.question for question in questions], config.retrieval, depth
+    )
     write_corpus(narrowed.documents, options.out)
     print(f"{options.out}: {describe(narrowed)}")
     return 0
@@ -46,7 +54,10 @@ def describe(narrowed: Narrowed) -> str:
 
 def write_corpus(documents: Sequence[Document], uri: str) -> None:
     """The documents as JSON lines, put in place whole. Raises StorageError."""
-    rows = ({"doc_id": d.doc_id, "title": d.title, "text": d.text, "metadata": dict(d.metadata)} for d in documents)
+    rows = (
+        {"doc_id": d.doc_id, "title": d.title, "text": d.text, "metadata": dict(d.metadata)}
+        for d in documents
+    )
     fs, path = open_root(uri)
     with storage_errors("writing", uri):
         put_whole(fs, path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode())

@@ -13,19 +13,19 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from jobs.pipeline import Row, run_pipeline
 from jobs.progress import show_progress
+from jobs.ray_pipeline import Row, run_pipeline
 from jobs.ray_session import ray_session
-from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank, Snapshot
-from prag_core.config import Config, as_yaml
-from prag_core.config_loading import absolute_paths
-from prag_core.corpus import read_corpus
-from prag_core.plan import make_plan
-from prag_core.plan_file import Plan
-from prag_core.recipe import prepare_recipe
-from prag_core.run_figures import write_run_figures
-from prag_core.stages import open_augmentations
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
+from prag_core.config.schema import Config, as_yaml
+from prag_core.corpus.reader import read_corpus
+from prag_core.planning.plan import Plan
+from prag_core.planning.planner import make_plan
+from prag_core.planning.recipe import prepare_recipe
+from prag_core.planning.run_stats import write_run_figures
+from prag_core.stages.shard import open_augmentations
 from prag_core.versions import installed_versions
 
 EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
@@ -33,11 +33,17 @@ SHOWN = 10  # quarantined documents and failed shards that are named
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = settings_parser("parameterize", "Turn a corpus into an adapter bank on Ray; run it again to resume.", EXAMPLE)
-    parser.add_argument("--retry-failed", action="store_true", help="try quarantined and text_only documents again")
+    parser = settings_parser(
+        "parameterize", "Turn a corpus into an adapter bank on Ray; run it again to resume.", EXAMPLE
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="try quarantined and text_only documents again"
+    )
     config, options = parse_settings(parser, argv)
     command = f"prag parameterize {shlex.join(arg for arg in argv if arg != '--retry-failed')}"
-    return parameterize(absolute_paths(config), command, Console(stderr=True), retry_failed=options.retry_failed)
+    return parameterize(
+        absolute_paths(config), command, Console(stderr=True), retry_failed=options.retry_failed
+    )
 
 
 def parameterize(config: Config, command: str, console: Console, *, retry_failed: bool = False) -> int:
@@ -79,9 +85,13 @@ def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, co
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    adapters, text_only, quarantined = (snapshot.counts[status] for status in ("adapter", "text_only", "failed"))
+    adapters, text_only, quarantined = (
+        snapshot.counts[status] for status in ("adapter", "text_only", "failed")
+    )
     served_as_text = f"{text_only:,} documents text_only, " if text_only else ""
-    say(f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {served_as_text}{quarantined:,} documents quarantined")
+    say(
+        f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {served_as_text}{quarantined:,} documents quarantined"
+    )
     for failure in snapshot.failures[:SHOWN]:
         say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
     if quarantined > SHOWN:

@@ -9,25 +9,31 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from prag_core.arguments import parse_settings, settings_parser
 from prag_core.bank import Bank
-from prag_core.config import Config
-from prag_core.corpus import read_corpus
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.schema import Config
+from prag_core.corpus.reader import read_corpus
 from prag_core.errors import BankError
-from prag_core.plan import make_plan
-from prag_core.plan_file import Plan
-from prag_core.recipe import PreparedRecipe, prepare_recipe
+from prag_core.planning.plan import Plan
+from prag_core.planning.planner import make_plan
+from prag_core.planning.recipe import PreparedRecipe, prepare_recipe
 
 EXAMPLE = "prag plan corpus.uri=corpus.jsonl bank.uri=out/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = settings_parser("plan", "Say what `prag parameterize` with the same settings would do; write nothing.", EXAMPLE)
-    parser.add_argument("--retry-failed", action="store_true", help="plan quarantined and text_only documents again")
+    parser = settings_parser(
+        "plan", "Say what `prag parameterize` with the same settings would do; write nothing.", EXAMPLE
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="plan quarantined and text_only documents again"
+    )
     config, options = parse_settings(parser, argv)
     prepared = prepare_recipe(config)
     bank = find_bank(config, prepared)
-    plan = make_plan(config, bank, read_corpus(config.corpus), prepared, write=False, retry_failed=options.retry_failed)
+    plan = make_plan(
+        config, bank, read_corpus(config.corpus), prepared, write=False, retry_failed=options.retry_failed
+    )
     show(plan, config, exists=bank is not None)
     return 0
 
@@ -58,7 +64,10 @@ def show(plan: Plan, config: Config, *, exists: bool) -> None:
         ("tokens to train on", f"{cost.train_tokens:,}"),
         ("tokens to read and write in augmentation", f"{cost.augment_tokens:,}"),
         ("bytes of bank", f"{cost.bank_bytes:,} ({cost.bank_bytes / 1e9:.2f} GB)"),
-        ("GPU hours", f"{cost.gpu_hours:.3g} (training {cost.train_gpu_hours:.2g}, augmentation {cost.augment_gpu_hours:.2g})"),
+        (
+            "GPU hours",
+            f"{cost.gpu_hours:.3g} (training {cost.train_gpu_hours:.2g}, augmentation {cost.augment_gpu_hours:.2g})",
+        ),
     ):
         work.add_row(name, value)
     console.print(work)
@@ -68,14 +77,17 @@ def show(plan: Plan, config: Config, *, exists: bool) -> None:
         console.print(
             f"{counts.long:,} documents are longer than the model's context and would be quarantined: {named}\n"
             "set corpus.long_documents=chunk to cut them into chunks",
-            soft_wrap=True, markup=False,
-        )  # fmt: skip
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def documents_table(plan: Plan, config: Config, *, exists: bool) -> Table:
     """Where the corpus's documents stand; lines of zero are left out but for the main ones."""
     bank = config.bank.uri if exists else f"{config.bank.uri} (not there yet)"
-    table = Table("documents", "", title=f"{config.corpus.uri} → {bank}", title_justify="left", show_header=False)
+    table = Table(
+        "documents", "", title=f"{config.corpus.uri} → {bank}", title_justify="left", show_header=False
+    )
     table.columns[1].justify = "right"
     counts = plan.counts
     for name, value, always in (

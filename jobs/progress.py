@@ -11,15 +11,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from prag_core.evaluate.run import Tick
+    from prag_core.evaluation.run import Tick
 
 Row = dict[str, Any]
 
 
-def show_progress(rows: Iterable[Row], num_shards: int, num_documents: int, console: Console) -> Iterator[Row]:
+def show_progress(
+    rows: Iterable[Row], num_shards: int, num_documents: int, console: Console
+) -> Iterator[Row]:
     """Pass shard rows through, showing shards, documents, documents a second and the time left."""
     start, documents = time.monotonic(), 0
-    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("shards"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("shards", total=num_shards, note="loading models")
         for number, row in enumerate(rows, 1):
@@ -37,7 +45,12 @@ def show_progress(rows: Iterable[Row], num_shards: int, num_documents: int, cons
 def ticking() -> Iterator[Tick]:
     """A function to tell how many questions a method has answered; a bar a method while the context lasts."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TextColumn("questions"))
+    columns = (
+        TextColumn("{task.description:>24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("questions"),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
 

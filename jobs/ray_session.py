@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from prag_core.config import RayConfig
+from prag_core.config.schema import RayConfig
 from prag_core.errors import StorageError
 
 
@@ -25,11 +25,15 @@ def ray_session(settings: RayConfig) -> Iterator[None]:
         return
     address = settings.address or os.environ.get("RAY_ADDRESS")
     starting: dict[str, Any] = {} if address else {"include_dashboard": False}
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a killed worker is restarted; that is no news to a terminal
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # a killed worker is restarted; that is no news to a terminal
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **starting)
     except ConnectionError as error:
-        raise StorageError(f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out") from None
+        raise StorageError(
+            f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out"
+        ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         with _terminable():

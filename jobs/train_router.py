@@ -8,19 +8,23 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from jobs.progress import ticking
-from prag_core.arguments import parse_settings, settings_parser
-from prag_core.config_loading import absolute_paths
-from prag_core.evaluate.output import show_grid
-from prag_core.routing.report import grids
-from prag_core.routing.router import save_router
-from prag_core.routing.train import train_router
+from prag_core.answering.adaptive.router import save_router
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
+from prag_core.evaluation.output import show_grid
+from prag_core.experiments.router_training.report import grids
+from prag_core.experiments.router_training.train import train_router
 
 EXAMPLE = "prag train-router --method adaptive_rag methods.router=out/routers bank.uri=out/bank router.questions=train.jsonl"
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = settings_parser("train-router", "Train the router of an adaptive method on questions of its own.", EXAMPLE)
-    parser.add_argument("--method", default="adaptive_rag", help="adaptive_rag (default), adaptive_rag+prag or adaptive_prag")
+    parser = settings_parser(
+        "train-router", "Train the router of an adaptive method on questions of its own.", EXAMPLE
+    )
+    parser.add_argument(
+        "--method", default="adaptive_rag", help="adaptive_rag (default), adaptive_rag+prag or adaptive_prag"
+    )
     config, options = parse_settings(parser, argv)
     config = absolute_paths(config)
     with ticking() as tick:

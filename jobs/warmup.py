@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from prag_core.arguments import parse_settings, settings_parser
-from prag_core.bank.initial import write_warm_start
-from prag_core.config import Config
-from prag_core.config_loading import absolute_paths
-from prag_core.lessons import num_wanted
-from prag_core.warmup import WarmedUp, warm_up
+from prag_core.bank.initial_adapter import write_warm_start
+from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.config.load import absolute_paths
+from prag_core.config.schema import Config
+from prag_core.training.warmup import WarmedUp, warm_up
+from prag_core.training.warmup_questions import num_wanted
 
 EXAMPLE = """prag warmup warmup.questions=train.jsonl warmup.out=out/warm.safetensors model.path=Qwen/Qwen2.5-1.5B-Instruct
   prag parameterize training.initial=out/warm.safetensors bank.uri=out/warm-bank model.path=Qwen/Qwen2.5-1.5B-Instruct"""
@@ -62,8 +62,14 @@ def report(made: WarmedUp, config: Config, console: Console) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    say(f"{out}: {'there already, ' if made.reused else ''}an initial adapter, sha256 {made.warm.sha256[:16]}…")
-    few = f", of {num_wanted(config):,} wanted: the questions came to an end" if figures["lessons"] < num_wanted(config) else ""
+    say(
+        f"{out}: {'there already, ' if made.reused else ''}an initial adapter, sha256 {made.warm.sha256[:16]}…"
+    )
+    few = (
+        f", of {num_wanted(config):,} wanted: the questions came to an end"
+        if figures["lessons"] < num_wanted(config)
+        else ""
+    )
     say(
         f"  {figures['lessons']:,} questions{few}; {figures['steps']:,} steps over {figures['tokens']:,} tokens, "
         f"loss {figures['loss_first']:.2f} at the first question, {figures['loss_last']:.2f} at the last"

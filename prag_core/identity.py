@@ -16,7 +16,16 @@ from typing import Any
 from prag_core.errors import ModelError
 from prag_core.records import Document
 
-MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "tokenizer*", "*.model", "chat_template*", "vocab*", "merges*")
+MODEL_FILES = (
+    "*.safetensors",
+    "*.bin",
+    "config.json",
+    "tokenizer*",
+    "*.model",
+    "chat_template*",
+    "vocab*",
+    "merges*",
+)
 
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -95,7 +95,9 @@ class Adapter:
     tokens: int
     loss_first: float
     loss_last: float
-    accepted: bool | None = None  # the verdict of an exam, and its score (`acceptance`); None where none was held
+    accepted: bool | None = (
+        None  # the verdict of an exam, and its score (`acceptance`); None where none was held
+    )
     score: float | None = None
 
     @property

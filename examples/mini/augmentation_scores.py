@@ -1,6 +1,6 @@
 """How well the miniature model augments passages it has never seen, judged against the facts they were written from.
 
-    python -m examples.mini.augmentation_scores examples/mini/model
+python -m examples.mini.augmentation_scores examples/mini/model
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from examples.mini import phrases, world
 from examples.mini.world import Entity
-from prag_core import prompts
+from prag_core.models import prompts
 
 KEYS = {"question", "answer", "full_answer"}
 
 
 @torch.no_grad()
-def sample(model: Any, tokenizer: Any, conversations: Sequence[list[prompts.Message]], seed: int) -> list[str]:
+def sample(
+    model: Any, tokenizer: Any, conversations: Sequence[list[prompts.Message]], seed: int
+) -> list[str]:
     """One completion of each, at temperature 0.7 and top-k 50."""
     torch.manual_seed(seed)
     rows = [prompts.encode(tokenizer, messages) for messages in conversations]
@@ -42,7 +44,11 @@ def parse_pairs(text: str) -> list[dict[str, str]] | None:
         pairs = json.loads(text)
     except json.JSONDecodeError:
         return None
-    if not isinstance(pairs, list) or len(pairs) < 3 or not all(isinstance(p, dict) and p.keys() == KEYS for p in pairs):
+    if (
+        not isinstance(pairs, list)
+        or len(pairs) < 3
+        or not all(isinstance(p, dict) and p.keys() == KEYS for p in pairs)
+    ):
         return None
     return pairs
 
@@ -51,17 +57,24 @@ def asked_relation(entity: Entity, question: str) -> str | None:
     """Which fact of the entity a question asks for; None if it is not one the world knows for this entity."""
     for relation in entity.facts:
         phrasing = phrases.RELATIONS[entity.kind][relation]
-        if question in {wording.format(s=entity.name) for wording in phrasing.augmentation + phrasing.reading}:
+        if question in {
+            wording.format(s=entity.name) for wording in phrasing.augmentation + phrasing.reading
+        }:
             return relation
     return None
 
 
-def augmentation_scores(model: Any, tokenizer: Any, num_documents: int = 42, seed: int = 0) -> dict[str, float]:
+def augmentation_scores(
+    model: Any, tokenizer: Any, num_documents: int = 42, seed: int = 0
+) -> dict[str, float]:
     """Shares of: lists that parse, pairs that are right, lists that ask three different facts, values a rewrite keeps."""
     rng = Random(f"augmentation-{seed}")
     entities = [e for _ in range(num_documents // 6) for e in world.draw_world(rng, 2, 2, 2).entities]
     passages = [world.write_passage(rng, entity) for entity in entities]
-    lists = [parse_pairs(text) for text in sample(model, tokenizer, [prompts.qa_messages(p) for p in passages], seed)]
+    lists = [
+        parse_pairs(text)
+        for text in sample(model, tokenizer, [prompts.qa_messages(p) for p in passages], seed)
+    ]
     rewrites = sample(model, tokenizer, [prompts.rewrite_messages(p) for p in passages], seed)
     right = full = distinct = total = kept = 0
     asked: Counter[str] = Counter()

@@ -27,7 +27,10 @@ def steps() -> Iterator[Step]:
         yield "The dev documents' adapters, for routers to be trained over", ["parameterize", *DEV]
         yield "", ["index", *DEV]
     for name in missing:
-        yield f"The router of {name}", ["train-router", *DEV, "--method", name, "methods.router=out/compare/routers"]
+        yield (
+            f"The router of {name}",
+            ["train-router", *DEV, "--method", name, "methods.router=out/compare/routers"],
+        )
     yield "A warm initial adapter, from questions about subjects of no corpus", ["warmup", *DEV, *WARM]
     yield "Banks, answers and the table", ["ablate", "conf/compare.yaml"]
 

@@ -17,11 +17,14 @@ from typing import Any
 
 from examples.mini import mixture, world
 from examples.mini.world import Entity, Question, World
-from prag_core import prompts
+from prag_core.models import prompts
 
 SEED = "mini-2026"
 SIZES = {"known": (80, 70, 50), "dev": (26, 20, 14), "test": (96, 74, 50)}
-NUM_QUESTIONS = {"dev": {"single": 84, "bridge": 18, "comparison": 18}, "test": {"single": 224, "bridge": 48, "comparison": 48}}
+NUM_QUESTIONS = {
+    "dev": {"single": 84, "bridge": 18, "comparison": 18},
+    "test": {"single": 224, "bridge": 48, "comparison": 48},
+}
 NUM_TRAINING = {"single": 240, "bridge": 72, "comparison": 72}
 NUM_REPLAY = 480
 Row = dict[str, Any]
@@ -80,7 +83,9 @@ def any_question(rng: Random, source: World) -> Question:
 
 def doc_ids(split: str) -> dict[str, str]:
     """Entity name -> document id."""
-    return {entity.name: f"{split}-{i:03d}-{entity.kind}" for i, entity in enumerate(split_world(split).entities)}
+    return {
+        entity.name: f"{split}-{i:03d}-{entity.kind}" for i, entity in enumerate(split_world(split).entities)
+    }
 
 
 def documents(split: str) -> list[Row]:
@@ -109,7 +114,11 @@ def training_questions() -> list[Row]:
     rng = Random(f"{SEED}-training-questions")
     known = {kind: [identity(question) for question in found] for kind, found in asked("dev").items()}
     source = split_world("dev")
-    return _rows("train", "dev", {kind: distinct(ASK[kind](rng, source), n, known[kind]) for kind, n in NUM_TRAINING.items()})
+    return _rows(
+        "train",
+        "dev",
+        {kind: distinct(ASK[kind](rng, source), n, known[kind]) for kind, n in NUM_TRAINING.items()},
+    )
 
 
 def asked(split: str) -> dict[str, list[Question]]:
@@ -165,7 +174,10 @@ def _bridges(rng: Random, source: World) -> Iterator[Question]:
 
 def _comparisons(rng: Random, source: World) -> Iterator[Question]:
     """Half of them order, a quarter shared values, a quarter values not shared."""
-    ask: dict[str, Callable[[Random, Entity, Entity], Question | None]] = {"order": world.ask_order, "same": world.ask_same}
+    ask: dict[str, Callable[[Random, Entity, Entity], Question | None]] = {
+        "order": world.ask_order,
+        "same": world.ask_same,
+    }
     while True:
         for style, answer in (("order", None), ("same", "yes"), ("order", None), ("same", "no")):
             question = None

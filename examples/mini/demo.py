@@ -11,13 +11,23 @@ import sys
 from examples.mini.steps import Step, run_steps
 
 CONFIG = ["--config", "conf/demo.yaml"]
-NO_REPLAY = ["bank.uri=out/demo/bank-no-replay", "augmentation.uri=out/demo/bank", "training.replay_samples=0"]
+NO_REPLAY = [
+    "bank.uri=out/demo/bank-no-replay",
+    "augmentation.uri=out/demo/bank",
+    "training.replay_samples=0",
+]
 STEPS: tuple[Step, ...] = (
-    ("Every document becomes an adapter: augmented by vLLM, trained in batches, on Ray", ["parameterize", *CONFIG]),
+    (
+        "Every document becomes an adapter: augmented by vLLM, trained in batches, on Ray",
+        ["parameterize", *CONFIG],
+    ),
     ("A retrieval index over the same documents", ["index", *CONFIG]),
     ("The same without replay negatives, to see what they do", ["parameterize", *CONFIG, *NO_REPLAY]),
     ("", ["index", *CONFIG, *NO_REPLAY]),
-    ("Held-out questions, answered closed book, from text, from adapters, and from both", ["evaluate", *CONFIG]),
+    (
+        "Held-out questions, answered closed book, from text, from adapters, and from both",
+        ["evaluate", *CONFIG],
+    ),
 )
 WHERE_NEXT = """
 Where to look next

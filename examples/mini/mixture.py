@@ -17,7 +17,7 @@ from typing import Any
 from examples.mini import phrases, world
 from examples.mini.tokenizer import render
 from examples.mini.world import Entity, Question, World, state
-from prag_core import prompts
+from prag_core.models import prompts
 
 WEIGHTS = {"assistant": 1.0, "user": 0.2, "plain": 0.5}
 Turn = tuple[str, str]
@@ -31,7 +31,9 @@ class Mixture:
     fewshot: tuple[tuple[str, str], ...]
     tokenizer: Any
 
-    def row(self, rng: Random, length: int, tasks: dict[str, float], short: float = 0.0) -> tuple[list[int], list[float]]:
+    def row(
+        self, rng: Random, length: int, tasks: dict[str, float], short: float = 0.0
+    ) -> tuple[list[int], list[float]]:
         """Token ids and loss weights, right-padded to `length` (weight 0)."""
         while True:
             task = rng.choices(list(tasks), list(tasks.values()))[0]
@@ -59,7 +61,11 @@ class Mixture:
         """The turns of a row as (role, text) pieces, endlessly."""
         if task == "plain":
             while True:
-                entity = rng.choice(self.known.entities) if rng.random() < 0.3 else rng.choice(_small_world(rng).entities)
+                entity = (
+                    rng.choice(self.known.entities)
+                    if rng.random() < 0.3
+                    else rng.choice(_small_world(rng).entities)
+                )
                 yield [("plain", f"{entity.name}\n{world.write_passage(rng, entity)}\n")]
         if task.startswith("recite"):
             while True:
@@ -96,7 +102,10 @@ class Mixture:
             shown = [world.some_facts(rng, entity, rng.randint(1, 3)) for entity in shown]
         passages = [world.write_passage(rng, entity, world.MIN_WORDS if whole else 0) for entity in shown]
         with_title = rng.random() < 0.2
-        texts = [prompts.show_passage(e.name, p, with_title=with_title) for e, p in zip(shown, passages, strict=True)]
+        texts = [
+            prompts.show_passage(e.name, p, with_title=with_title)
+            for e, p in zip(shown, passages, strict=True)
+        ]
         context = World(tuple(shown))
         fewshot = self.fewshot if style == "shots" else ()
         yield ask(draw_question(rng, context, whole), texts, cot=style != "read", fewshot=fewshot)
@@ -141,7 +150,11 @@ def recite(rng: Random, count: int) -> list[tuple[str, str]]:
     """Statements about `count` entities, then the same again in another order: the cheapest way to learn whose a value is."""
     shown = draw_alike(rng, count)
     told = [state(rng, entity, relation) for entity in shown for relation in entity.facts]
-    again = [state(rng, entity, relation) for entity in shown for relation in entity.facts] if rng.random() < 0.4 else list(told)
+    again = (
+        [state(rng, entity, relation) for entity in shown for relation in entity.facts]
+        if rng.random() < 0.4
+        else list(told)
+    )
     rng.shuffle(told)
     rng.shuffle(again)
     return [("plain", " ".join(told) + "\n"), ("assistant", " ".join(again) + "\n")]
@@ -240,7 +253,8 @@ def write_pairs(rng: Random, entity: Entity, in_order: bool = False, count: int 
     relations = list(told.facts)
     chosen = rng.sample(relations, count)
     questions = [
-        world.ask_single(rng, entity, "augmentation", r) for r in (sorted(chosen, key=relations.index) if in_order else chosen)
+        world.ask_single(rng, entity, "augmentation", r)
+        for r in (sorted(chosen, key=relations.index) if in_order else chosen)
     ]
     pairs = [{"question": q.text, "answer": q.answer, "full_answer": q.chain} for q in questions]
     return [("user", user), ("assistant", json.dumps(pairs))]

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from examples.mini import data, mixture, world
 from examples.mini.mixture import Mixture
 from examples.mini.world import Question
-from prag_core import prompts
+from prag_core.models import prompts
 
 Case = tuple[list[int], int]
 

@@ -22,7 +22,9 @@ def run_steps(steps: Iterable[Step], what: str) -> int:
         if title:
             print(f"\n── {title}", flush=True)
         print(f"$ prag {shlex.join(arguments)}", flush=True)
-        status = subprocess.run([prag, *arguments], cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}).returncode
+        status = subprocess.run(
+            [prag, *arguments], cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        ).returncode
         if status:
             print(f"the {what} stopped: prag {arguments[0]} ended with status {status}", file=sys.stderr)
             return status

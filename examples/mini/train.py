@@ -71,7 +71,9 @@ def draw_batches(mixture: Mixture, step: int) -> list[Batch]:
     batches = []
     for length, tasks in stage.batches:
         rows = [mixture.row(rng, length, tasks, stage.short) for _ in range(schedule.TOKENS // length)]
-        batches.append((torch.tensor([ids for ids, _ in rows]), torch.tensor([weights for _, weights in rows])))
+        batches.append(
+            (torch.tensor([ids for ids, _ in rows]), torch.tensor([weights for _, weights in rows]))
+        )
     return batches
 
 
@@ -90,7 +92,9 @@ def weighted_loss(model: Any, ids: Tensor, weights: Tensor) -> Any:
     """Mean next-token loss under `weights`; causality makes a mask for the right padding unnecessary."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    losses = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+    )
     shifted = weights[:, 1:].flatten()
     return (losses * shifted).sum() / shifted.sum()
 
@@ -162,7 +166,9 @@ def export(model: Any, tokenizer: Any, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the Hugging Face model")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/mini.pt"))
     parser.add_argument("--stop", type=int, default=schedule.STAGES[-1].until, help="the step to end at")

@@ -28,7 +28,12 @@ def warmup_questions(strangers: bool = False) -> Iterator[Row]:
         if question.text not in asked:
             asked.add(question.text)
             answers = world.aliases(question)
-            yield {"question_id": f"warmup-{number:04d}", "question": question.text, "answers": answers, "type": "single"}
+            yield {
+                "question_id": f"warmup-{number:04d}",
+                "question": question.text,
+                "answers": answers,
+                "type": "single",
+            }
             number += 1
 
 

@@ -78,7 +78,9 @@ class World:
         return [entity for entity in self.entities if entity.kind == kind]
 
 
-def draw_world(rng: Random, num_people: int, num_places: int, num_works: int, variety: int | None = None) -> World:
+def draw_world(
+    rng: Random, num_people: int, num_places: int, num_works: int, variety: int | None = None
+) -> World:
     """Fresh entities; birthplaces and settings are the world's places, creators its people, where it has any.
 
     `variety` limits how many occupations, countries and forms there are, so that entities share them often.
@@ -86,7 +88,9 @@ def draw_world(rng: Random, num_people: int, num_places: int, num_works: int, va
     towns = [names.place_name(rng) for _ in range(num_places)]
     people = [names.person_name(rng) for _ in range(num_people)]
     works = [names.work_name(rng) for _ in range(num_works)]
-    jobs, countries, forms = (rng.sample(pool, variety or len(pool)) for pool in (OCCUPATIONS, COUNTRIES, FORMS))
+    jobs, countries, forms = (
+        rng.sample(pool, variety or len(pool)) for pool in (OCCUPATIONS, COUNTRIES, FORMS)
+    )
     entities = [_draw_place(rng, name, countries) for name in towns]
     entities += [_draw_person(rng, name, jobs, towns) for name in people]
     entities += [_draw_work(rng, name, forms, towns, people) for name in works]
@@ -126,7 +130,9 @@ def _draw_place(rng: Random, name: str, countries: Sequence[str]) -> Entity:
     return Entity("place", name, _keep(rng, facts, ("country", "founded")))
 
 
-def _draw_work(rng: Random, name: str, forms: Sequence[str], towns: Sequence[str], people: Sequence[str]) -> Entity:
+def _draw_work(
+    rng: Random, name: str, forms: Sequence[str], towns: Sequence[str], people: Sequence[str]
+) -> Entity:
     facts = {
         "form": rng.choice(forms),
         "creator": rng.choice(people) if people else names.person_name(rng),
@@ -147,7 +153,9 @@ def state(rng: Random, entity: Entity, relation: str, subject: str | None = None
 
 def some_facts(rng: Random, entity: Entity, count: int) -> Entity:
     """The same entity with only `count` of its facts, in random order."""
-    return Entity(entity.kind, entity.name, {r: entity.facts[r] for r in rng.sample(list(entity.facts), count)})
+    return Entity(
+        entity.kind, entity.name, {r: entity.facts[r] for r in rng.sample(list(entity.facts), count)}
+    )
 
 
 def write_passage(rng: Random, entity: Entity, min_words: int = MIN_WORDS) -> str:

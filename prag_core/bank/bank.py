@@ -15,15 +15,25 @@ import pyarrow as pa
 
 from prag_core.bank import commits, snapshot, tables
 from prag_core.bank.commits import Commit
-from prag_core.bank.initial import adds_nothing, pack, unpack
-from prag_core.bank.layout import BANK_FILE, FORMAT, ObjectInfo, Stage, check_digest, new_attempt, object_path, seal, unseal
+from prag_core.bank.initial_adapter import adds_nothing, pack, unpack
+from prag_core.bank.layout import (
+    BANK_FILE,
+    FORMAT,
+    ObjectInfo,
+    Stage,
+    check_digest,
+    new_attempt,
+    object_path,
+    seal,
+    unseal,
+)
 from prag_core.bank.reader import read_adapter_rows
 from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.writer import ShardWriter, write_table
-from prag_core.choices import Tier
+from prag_core.config.choices import Tier
 from prag_core.errors import BankError, CorruptBankError, StorageError
 from prag_core.identity import Recipe
-from prag_core.lora import AdapterLayout, check_factors
+from prag_core.models.lora import AdapterLayout, check_factors
 from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure
 from prag_core.storage import (
     FileSystem,
@@ -84,9 +94,13 @@ class Bank:
         if bank.recipe.id != recipe.id:
             raise BankError(_describe_difference(uri, bank.recipe.fields, recipe.fields))
         if bank.layout != layout:
-            raise BankError(f"{uri} holds adapters of another shape than this model's; another model is another bank")
+            raise BankError(
+                f"{uri} holds adapters of another shape than this model's; another model is another bank"
+            )
         if is_local(bank.fs) and not os.access(bank.root, os.W_OK):
-            raise StorageError(f"{uri}: this folder cannot be written; change its permissions or choose another bank.uri")
+            raise StorageError(
+                f"{uri}: this folder cannot be written; change its permissions or choose another bank.uri"
+            )
         return bank
 
     @classmethod
@@ -102,7 +116,9 @@ class Bank:
         fields = unseal(data, path)
         if fields.get("format") != FORMAT:
             found = fields.get("format")
-            raise BankError(f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it")
+            raise BankError(
+                f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it"
+            )
         return cls(uri, fields)
 
     @classmethod
@@ -112,7 +128,13 @@ class Bank:
         sha256 = hashlib.sha256(data).hexdigest()
         path = f"init/{sha256[:16]}.safetensors"
         info = {"path": path, "bytes": len(data), "sha256": sha256}
-        fields = {"format": FORMAT, "recipe": recipe.fields, "recipe_id": recipe.id, "layout": layout.to_json(), "initial": info}
+        fields = {
+            "format": FORMAT,
+            "recipe": recipe.fields,
+            "recipe_id": recipe.id,
+            "layout": layout.to_json(),
+            "initial": info,
+        }
         bank = cls(uri, fields)
         with storage_errors("creating the bank", uri):
             put_whole(bank.fs, bank.path(path), data)
@@ -122,7 +144,9 @@ class Bank:
     def initial_factors(self) -> AdapterFactors:
         """The adapter every document starts from."""
         info = self.fields["initial"]
-        return unpack(self.read_checked(ObjectInfo(info["path"], 1, info["bytes"], info["sha256"])), self.layout)
+        return unpack(
+            self.read_checked(ObjectInfo(info["path"], 1, info["bytes"], info["sha256"])), self.layout
+        )
 
     def warm_start(self) -> tuple[str, AdapterFactors] | None:
         """The same with its digest, as merging needs it; None where it adds nothing to the model, as random ones do."""
@@ -134,7 +158,9 @@ class Bank:
     def write_documents(self, shard_id: str, documents: Iterable[Document]) -> ObjectInfo:
         """Keep a shard's documents, for the stages to read and for retrieval."""
         with storage_errors("writing", self.uri):
-            return write_table(self, object_path("documents", shard_id, new_attempt()), tables.documents_table(documents))
+            return write_table(
+                self, object_path("documents", shard_id, new_attempt()), tables.documents_table(documents)
+            )
 
     def read_documents(self, source: str | ObjectInfo) -> list[Document]:
         """The documents of an object; checked against its digest when given with it."""
@@ -170,7 +196,9 @@ class Bank:
 
     def read_failures(self, commit: Commit) -> list[Failure]:
         """What was set aside up to this commit: a document's last failure."""
-        failures = [f for info in reversed(commit.all("failures")) for f in tables.failures_of(self._table(info))]
+        failures = [
+            f for info in reversed(commit.all("failures")) for f in tables.failures_of(self._table(info))
+        ]
         return list({failure.key: failure for failure in failures}.values())
 
     def read_adapters(self, path: str) -> Iterator[Adapter]:
@@ -182,8 +210,13 @@ class Bank:
     def write_run(self, run: str, name: str, data: bytes) -> None:
         """Keep a file of a run, once. Writing the same bytes again is fine; other bytes are a BankError."""
         with storage_errors("writing", self.uri):
-            if not create_exclusive(self.fs, self.path(f"runs/{run}/{name}"), data) and self.read_run(run, name) != data:
-                raise BankError(f"{self.uri}/runs/{run}/{name} exists with other content; files of a run are written once")
+            if (
+                not create_exclusive(self.fs, self.path(f"runs/{run}/{name}"), data)
+                and self.read_run(run, name) != data
+            ):
+                raise BankError(
+                    f"{self.uri}/runs/{run}/{name} exists with other content; files of a run are written once"
+                )
 
     def read_run(self, run: str, name: str) -> bytes:
         """A file of a run. Raises BankError if there is none."""
@@ -195,7 +228,9 @@ class Bank:
 
     def list_runs(self) -> list[str]:
         with storage_errors("reading", self.uri):
-            return sorted({name.split("/", 1)[0] for name in list_files(self.fs, self.path("runs")) if "/" in name})
+            return sorted(
+                {name.split("/", 1)[0] for name in list_files(self.fs, self.path("runs")) if "/" in name}
+            )
 
     # -- snapshots ---------------------------------------------------------------------------------------------------
 
@@ -234,8 +269,13 @@ class Bank:
             with storage_errors("reading", self.uri):
                 found = read_many(self.fs, [self.path(info.path) for info in infos])
         except FileNotFoundError as error:
-            raise CorruptBankError(f"{error.filename} is missing; restore it from a copy, or train its documents again") from None
-        return [check_digest(data, info.sha256, self.path(info.path)) for info, data in zip(infos, found, strict=True)]
+            raise CorruptBankError(
+                f"{error.filename} is missing; restore it from a copy, or train its documents again"
+            ) from None
+        return [
+            check_digest(data, info.sha256, self.path(info.path))
+            for info, data in zip(infos, found, strict=True)
+        ]
 
     def _table(self, source: str | ObjectInfo) -> pa.Table:
         if isinstance(source, ObjectInfo):
@@ -244,13 +284,17 @@ class Bank:
             with storage_errors("reading", self.uri):
                 return tables.from_parquet(read(self.fs, self.path(source)), self.path(source))
         except FileNotFoundError:
-            raise BankError(f"{self.path(source)} does not exist; prag bank verify says what else is missing") from None
+            raise BankError(
+                f"{self.path(source)} does not exist; prag bank verify says what else is missing"
+            ) from None
 
 
 def _describe_difference(uri: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     there, here = _flatten(theirs), _flatten(ours)
     differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
-    shown = [f"  {key}: {_short(there.get(key))} there, {_short(here.get(key))} here" for key in differing[:20]]
+    shown = [
+        f"  {key}: {_short(there.get(key))} there, {_short(here.get(key))} here" for key in differing[:20]
+    ]
     more = [f"  … and {len(differing) - 20} more"] if len(differing) > 20 else []
     advice = "another recipe is another bank: choose another bank.uri, or go back to these settings"
     return "\n".join([f"{uri} holds adapters of another recipe; {advice}", *shown, *more])
@@ -259,7 +303,11 @@ def _describe_difference(uri: str, theirs: dict[str, Any], ours: dict[str, Any])
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict) or not value:
         return {prefix.rstrip("."): value}
-    return {name: leaf for key, inner in value.items() for name, leaf in _flatten(inner, f"{prefix}{key}.").items()}
+    return {
+        name: leaf
+        for key, inner in value.items()
+        for name, leaf in _flatten(inner, f"{prefix}{key}.").items()
+    }
 
 
 def _short(value: Any) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from prag_core.choices import Tier
+from prag_core.config.choices import Tier
 from prag_core.errors import CorruptBankError
-from prag_core.lora import AdapterLayout, check_factors
+from prag_core.models.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors
 
 BITS = {Tier.int8: 8, Tier.int4: 4}
@@ -37,15 +37,22 @@ def decode(data: bytes, layout: AdapterLayout, tier: Tier | str) -> AdapterFacto
     """One adapter's factors, float32. Raises CorruptBankError when `data` is not of the layout's length."""
     tier = Tier(tier)
     if len(data) != encoded_size(layout, tier):
-        raise CorruptBankError(f"an adapter of {len(data)} bytes, expected {encoded_size(layout, tier)} in tier {tier.value}")
+        raise CorruptBankError(
+            f"an adapter of {len(data)} bytes, expected {encoded_size(layout, tier)} in tier {tier.value}"
+        )
     buffer = bytearray(data)  # writable, so that what is decoded may be changed in place
-    matrices = (_decode_matrix(buffer, offset, shape, axis, tier) for _, shape, axis, offset in _matrices(layout, tier))
+    matrices = (
+        _decode_matrix(buffer, offset, shape, axis, tier)
+        for _, shape, axis, offset in _matrices(layout, tier)
+    )
     return {module.name: Factors(next(matrices), next(matrices)) for module in layout.modules}
 
 
 def encoded_size(layout: AdapterLayout, tier: Tier | str) -> int:
     """Bytes of one adapter."""
-    return sum(_matrix_size(shape, layout.rank, Tier(tier)) for _, a, b in layout.shapes() for shape in (a, b))
+    return sum(
+        _matrix_size(shape, layout.rank, Tier(tier)) for _, a, b in layout.shapes() for shape in (a, b)
+    )
 
 
 def describe(layout: AdapterLayout, tier: Tier | str) -> dict[str, Any]:
@@ -55,12 +62,24 @@ def describe(layout: AdapterLayout, tier: Tier | str) -> dict[str, Any]:
     for name, shape, axis, offset in _matrices(layout, tier):
         section: dict[str, Any] = {"name": name, "shape": shape, "dtype": tier.value, "offset": offset}
         if tier in BITS:
-            section |= {"steps_offset": offset, "steps": layout.rank, "steps_axis": 1 - axis, "offset": offset + 4 * layout.rank}
+            section |= {
+                "steps_offset": offset,
+                "steps": layout.rank,
+                "steps_axis": 1 - axis,
+                "offset": offset + 4 * layout.rank,
+            }
         sections.append(section)
     return {
-        "tier": tier.value, "byte_order": "little", "order": "row-major", "steps_dtype": "fp32", "int4": "low nibble first",
-        "bytes": encoded_size(layout, tier), "scaling": layout.scaling, "layout": layout.to_json(), "matrices": sections,
-    }  # fmt: skip
+        "tier": tier.value,
+        "byte_order": "little",
+        "order": "row-major",
+        "steps_dtype": "fp32",
+        "int4": "low nibble first",
+        "bytes": encoded_size(layout, tier),
+        "scaling": layout.scaling,
+        "layout": layout.to_json(),
+        "matrices": sections,
+    }
 
 
 def _matrices(layout: AdapterLayout, tier: Tier) -> Iterator[tuple[str, Shape, int, int]]:
@@ -86,7 +105,9 @@ def _encode_matrix(matrix: np.ndarray, axis: int, tier: Tier) -> bytes:
     if tier is Tier.bf16:
         return _to_bf16(matrix).tobytes()
     limit = 2 ** (BITS[tier] - 1) - 1
-    rows = np.ascontiguousarray(np.moveaxis(np.abs(matrix), axis, -1))  # many times faster to reduce than short columns
+    rows = np.ascontiguousarray(
+        np.moveaxis(np.abs(matrix), axis, -1)
+    )  # many times faster to reduce than short columns
     steps = np.expand_dims(rows.max(-1), axis) / np.float32(limit)
     codes = np.clip(np.rint(matrix / np.where(steps > 0, steps, np.float32(1))), -limit, limit)
     codes = np.where(steps > 0, codes, 0).astype(np.int8).ravel()
@@ -98,11 +119,19 @@ def _decode_matrix(buffer: bytearray, offset: int, shape: Shape, axis: int, tier
     if tier is Tier.fp32:
         return np.frombuffer(buffer, "<f4", count, offset).reshape(shape)
     if tier is Tier.bf16:
-        return (np.frombuffer(buffer, "<u2", count, offset).astype(np.uint32) << 16).view(np.float32).reshape(shape)
+        return (
+            (np.frombuffer(buffer, "<u2", count, offset).astype(np.uint32) << 16)
+            .view(np.float32)
+            .reshape(shape)
+        )
     rank = shape[1 - axis]
     steps = np.expand_dims(np.frombuffer(buffer, "<f4", rank, offset), axis)
     start = offset + 4 * rank
-    codes = np.frombuffer(buffer, np.int8, count, start) if tier is Tier.int8 else _unpack_nibbles(buffer, start, count)
+    codes = (
+        np.frombuffer(buffer, np.int8, count, start)
+        if tier is Tier.int8
+        else _unpack_nibbles(buffer, start, count)
+    )
     return codes.reshape(shape).astype(np.float32) * steps
 
 

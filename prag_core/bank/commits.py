@@ -62,7 +62,9 @@ def find(bank: Bank, stage: Stage, shard_id: str) -> Commit | None:
 def list_shards(bank: Bank, stage: Stage) -> set[str]:
     """Shards that have a marker: one listing, nothing read."""
     names = list_files(bank.fs, bank.path(f"commits/{stage.value}"))
-    return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
+    return {
+        name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")
+    }
 
 
 def list_all(bank: Bank, stage: Stage) -> dict[str, Commit]:
@@ -74,18 +76,27 @@ def list_all(bank: Bank, stage: Stage) -> dict[str, Commit]:
 
 
 def to_marker(bank: Bank, commit: Commit) -> bytes:
-    fields = {"stage": commit.stage.value, "shard_id": commit.shard_id, "attempt": commit.attempt, "recipe_id": bank.recipe.id}
+    fields = {
+        "stage": commit.stage.value,
+        "shard_id": commit.shard_id,
+        "attempt": commit.attempt,
+        "recipe_id": bank.recipe.id,
+    }
     return seal(fields | {"objects": [asdict(info) for info in commit.objects]})
 
 
 def from_marker(bank: Bank, data: bytes, path: str) -> Commit:
     fields: dict[str, Any] = unseal(data, bank.path(path))
     if fields["recipe_id"] != bank.recipe.id:
-        raise BankError(f"{bank.path(path)} is of another recipe: two runs created this bank at once; start a bank for each")
+        raise BankError(
+            f"{bank.path(path)} is of another recipe: two runs created this bank at once; start a bank for each"
+        )
     objects = tuple(ObjectInfo(**info) for info in fields["objects"])
     commit = Commit(Stage(fields["stage"]), fields["shard_id"], fields["attempt"], objects)
     if marker_path(commit.stage, commit.shard_id) != path:
-        raise CorruptBankError(f"{bank.path(path)} is the marker of another shard ({commit.shard_id}); restore it from a copy")
+        raise CorruptBankError(
+            f"{bank.path(path)} is the marker of another shard ({commit.shard_id}); restore it from a copy"
+        )
     return commit
 
 
@@ -105,7 +116,11 @@ def inputs_of(bank: Bank, stage: Stage, shard_id: str, given: Sequence[ObjectInf
 
 
 def _documents_of(bank: Bank, shard_id: str) -> list[ObjectInfo]:
-    found = sorted(name for name in list_files(bank.fs, bank.path("documents"), f"{shard_id}-") if not name.startswith("."))
+    found = sorted(
+        name
+        for name in list_files(bank.fs, bank.path("documents"), f"{shard_id}-")
+        if not name.startswith(".")
+    )
     if not found:
         return []
     data = read(bank.fs, bank.path(f"documents/{found[0]}"))
@@ -123,8 +138,12 @@ class Committed(NamedTuple):
 
 def committed_rows(bank: Bank) -> Committed:
     """Read every marker, and what lies where. What one attempt and the next name alike is read once."""
-    commits = [commit for stage in (Stage.augmentations, Stage.adapters) for commit in list_all(bank, stage).values()]
-    wanted = {info: commit for commit in commits for kind in ("failures", "rows") for info in commit.all(kind)}
+    commits = [
+        commit for stage in (Stage.augmentations, Stage.adapters) for commit in list_all(bank, stage).values()
+    ]
+    wanted = {
+        info: commit for commit in commits for kind in ("failures", "rows") for info in commit.all(kind)
+    }
     found = zip(wanted.items(), bank.read_tables(list(wanted)), strict=True)
     threshold = bank.recipe.fields.get("acceptance", {}).get("threshold")
     parts = [_index_rows(commit, info, rows, threshold) for (info, commit), rows in found]

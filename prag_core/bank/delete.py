@@ -37,11 +37,15 @@ def restore_documents(bank: Bank, doc_ids: Collection[str]) -> Snapshot:
     """A snapshot that has these deleted documents again. Raises BankError, naming them, if some were not, or are erased."""
     unknown = set(doc_ids) - _newest(bank).deleted.keys()
     if unknown:
-        raise BankError(f"{bank.uri} has no deletion of {_listed(unknown)} to lift; what gc has erased must be trained again")
+        raise BankError(
+            f"{bank.uri} has no deletion of {_listed(unknown)} to lift; what gc has erased must be trained again"
+        )
 
     def wanted(parent: Snapshot | None, tombstones: Tombstones) -> pa.Table:
         rows = [(doc_id, *row) for doc_id in doc_ids for row in tombstones.get(doc_id, {"rows": []})["rows"]]
-        back = pa.Table.from_pylist([dict(zip(tables.WANTED.names, row, strict=True)) for row in rows], tables.WANTED)
+        back = pa.Table.from_pylist(
+            [dict(zip(tables.WANTED.names, row, strict=True)) for row in rows], tables.WANTED
+        )
         return pa.concat_tables([same_corpus(parent, tombstones), back])
 
     with storage_errors("writing", bank.uri):

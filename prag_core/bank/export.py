@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from prag_core.bank.reader import AdapterReader
 from prag_core.errors import BankError, StorageError
-from prag_core.lora import AdapterLayout
+from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors, Key
 from prag_core.storage import storage_errors
 
@@ -40,10 +40,19 @@ def peft_config(layout: AdapterLayout, base_model: str | None = None) -> dict[st
     targets = sorted({module.name.rsplit(".", 1)[-1] for module in layout.modules})
     alpha = int(layout.alpha) if float(layout.alpha).is_integer() else layout.alpha
     return {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "inference_mode": True,
-        "r": layout.rank, "lora_alpha": alpha, "lora_dropout": 0.0, "bias": "none", "target_modules": targets,
-        "fan_in_fan_out": False, "use_rslora": False, "use_dora": False,
-    }  # fmt: skip
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        "inference_mode": True,
+        "r": layout.rank,
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": targets,
+        "fan_in_fan_out": False,
+        "use_rslora": False,
+        "use_dora": False,
+    }
 
 
 def peft_tensors(factors: AdapterFactors) -> dict[str, np.ndarray]:
@@ -57,7 +66,9 @@ def peft_tensors(factors: AdapterFactors) -> dict[str, np.ndarray]:
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StorageError(f"{folder} exists and is not an empty folder; choose another, nothing is overwritten")
+        raise StorageError(
+            f"{folder} exists and is not an empty folder; choose another, nothing is overwritten"
+        )
 
 
 def _write(factors: AdapterFactors, layout: AdapterLayout, folder: Path, base_model: str | None) -> Path:

@@ -69,7 +69,9 @@ def marker_path(stage: Stage, shard_id: str) -> str:
 
 def seal(fields: dict[str, Any]) -> bytes:
     """`fields` as JSON with the digest of themselves."""
-    return (json.dumps({**fields, "sha256": digest(fields)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return (
+        json.dumps({**fields, "sha256": digest(fields)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    ).encode()
 
 
 def unseal(data: bytes, name: str) -> dict[str, Any]:
@@ -81,12 +83,16 @@ def unseal(data: bytes, name: str) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError, TypeError):
         intact = False
     if not intact:
-        raise CorruptBankError(f"{name} is damaged: its bytes are not those that were written; restore it from a copy")
+        raise CorruptBankError(
+            f"{name} is damaged: its bytes are not those that were written; restore it from a copy"
+        )
     return dict(fields)
 
 
 def check_digest(data: bytes, expected: str, name: str) -> bytes:
     """`data`, if its SHA-256 is as expected. Raises CorruptBankError naming the object."""
     if hashlib.sha256(data).hexdigest() != expected:
-        raise CorruptBankError(f"{name} is damaged: its SHA-256 is not the recorded {expected[:12]}…; run prag bank verify")
+        raise CorruptBankError(
+            f"{name} is damaged: its SHA-256 is not the recorded {expected[:12]}…; run prag bank verify"
+        )
     return data

@@ -27,7 +27,9 @@ from prag_core.storage import put_whole
 if TYPE_CHECKING:
     from prag_core.bank.bank import Bank
 
-Tombstones = dict[str, dict[str, Any]]  # deleted doc_id → {"at": ISO time, "rows": [[chunk, content_hash], …]}
+Tombstones = dict[
+    str, dict[str, Any]
+]  # deleted doc_id → {"at": ISO time, "rows": [[chunk, content_hash], …]}
 Wanted = Callable[["Snapshot | None", Tombstones], pa.Table]
 OBJECT_COLUMNS = ("documents_object", "augmentations_object", "adapter_object")
 ROUNDS = 50
@@ -46,7 +48,9 @@ def publish(
     for attempt in range(ROUNDS):
         newest = _newest(bank)
         parent = newest[0] if newest else None
-        tombstones = {doc_id: stone for snapshot in reversed(newest) for doc_id, stone in snapshot.deleted.items()}
+        tombstones = {
+            doc_id: stone for snapshot in reversed(newest) for doc_id, stone in snapshot.deleted.items()
+        }
         rows = wanted(parent, tombstones).select(tables.WANTED.names).cast(tables.WANTED)
         for doc_id in restored:
             tombstones.pop(doc_id, None)
@@ -54,7 +58,9 @@ def publish(
         if snapshot is parent or _stands(snapshot, _newest(bank)):
             return snapshot
         time.sleep(random.random() * 0.05 * attempt)
-    raise BankError(f"{bank.uri}: {ROUNDS} snapshots in a row were overtaken by other runs; try again when they are done")
+    raise BankError(
+        f"{bank.uri}: {ROUNDS} snapshots in a row were overtaken by other runs; try again when they are done"
+    )
 
 
 def _newest(bank: Bank) -> list[Snapshot]:
@@ -67,7 +73,9 @@ def _stands(snapshot: Snapshot, newest: list[Snapshot]) -> bool:
     """Whether what was just written counts, or was built upon, and no deletion made beside it is missing from it."""
     if newest[0].number > snapshot.number:
         return bool(newest[0].manifest["parent"] == snapshot.name)
-    return newest[0].name == snapshot.name and all(other.deleted.keys() <= snapshot.deleted.keys() for other in newest)
+    return newest[0].name == snapshot.name and all(
+        other.deleted.keys() <= snapshot.deleted.keys() for other in newest
+    )
 
 
 def _bury(tombstones: Tombstones, deleted: Collection[str], wanted: pa.Table) -> Tombstones:
@@ -81,13 +89,20 @@ def _bury(tombstones: Tombstones, deleted: Collection[str], wanted: pa.Table) ->
     return dict(sorted((buried | fresh).items()))
 
 
-def _write(bank: Bank, parent: Snapshot | None, committed: Committed, wanted: pa.Table, tombstones: Tombstones) -> Snapshot:
+def _write(
+    bank: Bank, parent: Snapshot | None, committed: Committed, wanted: pa.Table, tombstones: Tombstones
+) -> Snapshot:
     index = select_rows(committed.rows, wanted.filter(pc.invert(tables.has_doc_id(wanted, tombstones))))
     data = tables.to_parquet(index)
     sha256 = hashlib.sha256(data).hexdigest()
     if parent and parent.manifest["index"]["sha256"] == sha256 and parent.deleted.keys() == tombstones.keys():
         return parent
-    paths = {path for column in OBJECT_COLUMNS for path in index[column].cast(pa.string()).unique().to_pylist() if path}
+    paths = {
+        path
+        for column in OBJECT_COLUMNS
+        for path in index[column].cast(pa.string()).unique().to_pylist()
+        if path
+    }
     statuses = index["status"].cast(pa.string())
     counts = {status: pc.sum(pc.equal(statuses, status)).as_py() or 0 for status in tables.STATUSES}
     manifest = {
@@ -110,11 +125,17 @@ def select_rows(committed: pa.Table, wanted: pa.Table) -> pa.Table:
     order = {name: rows[name] for name in ("doc_id", "chunk")}
     order |= {"status": pc.index_in(rows["status"].cast(pa.string()), pa.array(tables.STATUSES))}
     order |= {"adapter_object": rows["adapter_object"].cast(pa.string())}
-    order |= {"attempts": pc.negate(rows["attempts"]), "documents_object": rows["documents_object"].cast(pa.string())}
+    order |= {
+        "attempts": pc.negate(rows["attempts"]),
+        "documents_object": rows["documents_object"].cast(pa.string()),
+    }
     order |= {"reason": rows["reason"]}
     rows = rows.take(pc.sort_indices(pa.table(order), sort_keys=[(name, "ascending") for name in order]))
     if rows.num_rows > 1:
-        same = [pc.equal(rows[name].slice(1), rows[name].slice(0, rows.num_rows - 1)) for name in ("doc_id", "chunk")]
+        same = [
+            pc.equal(rows[name].slice(1), rows[name].slice(0, rows.num_rows - 1))
+            for name in ("doc_id", "chunk")
+        ]
         rows = rows.filter(pa.chunked_array([pa.array([True]), *pc.invert(pc.and_(*same)).chunks]))
     return tables.index_rows(rows, {})
 

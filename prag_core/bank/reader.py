@@ -90,7 +90,9 @@ def _check(bank: Bank, entry: Entry, value: bytes) -> tuple[Key, AdapterFactors]
     """A key and its factors. Raises CorruptBankError when the bytes are not those that were written."""
     if hashlib.sha256(value).hexdigest() != entry.sha256:
         path = bank.path(str(entry.adapter_object))
-        raise CorruptBankError(f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify")
+        raise CorruptBankError(
+            f"{path} is damaged at the adapter of {shown(*entry.key)}; run prag bank verify"
+        )
     return entry.key, decode(value, bank.layout, str(entry.tier))
 
 
@@ -105,7 +107,9 @@ def read_adapter_rows(bank: Bank, path: str) -> Iterator[Adapter]:
         value, tier, sha256 = row.pop("value"), row.pop("tier"), row.pop("value_sha256")
         if hashlib.sha256(value).hexdigest() != sha256:
             name = shown(row["doc_id"], row["chunk"])
-            raise CorruptBankError(f"{bank.path(path)} is damaged at the adapter of {name}; run prag bank verify")
+            raise CorruptBankError(
+                f"{bank.path(path)} is damaged at the adapter of {name}; run prag bank verify"
+            )
         yield Adapter(factors=decode(value, bank.layout, tier), **row)
 
 

@@ -63,7 +63,11 @@ class Entry:
         """Why it has no adapter to merge, as whoever asks may know it; None where it has one."""
         if self.status == "adapter":
             return None
-        return f"text_only: {self.reason}" if self.status == "text_only" else f"set aside at {self.stage}: {self.reason}"
+        return (
+            f"text_only: {self.reason}"
+            if self.status == "text_only"
+            else f"set aside at {self.stage}: {self.reason}"
+        )
 
 
 class Snapshot:
@@ -131,7 +135,9 @@ class Snapshot:
     def keys_of(self, doc_ids: Collection[str]) -> list[Key]:
         """Every chunk that the snapshot has of these documents."""
         rows = self.index.select(["doc_id", "chunk"])
-        return [(row["doc_id"], row["chunk"]) for row in rows.filter(tables.has_doc_id(rows, doc_ids)).to_pylist()]
+        return [
+            (row["doc_id"], row["chunk"]) for row in rows.filter(tables.has_doc_id(rows, doc_ids)).to_pylist()
+        ]
 
     def documents(self) -> Iterator[Document]:
         """Every document of the snapshot, with an adapter or set aside, object by object."""
@@ -151,14 +157,21 @@ class Snapshot:
                 wanted[entry.augmentations_object].add((*entry.key, entry.content_hash))
         infos = [self._object(path) for path in wanted]
         for table, rows in zip(self.bank.read_tables(infos), wanted.values(), strict=True):
-            asked = pa.Table.from_pylist([dict(zip(tables.WANTED.names, row, strict=True)) for row in rows], tables.WANTED)
-            found |= {augmentation.key: augmentation for augmentation in tables.augmentations_of(_matching(table, asked))}
+            asked = pa.Table.from_pylist(
+                [dict(zip(tables.WANTED.names, row, strict=True)) for row in rows], tables.WANTED
+            )
+            found |= {
+                augmentation.key: augmentation
+                for augmentation in tables.augmentations_of(_matching(table, asked))
+            }
         return found
 
     @property
     def failures(self) -> list[Failure]:
         """The documents that were set aside, with stage and reason."""
-        failed = self.index.filter(pc.equal(self.index["status"].cast(pa.string()), "failed")).select(tables.FAILURES.names)
+        failed = self.index.filter(pc.equal(self.index["status"].cast(pa.string()), "failed")).select(
+            tables.FAILURES.names
+        )
         return list(tables.failures_of(failed))
 
     def _rows_by_object(self, column: str) -> Iterator[tuple[str, pa.Table, pa.Table]]:
@@ -166,7 +179,9 @@ class Snapshot:
         rows = self.index.select([*tables.WANTED.names, column])
         if rows[column].null_count:
             first = rows.filter(rows[column].is_null())["doc_id"][0]
-            raise BankError(f"snapshot {self.name}: no documents were kept for {first}; its shard was committed without them")
+            raise BankError(
+                f"snapshot {self.name}: no documents were kept for {first}; its shard was committed without them"
+            )
         members = tables.group_rows(rows[column])
         objects = sorted(members)
         for start in range(0, len(objects), 16):
@@ -179,7 +194,9 @@ class Snapshot:
         try:
             return self.objects[path]
         except KeyError:
-            raise CorruptBankError(f"snapshot {self.name} names {path} without its digest; run prag bank verify") from None
+            raise CorruptBankError(
+                f"snapshot {self.name} names {path} without its digest; run prag bank verify"
+            ) from None
 
 
 def _matching(table: pa.Table, rows: pa.Table) -> pa.Table:

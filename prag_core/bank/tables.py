@@ -28,28 +28,55 @@ AUGMENTATIONS = pa.schema(
 FAILURES = pa.schema([*KEY, ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())])
 ROWS = pa.schema(
     [
-        *KEY, ("tier", pa.string()), ("start", pa.int64()), ("length", pa.int64()), ("sha256", pa.string()),
-        ("accepted", pa.bool_()), ("score", pa.float64()),
+        *KEY,
+        ("tier", pa.string()),
+        ("start", pa.int64()),
+        ("length", pa.int64()),
+        ("sha256", pa.string()),
+        ("accepted", pa.bool_()),
+        ("score", pa.float64()),
     ]
-)  # fmt: skip
+)
 ADAPTERS = pa.schema(
     [
-        *KEY, ("tier", pa.string()), ("value_sha256", pa.string()), ("steps", pa.int64()), ("tokens", pa.int64()),
-        ("loss_first", pa.float64()), ("loss_last", pa.float64()), ("accepted", pa.bool_()),
+        *KEY,
+        ("tier", pa.string()),
+        ("value_sha256", pa.string()),
+        ("steps", pa.int64()),
+        ("tokens", pa.int64()),
+        ("loss_first", pa.float64()),
+        ("loss_last", pa.float64()),
+        ("accepted", pa.bool_()),
         pa.field("value", pa.binary(), nullable=False),
     ]
-)  # fmt: skip
-SCORED_ADAPTERS = ADAPTERS.insert(len(ADAPTERS) - 1, pa.field("score", pa.float64()))  # where an exam was held
+)
+SCORED_ADAPTERS = ADAPTERS.insert(
+    len(ADAPTERS) - 1, pa.field("score", pa.float64())
+)  # where an exam was held
 WANTED = pa.schema(KEY)  # what a snapshot is asked to hold: one row a document
 NAME = pa.dictionary(pa.int32(), pa.string())  # an object's path, repeated over its rows
-STATUSES = ("adapter", "text_only", "failed")  # what a document of an index is; of several rows the first counts
+STATUSES = (
+    "adapter",
+    "text_only",
+    "failed",
+)  # what a document of an index is; of several rows the first counts
 INDEX = pa.schema(
     [
-        *KEY, ("status", NAME), ("documents_object", NAME), ("augmentations_object", NAME), ("adapter_object", NAME),
-        ("start", pa.int64()), ("length", pa.int64()), ("sha256", pa.string()), ("tier", NAME),
-        ("stage", NAME), ("reason", pa.string()), ("attempts", pa.int32()), ("score", pa.float64()),
+        *KEY,
+        ("status", NAME),
+        ("documents_object", NAME),
+        ("augmentations_object", NAME),
+        ("adapter_object", NAME),
+        ("start", pa.int64()),
+        ("length", pa.int64()),
+        ("sha256", pa.string()),
+        ("tier", NAME),
+        ("stage", NAME),
+        ("reason", pa.string()),
+        ("attempts", pa.int32()),
+        ("score", pa.float64()),
     ]
-)  # fmt: skip
+)
 
 
 def to_parquet(table: pa.Table) -> bytes:
@@ -97,11 +124,15 @@ def group_rows(names: pa.ChunkedArray) -> dict[str, np.ndarray]:
 def documents_table(documents: Iterable[Document]) -> pa.Table:
     rows = [
         {
-            "doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d), "title": d.title, "text": d.text,
+            "doc_id": d.doc_id,
+            "chunk": d.chunk,
+            "content_hash": content_hash(d),
+            "title": d.title,
+            "text": d.text,
             "metadata": json.dumps(dict(d.metadata), ensure_ascii=False, sort_keys=True),
         }
         for d in documents
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, DOCUMENTS)
 
 
@@ -112,12 +143,16 @@ def documents_of(table: pa.Table) -> Iterator[Document]:
 
 def augmentations_table(records: Sequence[Augmentation]) -> pa.Table:
     rows = [
-        _key(a) | {
-            "rewrites": list(a.rewrites), "generator": a.generator,
-            "qa_pairs": [{"question": p.question, "answer": p.answer, "full_answer": p.full_answer} for p in a.qa_pairs],
+        _key(a)
+        | {
+            "rewrites": list(a.rewrites),
+            "generator": a.generator,
+            "qa_pairs": [
+                {"question": p.question, "answer": p.answer, "full_answer": p.full_answer} for p in a.qa_pairs
+            ],
         }
         for a in records
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, AUGMENTATIONS)
 
 
@@ -151,5 +186,7 @@ def index_rows(rows: pa.Table, constant: dict[str, str | None]) -> pa.Table:
             column = rows[field.name].combine_chunks()
         else:
             column = pa.nulls(rows.num_rows)
-        columns.append(column.cast(pa.string()).dictionary_encode() if field.type == NAME else column.cast(field.type))
+        columns.append(
+            column.cast(pa.string()).dictionary_encode() if field.type == NAME else column.cast(field.type)
+        )
     return pa.Table.from_arrays(columns, schema=INDEX)

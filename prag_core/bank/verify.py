@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import commits, snapshot, tables
+from prag_core.bank.gc.references import INDEX, referenced
 from prag_core.bank.layout import BANK_FILE, ObjectInfo, Stage, marker_path, unseal
 from prag_core.bank.reader import shown
-from prag_core.bank.references import INDEX, referenced
 from prag_core.bank.snapshot import Snapshot
 from prag_core.errors import BankError
 from prag_core.storage import TEMPORARY, list_files, read, storage_errors
@@ -61,7 +61,9 @@ class _Verifier:
         self._expect(ObjectInfo(initial["path"], 1, initial["bytes"], initial["sha256"]))
         for stage in Stage:
             for shard_id in sorted(commits.list_shards(self.bank, stage)):
-                commit = self._attempt(marker_path(stage, shard_id), partial(commits.find, self.bank, stage, shard_id))
+                commit = self._attempt(
+                    marker_path(stage, shard_id), partial(commits.find, self.bank, stage, shard_id)
+                )
                 for info in commit.objects if commit else ():
                     self._expect(info)
         snapshots = self._snapshots()
@@ -90,19 +92,26 @@ class _Verifier:
     def _expect(self, info: ObjectInfo) -> None:
         known = self.objects.setdefault(info.path, info)
         if known != info:
-            self.problems.append(Problem(info.path, f"is named with two digests: {known.sha256[:12]}… and {info.sha256[:12]}…"))
+            self.problems.append(
+                Problem(info.path, f"is named with two digests: {known.sha256[:12]}… and {info.sha256[:12]}…")
+            )
 
     def _snapshots(self) -> list[Snapshot]:
         """Those whose manifest and index are whole, newest first."""
         found = []
         for name in snapshot.list_names(self.bank):
             loaded = self._attempt(snapshot.manifest_path(name), partial(snapshot.load, self.bank, name))
-            if loaded and self._attempt(snapshot.index_path(name), partial(getattr, loaded, "index")) is not None:
+            if (
+                loaded
+                and self._attempt(snapshot.index_path(name), partial(getattr, loaded, "index")) is not None
+            ):
                 found.append(loaded)
         return found
 
     def _retrieval_indexes(self) -> None:
-        for marker in sorted(name for name in self.files if INDEX.match(name) and name.endswith("/index.json")):
+        for marker in sorted(
+            name for name in self.files if INDEX.match(name) and name.endswith("/index.json")
+        ):
             fields = self._attempt(marker, partial(self._unseal, marker))
             for file in fields["files"] if fields else ():
                 path = f"{marker.rsplit('/', 1)[0]}/{fields['attempt']}/{file['name']}"
@@ -131,7 +140,9 @@ class _Verifier:
         whole, damaged = self._digest(info.path, rows)
         if whole != info.sha256:
             where = f", at the adapter of {', '.join(damaged[:5])}" if damaged else ""
-            yield Problem(info.path, f"is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…{where}")
+            yield Problem(
+                info.path, f"is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…{where}"
+            )
         elif damaged or (info.kind == "adapters" and len(rows) != info.rows):
             yield Problem(info.path, f"does not hold the adapters its rows say: {', '.join(damaged[:5])}")
 
@@ -163,13 +174,18 @@ class _Verifier:
             self.problems.append(Problem(path, "has a document twice"))
         adapters = index.filter(pc.not_equal(statuses, "failed"))
         parts = [
-            rows.select(PLACE[:-1]).append_column(PLACE[-1], pa.array([name] * rows.num_rows)) for name, rows in self.rows.items()
+            rows.select(PLACE[:-1]).append_column(PLACE[-1], pa.array([name] * rows.num_rows))
+            for name, rows in self.rows.items()
         ]
         if parts:
             there = tables.is_among(adapters, pa.concat_tables(parts), PLACE)
             wrong = adapters.filter(pc.invert(there)).slice(0, 5).to_pylist()
             for row in wrong:
-                self.problems.append(Problem(path, f"places the adapter of {shown(row['doc_id'], row['chunk'])} where it is not"))
+                self.problems.append(
+                    Problem(
+                        path, f"places the adapter of {shown(row['doc_id'], row['chunk'])} where it is not"
+                    )
+                )
 
     def _orphans(self, snapshots: list[Snapshot]) -> None:
         if any(problem.severity == "error" for problem in self.problems):

@@ -25,9 +25,9 @@ from prag_core.bank import tables
 from prag_core.bank.codec import describe, encode
 from prag_core.bank.commits import Commit, inputs_of, publish
 from prag_core.bank.layout import ObjectInfo, Stage, new_attempt, object_path
-from prag_core.choices import Tier
+from prag_core.config.choices import Tier
 from prag_core.errors import CorruptBankError
-from prag_core.lora import AdapterLayout
+from prag_core.models.lora import AdapterLayout
 from prag_core.records import Adapter, Augmentation, Failure
 from prag_core.storage import FileSystem, PendingObject, put_whole, storage_errors
 
@@ -41,7 +41,15 @@ class AdapterFile:
     """An adapters object being written: one row a row group, uncompressed, plain, `value` the tail of each group."""
 
     def __init__(
-        self, fs: FileSystem, root: str, path: str, layout: AdapterLayout, tier: Tier, about: dict[str, str], *, scored: bool
+        self,
+        fs: FileSystem,
+        root: str,
+        path: str,
+        layout: AdapterLayout,
+        tier: Tier,
+        about: dict[str, str],
+        *,
+        scored: bool,
     ) -> None:
         self.path, self.object = path, PendingObject(fs, f"{root}/{path}")
         self.layout, self.tier = layout, tier
@@ -49,14 +57,26 @@ class AdapterFile:
         description = json.dumps({**describe(layout, tier), **about}, sort_keys=True)
         self._metadata: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
-            self.object, self.schema, compression="NONE", use_dictionary=False, write_statistics=False, store_schema=False,
-            data_page_version="1.0", write_page_checksum=True, metadata_collector=self._metadata,
-        )  # fmt: skip
+            self.object,
+            self.schema,
+            compression="NONE",
+            use_dictionary=False,
+            write_statistics=False,
+            store_schema=False,
+            data_page_version="1.0",
+            write_page_checksum=True,
+            metadata_collector=self._metadata,
+        )
         self._writer.add_key_value_metadata({"prag": description})
         self._rows: list[dict[str, object]] = []
 
     def add(self, adapter: Adapter) -> None:
-        figures = {"steps": adapter.steps, "tokens": adapter.tokens, "accepted": adapter.accepted, "score": adapter.score}
+        figures = {
+            "steps": adapter.steps,
+            "tokens": adapter.tokens,
+            "accepted": adapter.accepted,
+            "score": adapter.score,
+        }
         losses = {"loss_first": adapter.loss_first, "loss_last": adapter.loss_last}
         key = {"doc_id": adapter.doc_id, "chunk": adapter.chunk, "content_hash": adapter.content_hash}
         self.add_row(key | figures | losses, encode(adapter.factors, self.layout, self.tier))
@@ -65,7 +85,9 @@ class AdapterFile:
         """Write a row whose value is encoded already; tier and digest are filled in (and compared with one expected)."""
         sha256 = hashlib.sha256(value).hexdigest()
         if expected not in (None, sha256):
-            raise CorruptBankError(f"the adapter of {fields['doc_id']!r} is damaged where it was read from; run prag bank verify")
+            raise CorruptBankError(
+                f"the adapter of {fields['doc_id']!r} is damaged where it was read from; run prag bank verify"
+            )
         row = fields | {"tier": self.tier.value, "value_sha256": sha256, "value": value}
         self._writer.write_table(pa.Table.from_pylist([row], self.schema))
         named = {name: fields.get(name) for name in ("doc_id", "chunk", "content_hash", "accepted", "score")}
@@ -90,7 +112,9 @@ class AdapterFile:
 
     def discard(self) -> None:
         """Forget the object. Harmless after `publish`."""
-        with contextlib.suppress(Exception):  # else pyarrow closes it when collected, and writes to a closed file
+        with contextlib.suppress(
+            Exception
+        ):  # else pyarrow closes it when collected, and writes to a closed file
             self._writer.close()
         self.object.discard()
 
@@ -98,7 +122,15 @@ class AdapterFile:
 def adapter_file(bank: Bank, shard_id: str, attempt: str, tier: Tier, *, scored: bool) -> AdapterFile:
     """The adapters object of an attempt, open for writing; where its adapters were examined, with their scores."""
     about = {"recipe_id": bank.recipe.id, "shard_id": shard_id, "attempt": attempt}
-    return AdapterFile(bank.fs, bank.root, object_path("adapters", shard_id, attempt), bank.layout, tier, about, scored=scored)
+    return AdapterFile(
+        bank.fs,
+        bank.root,
+        object_path("adapters", shard_id, attempt),
+        bank.layout,
+        tier,
+        about,
+        scored=scored,
+    )
 
 
 class ShardWriter:
@@ -114,7 +146,9 @@ class ShardWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._adapters:
             self._adapters.discard()
             self._adapters = None
@@ -126,7 +160,9 @@ class ShardWriter:
         elif isinstance(record, Adapter) and self.stage is Stage.adapters:
             with storage_errors("writing", self.bank.uri):
                 scored = record.score is not None
-                self._adapters = self._adapters or adapter_file(self.bank, self.shard_id, self.attempt, self.tier, scored=scored)
+                self._adapters = self._adapters or adapter_file(
+                    self.bank, self.shard_id, self.attempt, self.tier, scored=scored
+                )
                 self._adapters.add(record)
         elif isinstance(record, Augmentation) and self.stage is Stage.augmentations:
             self._augmentations.append(record)
@@ -142,7 +178,11 @@ class ShardWriter:
         """
         with storage_errors("writing", self.bank.uri):
             objects = self._write_objects()
-            objects += [info for info in inputs_of(self.bank, self.stage, self.shard_id, extra_objects) if info not in objects]
+            objects += [
+                info
+                for info in inputs_of(self.bank, self.stage, self.shard_id, extra_objects)
+                if info not in objects
+            ]
             return publish(self.bank, Commit(self.stage, self.shard_id, self.attempt, tuple(objects)))
 
     def _write_objects(self) -> list[ObjectInfo]:
@@ -150,9 +190,15 @@ class ShardWriter:
         if self._adapters:
             objects += self._adapters.publish(self.bank)
         if self._augmentations:
-            objects.append(write_table(self.bank, self._path("augmentations"), tables.augmentations_table(self._augmentations)))
+            objects.append(
+                write_table(
+                    self.bank, self._path("augmentations"), tables.augmentations_table(self._augmentations)
+                )
+            )
         if self._failures:
-            objects.append(write_table(self.bank, self._path("failures"), tables.failures_table(self._failures)))
+            objects.append(
+                write_table(self.bank, self._path("failures"), tables.failures_table(self._failures))
+            )
         return objects
 
     def _path(self, kind: str) -> str:

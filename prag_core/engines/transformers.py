@@ -14,21 +14,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from prag_core.base_model import context_length, default_device, load_base_model
-from prag_core.config import EngineConfig, ModelConfig
+from prag_core.config.schema import EngineConfig, ModelConfig
+from prag_core.engines.base import Generation, Reading, Request, Sampling, check_requests, finish_generation
 from prag_core.engines.grammar import json_grammar
-from prag_core.engines.protocol import Generation, Reading, Request, Sampling, check_requests, finish_generation
-from prag_core.lora import AdapterLayout
+from prag_core.models.base_model import context_length, default_device, load_base_model
+from prag_core.models.lora import AdapterLayout
 
 if TYPE_CHECKING:
-    from prag_core.merge import MergedAdapter
+    from prag_core.merging import MergedAdapter
 
 
 class TransformersEngine:
     """See `make_engine`. `model` is the loaded causal LM."""
 
-    def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> None:
-        self.model, self.tokenizer = load_base_model(model.path, config.dtype, default_device(), model.revision)
+    def __init__(
+        self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int
+    ) -> None:
+        self.model, self.tokenizer = load_base_model(
+            model.path, config.dtype, default_device(), model.revision
+        )
         self.max_length = context_length(self.model, model.max_length)
         self._layout, self._max_merged_rank = layout, max_merged_rank
         self._batch_size = config.max_sequences
@@ -77,7 +81,9 @@ class TransformersEngine:
         hook = last.register_forward_hook(lambda _module, _inputs, output: attentions.append(output[1]))
         try:
             with torch.no_grad(), self.adapted(request.adapter):
-                output = self.model(torch.tensor([request.token_ids], device=self.model.device), use_cache=False)
+                output = self.model(
+                    torch.tensor([request.token_ids], device=self.model.device), use_cache=False
+                )
         finally:
             hook.remove()
             self.model.set_attn_implementation(usual)
@@ -122,7 +128,9 @@ class TransformersEngine:
         found = zip(new_nt.tolist(), rows, limits, strict=True)
         return [self._finish(token_ids[:limit], row, sampling) for token_ids, row, limit in found]
 
-    def _finish(self, token_ids: list[int], probabilities: list[float] | None, sampling: Sampling) -> Generation:
+    def _finish(
+        self, token_ids: list[int], probabilities: list[float] | None, sampling: Sampling
+    ) -> Generation:
         end = next((at for at, token in enumerate(token_ids) if token in self._eos), None)
         return finish_generation(
             self.tokenizer, token_ids[:end], sampling.stop, ended=end is not None, probabilities=probabilities
@@ -132,9 +140,12 @@ class TransformersEngine:
         """Greedy; sampling happens in the last logits processor. Nothing but the end-of-sequence ids is the model's own."""
         untyped: Any = GenerationConfig
         return untyped(
-            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self._eos or None,
-            pad_token_id=self._eos[0] if self._eos else 0, stop_strings=list(sampling.stop) or None,
-        )  # fmt: skip
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=self._eos or None,
+            pad_token_id=self._eos[0] if self._eos else 0,
+            stop_strings=list(sampling.stop) or None,
+        )
 
     def _processors(self, batch: Sequence[Request], sampling: Sampling) -> LogitsProcessorList:
         processors = LogitsProcessorList()
@@ -165,7 +176,9 @@ class TransformersEngine:
         assert self._layout is not None  # check_requests refused the adapter otherwise
         if self._peft is not None and name in self._peft.peft_config:
             return
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=[m.name for m in self._layout.modules], lora_dropout=0.0)
+        config = LoraConfig(
+            r=rank, lora_alpha=rank, target_modules=[m.name for m in self._layout.modules], lora_dropout=0.0
+        )
         if self._peft is None:
             self._peft = PeftModel(self.model, config, adapter_name=name)
         else:
@@ -195,5 +208,7 @@ class SeededSampling(LogitsProcessor):
         if self._top_k:
             kth_n1 = scores_nv.topk(min(self._top_k, scores_nv.shape[-1])).values[:, -1:]
             scores_nv = scores_nv.masked_fill(scores_nv < kth_n1, float("-inf"))
-        noise_nv = torch.stack([torch.empty(scores_nv.shape[-1]).exponential_(generator=g) for g in self._generators])
+        noise_nv = torch.stack(
+            [torch.empty(scores_nv.shape[-1]).exponential_(generator=g) for g in self._generators]
+        )
         return scores_nv - noise_nv.log().to(scores_nv.device)

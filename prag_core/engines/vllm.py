@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from prag_core.base_model import context_length, load_tokenizer
-from prag_core.config import EngineConfig, ModelConfig
+from prag_core.config.schema import EngineConfig, ModelConfig
+from prag_core.engines.base import Generation, Request, Sampling, check_requests, finish_generation
 from prag_core.engines.grammar import json_grammar
-from prag_core.engines.protocol import Generation, Request, Sampling, check_requests, finish_generation
 from prag_core.errors import EngineDiedError, EngineError, ModelError
-from prag_core.lora import AdapterLayout
-from prag_core.merge import MergedAdapter
+from prag_core.merging import MergedAdapter
+from prag_core.models.base_model import context_length, load_tokenizer
+from prag_core.models.lora import AdapterLayout
 from prag_core.records import Factors
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the slot sizes vLLM has
@@ -50,13 +50,17 @@ RAM = Path("/dev/shm")
 class VllmEngine:
     """See `make_engine`. `folder` is where adapters lie while they are in use."""
 
-    def __init__(self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> None:
+    def __init__(
+        self, config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int
+    ) -> None:
         self.tokenizer = load_tokenizer(model.path, model.revision)
         self._layout, self._max_merged_rank = layout, max_merged_rank
         self._wave = CACHED_BATCHES * config.max_sequences
         self._ids = itertools.count(1)
         self.folder = Path(tempfile.mkdtemp(prefix="prag-adapters-", dir=ram_folder()))
-        self._remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # without close(), too
+        self._remove_folder = weakref.finalize(
+            self, shutil.rmtree, self.folder, ignore_errors=True
+        )  # without close(), too
         try:
             self._llm = _load(config, model, layout, max_merged_rank)
         except BaseException:
@@ -69,7 +73,9 @@ class VllmEngine:
         """One generation a request, in order. Raises EngineError before running anything if one cannot be served, and
         EngineDiedError where vLLM fails while it runs."""
         check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
-        requests = [request if request.adapter else replace(request, adapter=self._bare) for request in requests]
+        requests = [
+            request if request.adapter else replace(request, adapter=self._bare) for request in requests
+        ]
         done: dict[int, Generation] = {}
         for places in _waves(requests, self._wave):
             try:
@@ -77,7 +83,9 @@ class VllmEngine:
             except EngineError:
                 raise
             except Exception as error:
-                raise EngineDiedError(f"vLLM failed while generating: {type(error).__name__}: {error}") from error
+                raise EngineDiedError(
+                    f"vLLM failed while generating: {type(error).__name__}: {error}"
+                ) from error
             done.update(zip(places, wave, strict=True))
         return [done[i] for i in range(len(requests))]
 
@@ -111,7 +119,9 @@ class VllmEngine:
         handles: dict[str, Any] = {}
         try:
             for adapter in adapters:
-                handles[adapter.name] = LoRARequest(adapter.name, next(self._ids), str(self.folder / adapter.name))
+                handles[adapter.name] = LoRARequest(
+                    adapter.name, next(self._ids), str(self.folder / adapter.name)
+                )
                 write_peft(adapter, self.folder / adapter.name)
                 self._install(handles[adapter.name])
             yield handles
@@ -152,7 +162,13 @@ def write_peft(adapter: MergedAdapter, folder: Path) -> None:
         tensors[f"base_model.model.{module}.lora_B.weight"] = np.ascontiguousarray(factors.b)
     save_file(tensors, folder / "adapter_model.safetensors")
     targets = sorted({module.rsplit(".", 1)[-1] for module in adapter.factors})
-    config = {"peft_type": "LORA", "r": adapter.rank, "lora_alpha": adapter.rank, "target_modules": targets, "bias": "none"}
+    config = {
+        "peft_type": "LORA",
+        "r": adapter.rank,
+        "lora_alpha": adapter.rank,
+        "target_modules": targets,
+        "bias": "none",
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
@@ -178,7 +194,9 @@ def generation_of(output: Any, sampling: Sampling, tokenizer: Any) -> Generation
     token_ids = completion.token_ids[:-1] if ended else completion.token_ids
     probabilities = None
     if sampling.probabilities:
-        steps = zip(token_ids, completion.logprobs, strict=False)  # one step more than tokens where the model ended
+        steps = zip(
+            token_ids, completion.logprobs, strict=False
+        )  # one step more than tokens where the model ended
         probabilities = [math.exp(step[token].logprob) for token, step in steps]
     return finish_generation(tokenizer, token_ids, sampling.stop, ended=ended, probabilities=probabilities)
 
@@ -198,14 +216,18 @@ def sampling_params(sampling: Sampling, seed: int | None) -> Any:
             stop=list(sampling.stop) or None,
             logprobs=0 if sampling.probabilities else None,  # of the chosen token alone
             detokenize=bool(sampling.stop),
-            structured_outputs=None if schema is None else StructuredOutputsParams(grammar=json_grammar(schema)),
+            structured_outputs=None
+            if schema is None
+            else StructuredOutputsParams(grammar=json_grammar(schema)),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
     except ValueError as error:
         raise EngineError(f"vLLM refuses how to sample: {error}") from error
 
 
-def _load(config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int) -> Any:
+def _load(
+    config: EngineConfig, model: ModelConfig, layout: AdapterLayout | None, max_merged_rank: int
+) -> Any:
     arguments = engine_arguments(config, model, layout, max_merged_rank)
     from vllm import LLM
 
@@ -224,7 +246,9 @@ def engine_arguments(
     try:
         import vllm  # noqa: F401
     except ImportError as error:
-        raise EngineError(f"engine.kind=vllm, but vLLM cannot be imported ({error}); install it or use transformers") from error
+        raise EngineError(
+            f"engine.kind=vllm, but vLLM cannot be imported ({error}); install it or use transformers"
+        ) from error
     max_length = _context_length(model)
     arguments = {
         "model": model.path,
@@ -248,7 +272,9 @@ def loading(model: ModelConfig) -> Iterator[None]:
     set_num_threads = torch.set_num_threads
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # the CPU backend touches every name of every module
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # the CPU backend touches every name of every module
             yield
     except (ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:500]
@@ -290,11 +316,15 @@ def slot_rank(max_merged_rank: int) -> int:
     """The rank of the slots that hold merged adapters of up to this rank. Raises EngineError where vLLM has none so large."""
     slot = next((rank for rank in RANKS if rank >= max_merged_rank), None)
     if slot is None:
-        raise EngineError(f"merged adapters of rank {max_merged_rank}; vLLM takes {RANKS[-1]} at most, lower retrieval.top_k")
+        raise EngineError(
+            f"merged adapters of rank {max_merged_rank}; vLLM takes {RANKS[-1]} at most, lower retrieval.top_k"
+        )
     return slot
 
 
-def _lora_arguments(config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int) -> dict[str, Any]:
+def _lora_arguments(
+    config: EngineConfig, layout: AdapterLayout | None, max_merged_rank: int
+) -> dict[str, Any]:
     if layout is None:
         return {}
     return {

@@ -43,4 +43,6 @@ def test_fresh_questions_are_over_new_documents_and_repeated_ones_over_the_same_
 
 
 def names_in(questions: list[str]) -> set[str]:
-    return {word.strip(",") for question in questions for word in question.split() if word.startswith("subject")}
+    return {
+        word.strip(",") for question in questions for word in question.split() if word.startswith("subject")
+    }

@@ -18,7 +18,12 @@ def test_no_merge_is_asked_for_twice() -> None:
 
 
 def test_growth_is_counted_from_the_second_minute_on_and_by_medians() -> None:
-    looks = [Look(1, 100, 50.0, 9, 70), Look(2, 200, 100.0, 10, 80), Look(2, 300, 102.0, 10, 80), Look(2, 400, 900.0, 10, 80)]
+    looks = [
+        Look(1, 100, 50.0, 9, 70),
+        Look(2, 200, 100.0, 10, 80),
+        Look(2, 300, 102.0, 10, 80),
+        Look(2, 400, 900.0, 10, 80),
+    ]
     looks += [Look(3, 500, 107.1, 10, 76)]
     rows = by_minute(looks)
     assert [row["memory_mib"] for row in rows] == [50.0, 102.0, 107.1] and rows[1]["requests"] == 400
@@ -27,7 +32,9 @@ def test_growth_is_counted_from_the_second_minute_on_and_by_medians() -> None:
 
 def test_a_look_counts_the_processes_below_this_one() -> None:
     before = look(1, 0)
-    child = subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert child.stdout is not None and child.stdout.readline()
     during = look(1, 0)
     child.communicate(b"\n")

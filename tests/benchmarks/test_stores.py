@@ -20,6 +20,13 @@ def test_reads_measure_floor_and_ours_for_one_and_three() -> None:
 
 
 def test_writes_measure_every_tier_and_number_of_writers() -> None:
-    rows = write.main(["--stores", "local", "--tiers", "fp32", "int8", "--writers", "1", "2", "--adapters", "2"])["rows"]
-    assert [(row["tier"], row["writers"]) for row in rows] == [("fp32", 1), ("fp32", 2), ("int8", 1), ("int8", 2)]
+    rows = write.main(
+        ["--stores", "local", "--tiers", "fp32", "int8", "--writers", "1", "2", "--adapters", "2"]
+    )["rows"]
+    assert [(row["tier"], row["writers"]) for row in rows] == [
+        ("fp32", 1),
+        ("fp32", 2),
+        ("int8", 1),
+        ("int8", 2),
+    ]
     assert all(row["megabytes_per_second"] > 0 for row in rows)

@@ -8,9 +8,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = (
-    "ray", "vllm", "omegaconf", "bm25s", "ir_measures", "pandas", "scipy", "matplotlib", "rich", "s3fs", "boto3", "botocore",
-    "Stemmer", "sklearn", "joblib",
-)  # fmt: skip
+    "ray",
+    "vllm",
+    "omegaconf",
+    "bm25s",
+    "ir_measures",
+    "pandas",
+    "scipy",
+    "matplotlib",
+    "rich",
+    "s3fs",
+    "boto3",
+    "botocore",
+    "Stemmer",
+    "sklearn",
+    "joblib",
+)
 BLOCKED = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -34,6 +47,8 @@ for row in systems.values():
 
 
 def test_it_needs_torch_transformers_peft_safetensors_and_pyarrow_alone() -> None:
-    done = subprocess.run([sys.executable, "-c", BLOCKED + CHECKS], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED + CHECKS], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "× fair" in done.stdout and "utilisation %" in done.stdout

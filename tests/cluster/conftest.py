@@ -12,20 +12,30 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from cluster.key_file import write_entries
-from cluster.keys import Limits, make_key
+from cluster.keys.key_file import write_entries
+from cluster.keys.keys import Limits, make_key
 from cluster.serve import shut_down, start
 from prag_core.bank import Bank
-from prag_core.config import Config
-from prag_core.config_loading import load_config
-from prag_core.corpus import read_corpus
-from prag_core.plan import make_plan
-from prag_core.recipe import prepare_recipe
-from prag_core.retrieve import build_index
-from prag_core.stages import AugmentStage, TrainStage
+from prag_core.config.load import load_config
+from prag_core.config.schema import Config
+from prag_core.corpus.reader import read_corpus
+from prag_core.planning.planner import make_plan
+from prag_core.planning.recipe import prepare_recipe
+from prag_core.retrieval import build_index
+from prag_core.stages.shard import AugmentStage, TrainStage
 
 MINI = Path(__file__).resolve().parents[2] / "examples/mini"
-METHODS = ["closed_book", "rag", "prag", "combine", "da_rag+prag", "ircot", "ircot+prag", "flare", "flare+prag"]  # offered
+METHODS = [
+    "closed_book",
+    "rag",
+    "prag",
+    "combine",
+    "da_rag+prag",
+    "ircot",
+    "ircot+prag",
+    "flare",
+    "flare+prag",
+]  # offered
 DAMAGED = "dev-003-place"  # a document whose adapter is damaged in the bank
 
 
@@ -43,9 +53,17 @@ class Endpoint:
 
 def make_bank(folder: Path, num_documents: int) -> list[str]:
     """A trained and indexed bank of dev documents in `folder`; returns its settings. Strong steps, so that adapters are heard."""
-    lines = [line for line in (MINI / "corpus.jsonl").read_text().splitlines() if json.loads(line)["metadata"]["split"] == "dev"]
+    lines = [
+        line
+        for line in (MINI / "corpus.jsonl").read_text().splitlines()
+        if json.loads(line)["metadata"]["split"] == "dev"
+    ]
     (folder / "corpus.jsonl").write_text("\n".join(lines[:num_documents]) + "\n")
-    settings = [f"corpus.uri={folder}/corpus.jsonl", f"bank.uri={folder}/bank", "augmentation.engine=transformers"]
+    settings = [
+        f"corpus.uri={folder}/corpus.jsonl",
+        f"bank.uri={folder}/bank",
+        "augmentation.engine=transformers",
+    ]
     settings += ["engine.dtype=float32", "training.learning_rate=3e-3", "training.epochs=3"]
     config = load_config(settings)
     prepared = prepare_recipe(config)
@@ -87,9 +105,22 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def endpoint(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     keys_file = tmp_path_factory.mktemp("keys") / "keys.yaml"
     keys = make_keys(keys_file)
-    quick = ["serve.poll_seconds=0.3", "serve.health_seconds=0.5", "serve.grace_seconds=1", "serve.drain_seconds=5"]
-    quick += [f"serve.port={free_port()}", f"serve.keys={keys_file}", "engine.max_sequences=16", "serve.max_queued=256"]
-    quick += [f"serve.methods=[{','.join(METHODS)}]", "methods.max_documents=4"]  # as large adapter slots as without
+    quick = [
+        "serve.poll_seconds=0.3",
+        "serve.health_seconds=0.5",
+        "serve.grace_seconds=1",
+        "serve.drain_seconds=5",
+    ]
+    quick += [
+        f"serve.port={free_port()}",
+        f"serve.keys={keys_file}",
+        "engine.max_sequences=16",
+        "serve.max_queued=256",
+    ]
+    quick += [
+        f"serve.methods=[{','.join(METHODS)}]",
+        "methods.max_documents=4",
+    ]  # as large adapter slots as without
     config = load_config([*settings, *quick])
     url = start(config)
     client = OpenAI(base_url=url, api_key=keys["all"], max_retries=0, timeout=60)

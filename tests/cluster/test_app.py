@@ -11,7 +11,7 @@ import yaml
 from cluster.app import application, bounds_of, build
 from jobs import cli
 from prag_core.bank import Bank
-from prag_core.config_loading import load_config
+from prag_core.config.load import load_config
 from prag_core.errors import BankError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

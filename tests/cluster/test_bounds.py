@@ -9,10 +9,10 @@ import pytest
 
 from cluster.bounds import max_merged_rank, most_documents
 from prag_core.bank import Bank
-from prag_core.config_loading import load_config
+from prag_core.config.load import load_config
 from prag_core.identity import Recipe
-from prag_core.lora import AdapterLayout, ModuleShape, initial_factors
-from prag_core.merge import merged_rank
+from prag_core.merging import merged_rank
+from prag_core.models.lora import AdapterLayout, ModuleShape, initial_factors
 from prag_core.records import Factors
 
 LAYOUT = AdapterLayout((ModuleShape("m", 3, 4),), rank=2, alpha=32.0)
@@ -26,7 +26,9 @@ def bank(request: pytest.FixtureRequest, tmp_path: Path) -> Bank:
     return Bank.create(str(tmp_path / "bank"), Recipe({"warm": request.param}), LAYOUT, factors)
 
 
-@pytest.mark.parametrize("setting", ["retrieval.top_k=3", "retrieval.top_k=1", "serve.max_top_k=7", "merge.warm=every"])
+@pytest.mark.parametrize(
+    "setting", ["retrieval.top_k=3", "retrieval.top_k=1", "serve.max_top_k=7", "merge.warm=every"]
+)
 def test_the_engine_holds_every_merge_that_may_be_asked_for(setting: str, bank: Bank) -> None:
     config = load_config([setting])
     warm = bank.recipe.fields["warm"]

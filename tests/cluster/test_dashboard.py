@@ -17,7 +17,8 @@ import ray
 from cluster import metrics
 from tests.cluster.conftest import DAMAGED, Endpoint
 
-DASHBOARD = json.loads((Path(__file__).resolve().parents[2] / "cluster/grafana/dashboard.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).resolve().parents[2]
+DASHBOARD = json.loads((ROOT / "cluster/grafana/dashboard.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
@@ -85,7 +86,10 @@ def ask(endpoint: Endpoint, question: str, options: dict[str, Any]) -> None:
 
 
 def test_panels_are_whole_and_lie_beside_each_other() -> None:
-    places = [(p["gridPos"]["x"], p["gridPos"]["y"], p["gridPos"]["w"], p["gridPos"]["h"]) for p in DASHBOARD["panels"]]
+    places = [
+        (p["gridPos"]["x"], p["gridPos"]["y"], p["gridPos"]["w"], p["gridPos"]["h"])
+        for p in DASHBOARD["panels"]
+    ]
     cells = [(x + i, y + j) for x, y, w, h in places for i in range(w) for j in range(h)]
     assert len(cells) == len(set(cells)) and {x for x, _ in cells} == set(range(24))
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])

@@ -17,7 +17,7 @@ from ray import serve
 
 from cluster.app import NAME
 from prag_core.bank import Bank, delete_documents, restore_documents
-from prag_core.retrieve import build_index
+from prag_core.retrieval import build_index
 from tests.cluster.conftest import Endpoint
 
 QUESTION = "In which country is Jelamnax?"
@@ -26,7 +26,9 @@ SUBJECT = "dev-000-place"
 
 def ask(endpoint: Endpoint, **options: Any) -> Any:
     messages: Any = [{"role": "user", "content": QUESTION}]
-    return endpoint.client.chat.completions.create(model="prag", messages=messages, extra_body={"prag": options})
+    return endpoint.client.chat.completions.create(
+        model="prag", messages=messages, extra_body={"prag": options}
+    )
 
 
 def used(completion: Any) -> list[str]:
@@ -40,7 +42,9 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def test_a_deleted_document_is_gone_without_an_index_and_a_new_snapshot_is_served_when_it_has_one(endpoint: Endpoint) -> None:
+def test_a_deleted_document_is_gone_without_an_index_and_a_new_snapshot_is_served_when_it_has_one(
+    endpoint: Endpoint,
+) -> None:
     bank = Bank.open(endpoint.config.bank.uri)
     before = ask(endpoint)
     assert SUBJECT in used(before)
@@ -75,7 +79,13 @@ def test_metrics_tell_stages_and_rejections_and_no_document(endpoint: Endpoint) 
     def scraped() -> str:
         return httpx.get(address, timeout=10).text
 
-    names = ("prag_stage_seconds_bucket", "prag_requests", "prag_rejected", "prag_in_flight", "prag_adapter_cache_misses")
+    names = (
+        "prag_stage_seconds_bucket",
+        "prag_requests",
+        "prag_rejected",
+        "prag_in_flight",
+        "prag_adapter_cache_misses",
+    )
     names += ("vllm_generation_tokens",)
     wait_until(lambda: all(f"ray_{name}" in scraped() for name in names))
     ours = [line for line in scraped().splitlines() if line.startswith("ray_prag_")]
@@ -86,7 +96,11 @@ def test_metrics_tell_stages_and_rejections_and_no_document(endpoint: Endpoint) 
 
 def test_a_killed_engine_is_replaced_and_no_answer_is_wrong_meanwhile(endpoint: Endpoint) -> None:
     right = ask(endpoint).choices[0].message.content
-    (engine,) = (p for p in psutil.Process().children(recursive=True) if "EngineCore" in " ".join([p.name(), *p.cmdline()]))
+    (engine,) = (
+        p
+        for p in psutil.Process().children(recursive=True)
+        if "EngineCore" in " ".join([p.name(), *p.cmdline()])
+    )
     engine.kill()
     turned_away, recovered = 0, False
     deadline = time.monotonic() + 120

@@ -14,7 +14,9 @@ ALL = "[::]:0"
 
 
 @pytest.mark.parametrize(("node", "opened"), [("127.0.0.1", "127.0.0.1:0"), ("10.1.2.3", ALL)])
-def test_the_port_opens_where_ray_itself_listens(monkeypatch: pytest.MonkeyPatch, node: str, opened: str) -> None:
+def test_the_port_opens_where_ray_itself_listens(
+    monkeypatch: pytest.MonkeyPatch, node: str, opened: str
+) -> None:
     replica: Any = importlib.import_module("ray.serve._private.replica")
     asked: list[str] = []
     monkeypatch.setattr(replica, "add_port_to_grpc_server", lambda _, address: asked.append(address))

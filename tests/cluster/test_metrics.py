@@ -62,4 +62,6 @@ def test_counters_are_told_of_what_happened_alone(made: dict[str, Recorded]) -> 
     generator.prepared({}, "closed_book", degraded=1, retrievals=0)
     assert made["prag_adapter_cache_hits"].told == [(2, {})] and not made["prag_adapter_cache_misses"].told
     assert made["prag_adapter_cache_bytes"].told == [(100, {})]
-    assert made["prag_retrievals"].told == [(3, {"method": "flare"})] and made["prag_degraded_documents"].told == [(1, {})]
+    assert made["prag_retrievals"].told == [(3, {"method": "flare"})] and made[
+        "prag_degraded_documents"
+    ].told == [(1, {})]

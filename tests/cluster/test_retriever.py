@@ -13,9 +13,9 @@ from cluster import retriever
 from cluster.records import Found, Inquiry
 from cluster.retriever import Retriever
 from prag_core.bank import Bank, delete_documents
-from prag_core.config import Config
-from prag_core.config_loading import load_config
-from prag_core.retrieve import build_index
+from prag_core.config.load import load_config
+from prag_core.config.schema import Config
+from prag_core.retrieval import build_index
 
 SUBJECT = "dev-000-place"
 INQUIRY = Inquiry("In which country is Jelamnax?", 2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from cluster.installer import PREFIX
+from cluster.replica.installer import PREFIX
 from tests.cluster.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_it_serves_on_loopback_until_it_is_told_to_stop_and_finishes_what_it_has(settings: list[str]) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "jobs.cli", "serve", *settings, f"serve.port={port}", "engine.max_sequences=4"]
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.cli",
+        "serve",
+        *settings,
+        f"serve.port={port}",
+        "engine.max_sequences=4",
+    ]
     before = set(Path("/dev/shm").glob(f"{PREFIX}*"))
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -32,7 +40,9 @@ def test_it_serves_on_loopback_until_it_is_told_to_stop_and_finishes_what_it_has
         assert text_of_a_stream_during_which(process, port).endswith("data: [DONE]\n\n")
         assert process.wait(60) == 0
         psutil.wait_procs(family, timeout=20)
-        assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        assert not [
+            child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+        ]
         assert not any(folder.exists() for folder in folders)
     finally:
         process.kill()
@@ -59,5 +69,6 @@ def open_to_all(processes: list[psutil.Process]) -> list[tuple[str, str]]:
         (process.name(), str(connection.laddr))
         for process in processes
         for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
     ]

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from cluster.bounds import Bounds
-from cluster.gate import Gate
-from cluster.ingress import make_app
+from cluster.http.endpoint import make_app
+from cluster.keys.gate import Gate
 from cluster.records import Begun, Delta, Done, Event, Found, Inquiry, Refused, Stale, Task
 from cluster.service import Service
 from prag_core.errors import EngineDiedError
@@ -127,7 +127,9 @@ def test_beyond_the_bound_requests_are_turned_away_at_once_and_the_others_end_in
     async def scenario() -> None:
         metrics = Metrics()
         async with client(metrics) as http:
-            replies = await asyncio.gather(*[http.post("/v1/chat/completions", json=BODY | {"stream": stream}) for _ in range(5)])
+            replies = await asyncio.gather(
+                *[http.post("/v1/chat/completions", json=BODY | {"stream": stream}) for _ in range(5)]
+            )
         codes = sorted(reply.json()["error"]["code"] for reply in replies)
         assert codes == ["overloaded"] * 3 + ["timeout"] * 2
         assert all(reply.status_code == 503 and int(reply.headers["retry-after"]) > 0 for reply in replies)
@@ -154,17 +156,25 @@ def test_not_ready_while_no_engine_answers() -> None:
 
 def test_a_request_whose_documents_are_deleted_under_it_is_retrieved_again_having_seen_that() -> None:
     async def scenario() -> None:
-        answers = [Replies(Stale(7)), Replies(Begun((), (), {}, 5, {}), Delta("Elb"), Delta("onia."), Done("stop", 3))]
+        answers = [
+            Replies(Stale(7)),
+            Replies(Begun((), (), {}, 5, {}), Delta("Elb"), Delta("onia."), Done("stop", 3)),
+        ]
         handle = Handle(lambda _: answers.pop(0))
         async with client(Metrics(), handle) as http:
             reply = (await http.post("/v1/chat/completions", json=BODY)).json()
-        assert reply["choices"][0]["message"]["content"] == "Elbonia." and reply["prag"]["snapshot"] == "snapshot-2"
+        assert (
+            reply["choices"][0]["message"]["content"] == "Elbonia."
+            and reply["prag"]["snapshot"] == "snapshot-2"
+        )
         assert [inquiry.at_least for inquiry in handle.inquiries] == [0, 7]
 
     asyncio.run(scenario())
 
 
-def test_a_method_of_several_rounds_retrieves_by_itself_from_a_snapshot_that_is_newer_than_what_was_deleted() -> None:
+def test_a_method_of_several_rounds_retrieves_by_itself_from_a_snapshot_that_is_newer_than_what_was_deleted() -> (
+    None
+):
     async def scenario() -> None:
         answers = [Replies(Stale(7)), Replies(Begun((), (), {}, 5, {}), Delta("Elbonia."), Done("stop", 3))]
         handle = Handle(lambda _: answers.pop(0))
@@ -195,7 +205,13 @@ def test_a_stream_whose_client_leaves_before_its_first_byte_is_counted_as_ended(
             given.append(message)
             raise Gone
 
-        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": []}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/chat/completions",
+            "query_string": b"",
+            "headers": [],
+        }
         with pytest.raises(Gone):
             await app(scope | {"asgi": {"spec_version": "2.4"}}, receive, send)
         assert [message["type"] for message in given] == ["http.response.start"]

@@ -32,7 +32,9 @@ class Bank:
 def bank(monkeypatch: pytest.MonkeyPatch) -> Bank:
     bank = Bank()
     monkeypatch.setattr(watch, "list_names", bank.list_names)
-    monkeypatch.setattr(watch, "load", lambda _, name: SimpleNamespace(name=name, number=int(name.split("-")[0])))
+    monkeypatch.setattr(
+        watch, "load", lambda _, name: SimpleNamespace(name=name, number=int(name.split("-")[0]))
+    )
     return bank
 
 

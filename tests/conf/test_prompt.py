@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from prag_core.answering import DEFAULT_NEW_TOKENS
-from prag_core.config_loading import CONF, load_config
-from prag_core.datasets import READERS
-from prag_core.evaluate.metrics import extract_answer
-from prag_core.samples import load_fewshot
+from prag_core.answering.tools import DEFAULT_NEW_TOKENS
+from prag_core.config.load import CONF, load_config
+from prag_core.evaluation.metrics import extract_answer
+from prag_core.questions.examples import load_fewshot
+from prag_core.questions.formats import READERS
 
-WORKED = {"2wiki": True, "hotpotqa": True, "popqa": False, "cwq": False}  # as published: reasoning, or a direct answer
+WORKED = {
+    "2wiki": True,
+    "hotpotqa": True,
+    "popqa": False,
+    "cwq": False,
+}  # as published: reasoning, or a direct answer
 
 
 def test_every_published_question_set_has_its_wording() -> None:

@@ -17,7 +17,7 @@ from examples.mini import augmentation_scores, data, mixture, phrases, schedule,
 from examples.mini.mixture import Mixture
 from examples.mini.tokenizer import render
 from examples.mini.warmup import warmup_questions
-from prag_core import prompts
+from prag_core.models import prompts
 
 FOLDER = Path(__file__).parents[2] / "examples" / "mini"
 MODEL = FOLDER / "model"
@@ -64,7 +64,9 @@ def test_held_out_questions_are_phrased_as_the_model_never_writes() -> None:
         for relation in entity.facts
         for wording in phrases.RELATIONS[entity.kind][relation].augmentation
     }
-    asked = {row["question"] for name in ("questions.dev.jsonl", "questions.test.jsonl") for row in rows(name)}
+    asked = {
+        row["question"] for name in ("questions.dev.jsonl", "questions.test.jsonl") for row in rows(name)
+    }
     assert not asked & written
 
 
@@ -78,9 +80,13 @@ def test_training_questions_ask_nothing_that_a_dev_question_does() -> None:
     known = {data.identity(question) for found in data.asked("dev").values() for question in found}
     training = rows("questions.train.jsonl")
     assert len({row["question"] for row in training}) == len(training) == sum(data.NUM_TRAINING.values())
-    asked = {(tuple(sorted(row["gold_doc_ids"])), row["answers"][0]) for row in training if row["type"] == "single"}
+    asked = {
+        (tuple(sorted(row["gold_doc_ids"])), row["answers"][0]) for row in training if row["type"] == "single"
+    }
     assert not asked & {
-        (tuple(sorted(row["gold_doc_ids"])), row["answers"][0]) for row in rows("questions.dev.jsonl") if row["type"] == "single"
+        (tuple(sorted(row["gold_doc_ids"])), row["answers"][0])
+        for row in rows("questions.dev.jsonl")
+        if row["type"] == "single"
     }
     assert len(known) == len(rows("questions.dev.jsonl"))
 
@@ -118,10 +124,17 @@ def test_warm_up_questions_are_about_others_and_never_worded_as_the_held_out_one
     assert len({row["question"] for row in drawn}) == len({row["question_id"] for row in drawn}) == 2000
     known = data.known_world().by_name
     held_out = {entity.name for split in ("dev", "test") for entity in data.split_world(split).entities}
-    reading = [w.split("{s}") for relations in phrases.RELATIONS.values() for r in relations.values() for w in r.reading]
+    reading = [
+        w.split("{s}")
+        for relations in phrases.RELATIONS.values()
+        for r in relations.values()
+        for w in r.reading
+    ]
     for row in drawn:
         assert not any(name in row["question"] for name in held_out)
-        assert not any(row["question"].startswith(start) and row["question"].endswith(end) for start, end in reading)
+        assert not any(
+            row["question"].startswith(start) and row["question"].endswith(end) for start, end in reading
+        )
         assert any(name in row["question"] for name in known) != strangers and row["answers"]
 
 
@@ -130,7 +143,9 @@ def test_what_is_written_in_order_follows_the_passage(tokenizer: Any) -> None:
     for entity in world.draw_world(rng, 5, 5, 5).entities:
         for task in ("rewrite in order", "pairs in order"):
             (_, asked), (_, written) = mixture.WRITERS[task](rng, entity)
-            names = sorted((v for v in entity.facts.values() if len(v) > 8), key=asked.index)  # no other word holds them
+            names = sorted(
+                (v for v in entity.facts.values() if len(v) > 8), key=asked.index
+            )  # no other word holds them
             places = [written.index(name) for name in names if name in written]
             assert places == sorted(places)
 
@@ -203,7 +218,11 @@ def test_training_never_shows_a_held_out_fact(tokenizer: Any) -> None:
     for length, tasks in schedule.STAGES[-1].batches * 10:
         text = tokenizer.decode(source.row(rng, length, tasks)[0])
         for entity in held_out:
-            told = [value for relation, value in entity.facts.items() if relation not in guessable and value in text]
+            told = [
+                value
+                for relation, value in entity.facts.items()
+                if relation not in guessable and value in text
+            ]
             assert entity.name not in text or not told
 
 
@@ -216,7 +235,10 @@ def generate(model: Any, tokenizer: Any, question: str, passages: list[str]) -> 
 def test_the_model_reads_held_out_passages_and_does_not_know_them(model: Any, tokenizer: Any) -> None:
     texts = {row["doc_id"]: row["text"] for row in rows("corpus.jsonl")}
     single = [row for row in rows("questions.dev.jsonl") if row["type"] == "single"][:20]
-    read = sum(generate(model, tokenizer, row["question"], [texts[row["gold_doc_ids"][0]]]) in row["answers"] for row in single)
+    read = sum(
+        generate(model, tokenizer, row["question"], [texts[row["gold_doc_ids"][0]]]) in row["answers"]
+        for row in single
+    )
     closed = sum(generate(model, tokenizer, row["question"], []) in row["answers"] for row in single)
     assert read >= 18
     assert closed <= 3

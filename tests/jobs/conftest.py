@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from prag_core.bank import Bank, Stage
-from prag_core.config_loading import load_config
-from prag_core.corpus import read_corpus
+from prag_core.config.load import load_config
+from prag_core.corpus.reader import read_corpus
 from prag_core.identity import content_hash
-from prag_core.recipe import prepare_recipe
+from prag_core.planning.recipe import prepare_recipe
 from prag_core.records import Document, Failure
-from prag_core.retrieve import build_index
+from prag_core.retrieval import build_index
 
 MINI = Path(__file__).resolve().parents[2] / "examples/mini"
 
@@ -22,7 +22,9 @@ MINI = Path(__file__).resolve().parents[2] / "examples/mini"
 def write_questions(path: Path, source: str, **counts: int) -> str:
     """The first so many questions of each type of a file of the miniature world."""
     rows = [json.loads(line) for line in (MINI / source).read_text().splitlines()]
-    kept = [row for kind, count in counts.items() for row in [row for row in rows if row["type"] == kind][:count]]
+    kept = [
+        row for kind, count in counts.items() for row in [row for row in rows if row["type"] == kind][:count]
+    ]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in kept))
     return str(path)
 
@@ -30,11 +32,18 @@ def write_questions(path: Path, source: str, **counts: int) -> str:
 @pytest.fixture(scope="package")
 def reading_settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("reading")
-    settings = [f"bank.uri={folder}/bank", "engine.kind=transformers", "engine.dtype=float32", "evaluate.num_resamples=100"]
+    settings = [
+        f"bank.uri={folder}/bank",
+        "engine.kind=transformers",
+        "engine.dtype=float32",
+        "evaluate.num_resamples=100",
+    ]
     config = load_config(settings)
     prepared = prepare_recipe(config)
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
-    documents = [d for d in read_corpus(config.corpus) if isinstance(d, Document) and d.metadata["split"] == "dev"]
+    documents = [
+        d for d in read_corpus(config.corpus) if isinstance(d, Document) and d.metadata["split"] == "dev"
+    ]
     rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
     with bank.begin(Stage.adapters, "shard") as writer:
         for row in rows:

@@ -22,7 +22,10 @@ MINI = ROOT / "examples/mini"
 DOCUMENTS = 4
 ROWS: list[dict[str, Any]] = [
     {"label": "base"},
-    {"label": "another writes", "settings": {"augmentation.num_rewrites": 1}},  # augmentation.model: given by the fixture
+    {
+        "label": "another writes",
+        "settings": {"augmentation.num_rewrites": 1},
+    },  # augmentation.model: given by the fixture
     {"label": "k 1", "settings": {"retrieval.top_k": 1}},
     {"methods": ["rag"]},
 ]
@@ -47,12 +50,22 @@ class Ablation:
         (self.folder / "corpus.jsonl").write_text("\n".join(lines) + "\n")
         (self.folder / "questions.jsonl").write_text("\n".join(asked) + "\n")
         settings = {
-            "corpus.uri": f"{self.folder}/corpus.jsonl", "evaluate.questions": f"{self.folder}/questions.jsonl",
-            "augmentation": {"engine": "transformers", "num_rewrites": 0, "num_qa_pairs": 0, "max_new_tokens": 24},
-            "engine": {"kind": "transformers", "dtype": "float32"}, "evaluate.num_resamples": 100, "ablate.out": str(self.out),
-        }  # fmt: skip
+            "corpus.uri": f"{self.folder}/corpus.jsonl",
+            "evaluate.questions": f"{self.folder}/questions.jsonl",
+            "augmentation": {
+                "engine": "transformers",
+                "num_rewrites": 0,
+                "num_qa_pairs": 0,
+                "max_new_tokens": 24,
+            },
+            "engine": {"kind": "transformers", "dtype": "float32"},
+            "evaluate.num_resamples": 100,
+            "ablate.out": str(self.out),
+        }
         path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({"title": "Small", "settings": settings, "methods": ["prag"], "rows": rows}))
+        path.write_text(
+            yaml.safe_dump({"title": "Small", "settings": settings, "methods": ["prag"], "rows": rows})
+        )
         return path
 
     def report(self, name: str = "small") -> dict[str, Any]:
@@ -61,7 +74,11 @@ class Ablation:
 
     def kept(self) -> dict[str, float]:
         """Every bank's objects and every run's answers, with when they were written."""
-        files = [*self.out.glob("banks/*/adapters/*"), *self.out.glob("banks/*/augmentations/*"), *self.out.glob("answers/*")]
+        files = [
+            *self.out.glob("banks/*/adapters/*"),
+            *self.out.glob("banks/*/augmentations/*"),
+            *self.out.glob("answers/*"),
+        ]
         return {str(path.relative_to(self.out)): os.stat(path).st_mtime for path in files}
 
 
@@ -107,16 +124,24 @@ def test_each_bank_is_its_rows_and_rows_that_only_serve_otherwise_share_one(abla
     assert uris["prag@base"] == uris["prag@k 1"] == uris["rag"]
     assert len(set(uris.values())) == len(list((ablation.out / "banks").iterdir())) == 2
     recipes = {name: Bank.open(uri).recipe.fields for name, uri in uris.items()}
-    assert recipes["prag@another writes"]["augmentation"]["model"] != recipes["prag@base"]["augmentation"]["model"]
-    written = [a for commit in Bank.open(uris["prag@another writes"]).list_commits(Stage.augmentations).values()
-               for a in Bank.open(uris["prag@another writes"]).read_augmentations(commit)]  # fmt: skip
+    assert (
+        recipes["prag@another writes"]["augmentation"]["model"]
+        != recipes["prag@base"]["augmentation"]["model"]
+    )
+    written = [
+        a
+        for commit in Bank.open(uris["prag@another writes"]).list_commits(Stage.augmentations).values()
+        for a in Bank.open(uris["prag@another writes"]).read_augmentations(commit)
+    ]
     assert len(written) == DOCUMENTS and all(a.rewrites and not a.qa_pairs for a in written)
 
 
 def test_again_it_makes_nothing_and_says_so(ablation: Ablation, capsys: pytest.CaptureFixture[str]) -> None:
     before, report = ablation.kept(), ablation.report()
     assert cli.main(["ablate", str(ablation.describe(ROWS))]) == 0
-    assert "4 rows: 4 cached, 0 to run (0 of 2 banks to make, 0 of 4 runs to answer)" in capsys.readouterr().err
+    assert (
+        "4 rows: 4 cached, 0 to run (0 of 2 banks to make, 0 of 4 runs to answer)" in capsys.readouterr().err
+    )
     assert ablation.kept() == before
     assert ablation.report() == report
 
@@ -125,7 +150,9 @@ def test_one_more_row_costs_one_row(ablation: Ablation, capsys: pytest.CaptureFi
     before = ablation.kept()
     more = [*ROWS, {"label": "mean", "settings": {"merge.rule": "mean"}}]
     assert cli.main(["ablate", str(ablation.describe(more, "more"))]) == 0
-    assert "5 rows: 4 cached, 1 to run (0 of 2 banks to make, 1 of 5 runs to answer)" in capsys.readouterr().err
+    assert (
+        "5 rows: 4 cached, 1 to run (0 of 2 banks to make, 1 of 5 runs to answer)" in capsys.readouterr().err
+    )
     added = ablation.kept().items() - before.items()
     assert [Path(name).parent.name for name, _ in added] == ["answers"]
     assert ablation.report("more")["methods"]["prag@base"] == ablation.report()["methods"]["prag@base"]
@@ -135,7 +162,9 @@ def test_a_dry_run_says_what_another_bank_and_its_answers_would_cost_and_makes_n
     ablation: Ablation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = ablation.kept()
-    printed = dry_run(ablation.describe([*ROWS, {"label": "3 epochs", "settings": {"training.epochs": 3}}], "dry"), capsys)
+    printed = dry_run(
+        ablation.describe([*ROWS, {"label": "3 epochs", "settings": {"training.epochs": 3}}], "dry"), capsys
+    )
     assert "5 rows: 4 cached, 1 to run (1 of 3 banks to make, 1 of 5 runs to answer)" in printed
     assert ablation.kept() == before and not (ablation.out / "dry").exists()
 
@@ -155,8 +184,14 @@ def test_answers_that_were_lost_are_given_again_and_nothing_else(
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"label": "x", "settings": {"training.epoch": 3}}, "small.yaml, row 2 (x): unknown setting training.epoch; did you"),
-        ({"label": "x", "methods": ["dragn"]}, "small.yaml, row 2 (x): no method 'dragn'; did you mean dragin?"),
+        (
+            {"label": "x", "settings": {"training.epoch": 3}},
+            "small.yaml, row 2 (x): unknown setting training.epoch; did you",
+        ),
+        (
+            {"label": "x", "methods": ["dragn"]},
+            "small.yaml, row 2 (x): no method 'dragn'; did you mean dragin?",
+        ),
         ({"label": "x", "settings": {"augmentation.model": "/no/model"}}, "small, prag@x: "),
         ({"label": "x", "settings": {"training.threads": 1}}, "small: prag@x is the same as prag@base"),
     ],

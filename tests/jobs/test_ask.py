@@ -13,7 +13,9 @@ from jobs.ask import show
 from prag_core.records import Answer, Passage, Round
 
 ADA, BO = Passage("d1", 0, "Ada", "text", 2.5), Passage("d2", 0, "Bo", "text", 1.0)
-ANSWER = Answer("Rome.", (ADA,), rounds=(Round("Where [was] Ada?", (ADA, BO)), Round("river", ())), num_tokens=41)
+ANSWER = Answer(
+    "Rome.", (ADA,), rounds=(Round("Where [was] Ada?", (ADA, BO)), Round("river", ())), num_tokens=41
+)
 
 
 def shown(*, trace: bool) -> str:
@@ -30,7 +32,9 @@ def test_the_trace_has_every_query_and_what_it_found() -> None:
     assert "2 retrievals, 41 tokens generated" in shown(trace=False)
 
 
-def test_a_method_that_the_engine_cannot_run_is_refused_before_the_bank_is_opened(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_method_that_the_engine_cannot_run_is_refused_before_the_bank_is_opened(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert cli.main(["ask", "Who?", "--method", "dragin", "bank.uri=/nowhere/bank"]) != 0
     assert "set engine.kind=transformers" in capsys.readouterr().err
 

@@ -13,7 +13,10 @@ from jobs import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "examples/mini/model"
-GOOD = [{"doc_id": "d1", "title": "Ada", "text": "Ada was born in Rome."}, {"doc_id": "d2", "text": "Bo wrote Iris."}]
+GOOD = [
+    {"doc_id": "d1", "title": "Ada", "text": "Ada was born in Rome."},
+    {"doc_id": "d2", "text": "Bo wrote Iris."},
+]
 
 
 @pytest.fixture
@@ -26,14 +29,20 @@ def write_lines(path: Path, lines: list[str]) -> Path:
     return path
 
 
-def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, *settings: Any, verb: str = "parameterize") -> str:
+def refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, *settings: Any, verb: str = "parameterize"
+) -> str:
     """Run the verb, expecting a refusal before anything is in the bank; the message."""
     bank = tmp_path / "bank"
     status = cli.main([verb, f"bank.uri={bank}", f"model.path={MODEL}", *map(str, settings)])
     message = capsys.readouterr().err
     assert status != 0
     assert message.startswith("error: ") and "Traceback" not in message
-    assert not list(bank.glob("snapshots/*")) and not list(bank.glob("commits/*/*")) and not list(bank.glob("runs/*/plan.json"))
+    assert (
+        not list(bank.glob("snapshots/*"))
+        and not list(bank.glob("commits/*/*"))
+        and not list(bank.glob("runs/*/plan.json"))
+    )
     return message
 
 
@@ -65,9 +74,21 @@ def test_an_empty_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         (json.dumps({"doc_id": "x" * 10_000, "text": "t"}), "10,000"),
         (json.dumps({"doc_id": "d3", "text": "nul \0 in text"}), "NUL"),
     ],
-    ids=["not-json", "no-text", "blank-text", "two-texts", "no-id", "nul-id", "control-id", "long-id", "nul-text"],
+    ids=[
+        "not-json",
+        "no-text",
+        "blank-text",
+        "two-texts",
+        "no-id",
+        "nul-id",
+        "control-id",
+        "long-id",
+        "nul-text",
+    ],
 )
-def test_a_bad_record_is_named(line: str, said: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_bad_record_is_named(
+    line: str, said: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
     write_lines(corpus, [*map(json.dumps, GOOD), line])
     assert said in refused(capsys, tmp_path, f"corpus.uri={corpus}")
 
@@ -77,7 +98,9 @@ def test_an_unknown_setting(capsys: pytest.CaptureFixture[str], corpus: Path, tm
     assert "training.epoch" in message and "training.epochs" in message
 
 
-def test_a_setting_of_the_wrong_type(capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_setting_of_the_wrong_type(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
     assert "training.epochs" in refused(capsys, tmp_path, f"corpus.uri={corpus}", "training.epochs=many")
 
 
@@ -85,11 +108,15 @@ def test_a_setting_out_of_range(capsys: pytest.CaptureFixture[str], corpus: Path
     assert "training.epochs=0" in refused(capsys, tmp_path, f"corpus.uri={corpus}", "training.epochs=0")
 
 
-def test_a_model_path_that_is_not_there(capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_model_path_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
     assert "no-model" in refused(capsys, tmp_path, f"corpus.uri={corpus}", f"model.path={tmp_path}/no-model")
 
 
-def test_a_model_without_a_tokenizer(capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_tokenizer(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
     bare = tmp_path / "model"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -97,7 +124,9 @@ def test_a_model_without_a_tokenizer(capsys: pytest.CaptureFixture[str], corpus:
     assert "tokenizer" in refused(capsys, tmp_path, f"corpus.uri={corpus}", f"model.path={bare}")
 
 
-def test_a_model_without_a_chat_template(capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_chat_template(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
     plain = tmp_path / "model"
     shutil.copytree(MODEL, plain, ignore=shutil.ignore_patterns("chat_template*"))
     settings = json.loads((plain / "tokenizer_config.json").read_text())
@@ -106,7 +135,9 @@ def test_a_model_without_a_chat_template(capsys: pytest.CaptureFixture[str], cor
     assert "chat template" in refused(capsys, tmp_path, f"corpus.uri={corpus}", f"model.path={plain}")
 
 
-def test_a_bank_that_cannot_be_written(capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_bank_that_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
     message = refused(capsys, tmp_path, f"corpus.uri={corpus}", f"bank.uri={corpus}/bank")
     assert f"{corpus}/bank" in message
 
@@ -115,8 +146,8 @@ def test_a_bank_that_cannot_be_written(capsys: pytest.CaptureFixture[str], corpu
 def made_bank(corpus: Path, tmp_path: Path) -> Path:
     """A bank of the reference recipe, created and nothing more."""
     from prag_core.bank import Bank
-    from prag_core.config_loading import load_config
-    from prag_core.recipe import prepare_recipe
+    from prag_core.config.load import load_config
+    from prag_core.planning.recipe import prepare_recipe
 
     uri = tmp_path / "made"
     prepared = prepare_recipe(load_config([f"model.path={MODEL}"]))
@@ -124,7 +155,9 @@ def made_bank(corpus: Path, tmp_path: Path) -> Path:
     return uri
 
 
-def test_a_bank_of_another_recipe(capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path) -> None:
+def test_a_bank_of_another_recipe(
+    capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path
+) -> None:
     message = refused(capsys, tmp_path, f"corpus.uri={corpus}", f"bank.uri={made_bank}", "training.epochs=2")
     assert "another recipe" in message and "training.epochs: 1 there, 2 here" in message
 
@@ -132,17 +165,26 @@ def test_a_bank_of_another_recipe(capsys: pytest.CaptureFixture[str], corpus: Pa
 def test_augmentations_of_another_writer_or_other_settings(
     capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path
 ) -> None:
-    settings = (f"corpus.uri={corpus}", f"augmentation.uri={made_bank}", "augmentation.num_qa_pairs=6", "training.epochs=2")
+    settings = (
+        f"corpus.uri={corpus}",
+        f"augmentation.uri={made_bank}",
+        "augmentation.num_qa_pairs=6",
+        "training.epochs=2",
+    )
     message = refused(capsys, tmp_path, *settings)
     assert str(made_bank) in message and "(num_qa_pairs 3 there, 6 here)" in message
 
 
-def test_a_bank_of_another_model(capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path) -> None:
+def test_a_bank_of_another_model(
+    capsys: pytest.CaptureFixture[str], corpus: Path, made_bank: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "model"
     shutil.copytree(MODEL, other)
     settings = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(settings | {"rms_norm_eps": 1e-3}))
-    message = refused(capsys, tmp_path, f"corpus.uri={corpus}", f"bank.uri={made_bank}", f"model.path={other}")
+    message = refused(
+        capsys, tmp_path, f"corpus.uri={corpus}", f"bank.uri={made_bank}", f"model.path={other}"
+    )
     assert "another recipe" in message and "model:" in message
 
 
@@ -173,13 +215,19 @@ def test_a_filter_that_is_none(capsys: pytest.CaptureFixture[str], made_bank: Pa
 
 
 def test_s3_with_wrong_credentials(
-    swift_uri: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swift_uri: str,
+    capsys: pytest.CaptureFixture[str],
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not the secret")
     message = refused(capsys, tmp_path, f"corpus.uri={corpus}", f"bank.uri={swift_uri}")
     assert swift_uri in message and "AWS_SECRET_ACCESS_KEY" in message
 
 
-def test_a_bucket_that_is_not_there(swift_uri: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path) -> None:
+def test_a_bucket_that_is_not_there(
+    swift_uri: str, capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
     message = refused(capsys, tmp_path, f"corpus.uri={corpus}", "bank.uri=s3://no-such-bucket/bank")
     assert "s3://no-such-bucket/bank" in message and "bucket" in message

@@ -13,7 +13,7 @@ from jobs import cli
 from prag_core.bank import Bank, Stage
 from prag_core.bank.tables import WANTED
 from prag_core.identity import Recipe, content_hash
-from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Adapter, Document, Factors, Failure
 
 LAYOUT = AdapterLayout((ModuleShape("layers.0.mlp.up_proj", 4, 3),), 2, 32.0)
@@ -25,7 +25,10 @@ def uri(tmp_path: Path) -> str:
 
     def factors(seed: int) -> dict[str, Factors]:
         draw = np.random.default_rng(seed)
-        return {n: Factors(draw.normal(size=a).astype("f4"), draw.normal(size=b).astype("f4")) for n, a, b in LAYOUT.shapes()}
+        return {
+            n: Factors(draw.normal(size=a).astype("f4"), draw.normal(size=b).astype("f4"))
+            for n, a, b in LAYOUT.shapes()
+        }
 
     bank = Bank.create(str(tmp_path / "bank"), Recipe({"model": "tiny"}), LAYOUT, factors(9))
     documents = [Document(name, f"text of {name}") for name in ("ada", "bo", "cy")]
@@ -56,12 +59,16 @@ def test_text_only_documents_are_listed_inspected_and_exported(
     document, factors = Document("di", "text of di"), bank.initial_factors()
     info = bank.write_documents("examined", [document])
     with bank.begin(Stage.adapters, "examined") as writer:
-        writer.add(Adapter("di", 0, content_hash(document), factors, 5, 100, 3.0, 1.0, accepted=False, score=0.25))
+        writer.add(
+            Adapter("di", 0, content_hash(document), factors, 5, 100, 3.0, 1.0, accepted=False, score=0.25)
+        )
         writer.commit([info])
     row = {"doc_id": "di", "chunk": 0, "content_hash": content_hash(document)}
     before = bank.latest_snapshot()
     assert before is not None
-    bank.write_snapshot(pa.concat_tables([before.index.select(list(row)), pa.Table.from_pylist([row], WANTED)]))
+    bank.write_snapshot(
+        pa.concat_tables([before.index.select(list(row)), pa.Table.from_pylist([row], WANTED)])
+    )
     assert command.main(["ls", uri, "--text-only"]) == 0
     shown = capsys.readouterr().out
     assert "0.25" in shown and " ada " not in shown and "2 adapter, 1 text_only, 1 failed, 0 deleted" in shown
@@ -85,7 +92,9 @@ def test_inspect_describes_the_bank_and_one_document(uri: str, capsys: pytest.Ca
     assert command.main(["inspect", uri, "--doc-id", "bo"]) == 0 and "text of bo" in capsys.readouterr().out
 
 
-def test_verify_exits_0_then_1_naming_the_damaged_object(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_exits_0_then_1_naming_the_damaged_object(
+    uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["bank", "verify", uri]) == 0 and "sound" in capsys.readouterr().out
     (path,) = Path(uri, "adapters").iterdir()
     data = bytearray(path.read_bytes())
@@ -99,7 +108,10 @@ def test_verify_exits_0_then_1_naming_the_damaged_object(uri: str, capsys: pytes
 def test_export_writes_a_peft_folder_that_names_the_base_of_the_newest_run(uri: str, tmp_path: Path) -> None:
     Bank.open(uri).write_run("2025", "config.yaml", b"model:\n  path: some/base\n")
     assert command.main(["export", uri, "--doc-id", "ada", "--out", str(tmp_path / "out")]) == 0
-    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == "some/base"
+    assert (
+        json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"]
+        == "some/base"
+    )
     assert command.main(["export", uri, "--init", "--out", str(tmp_path / "init")]) == 0
     assert (tmp_path / "init" / "adapter_model.safetensors").exists()
 
@@ -112,7 +124,9 @@ def test_export_takes_a_document_or_the_initial_adapter(
     assert "--doc-id ID or --init" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_unknown_documents_and_banks_are_one_line_and_exit_1(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_documents_and_banks_are_one_line_and_exit_1(
+    uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["bank", "inspect", uri, "--doc-id", "nobody"]) == 1
     assert cli.main(["bank", "ls", uri + "-not"]) == 1
     assert capsys.readouterr().err.count("error: ") == 2
@@ -124,7 +138,10 @@ def test_delete_restore_and_gc(uri: str, capsys: pytest.CaptureFixture[str]) -> 
 
     assert cli.main(["delete", uri, "--doc-id", "ada", "--doc-id", "cy"]) == 0 and names() == {"bo"}
     assert cli.main(["delete", uri, "--doc-id", "cy", "--restore"]) == 0 and names() == {"bo", "cy"}
-    assert cli.main(["bank", "gc", uri, "--grace", "0s"]) == 0 and "nothing was changed" in capsys.readouterr().out
+    assert (
+        cli.main(["bank", "gc", uri, "--grace", "0s"]) == 0
+        and "nothing was changed" in capsys.readouterr().out
+    )
     assert cli.main(["bank", "gc", uri, "--grace", "0s", "--apply", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["erased"] == ["ada"]
     assert b"ada" not in b"".join(path.read_bytes() for path in Path(uri, "adapters").iterdir())

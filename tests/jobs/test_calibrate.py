@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
-from prag_core.config_loading import load_config
+from prag_core.config.load import load_config
 from tests.jobs.conftest import write_questions
 
 
@@ -16,7 +16,12 @@ def test_thresholds_are_chosen_and_written_as_settings(
 ) -> None:
     dev = write_questions(tmp_path / "dev.jsonl", "questions.dev.jsonl", single=6)
     out = tmp_path / "thresholds.yaml"
-    arguments = [*reading_settings, f"calibrate.questions={dev}", "calibrate.values=2", f"calibrate.out={out}"]
+    arguments = [
+        *reading_settings,
+        f"calibrate.questions={dev}",
+        "calibrate.values=2",
+        f"calibrate.out={out}",
+    ]
     assert cli.main(["calibrate", *arguments, "calibrate.methods=[flare,flare_lookahead,dragin]"]) == 0
     printed = capsys.readouterr().out
     config = load_config([], str(out)).methods

@@ -35,7 +35,9 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     assert f"usage: prag {verb}" in printed and "example" in printed
 
 
-@pytest.mark.parametrize(("error", "status"), [(BankError("no bank at x; make one"), 1), (ConfigError("unknown setting y"), 2)])
+@pytest.mark.parametrize(
+    ("error", "status"), [(BankError("no bank at x; make one"), 1), (ConfigError("unknown setting y"), 2)]
+)
 def test_what_the_user_can_mend_is_one_line_without_a_traceback(
     error: Exception, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from jobs.cli import main
 from prag_core.bank import Bank, Stage
-from prag_core.config import RetrievalConfig
+from prag_core.config.schema import RetrievalConfig
 from prag_core.identity import Recipe, content_hash
-from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Document, Factors, Failure
-from prag_core.retrieve import open_index
+from prag_core.retrieval import open_index
 
 DOCUMENTS = [Document("d1", "Ada was born in Rome."), Document("d2", "Bob makes bread.")]
 
@@ -20,7 +20,10 @@ DOCUMENTS = [Document("d1", "Ada was born in Rome."), Document("d2", "Bob makes 
 def bank(tmp_path: Path) -> Bank:
     layout = AdapterLayout((ModuleShape("m", 2, 3),), rank=1, alpha=1.0)
     return Bank.create(
-        str(tmp_path / "bank"), Recipe({"model": "none"}), layout, {"m": Factors(np.ones((1, 2)), np.zeros((3, 1)))}
+        str(tmp_path / "bank"),
+        Recipe({"model": "none"}),
+        layout,
+        {"m": Factors(np.ones((1, 2)), np.zeros((3, 1)))},
     )
 
 
@@ -34,7 +37,9 @@ def add_snapshot(bank: Bank) -> None:
     bank.write_snapshot(pa.Table.from_pylist(rows))
 
 
-def test_it_indexes_the_newest_snapshot_and_says_where(bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_indexes_the_newest_snapshot_and_says_where(
+    bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
     add_snapshot(bank)
     assert main(["index", f"bank.uri={bank.uri}"]) == 0
     snapshot = bank.latest_snapshot()
@@ -50,7 +55,11 @@ def test_indexing_again_says_that_it_is_done_and_other_settings_are_another_inde
     bank: Bank, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_snapshot(bank)
-    for settings, expected in (([], "indexed in"), ([], "already indexed"), (["retrieval.k1=0.5"], "indexed in")):
+    for settings, expected in (
+        ([], "indexed in"),
+        ([], "already indexed"),
+        (["retrieval.k1=0.5"], "indexed in"),
+    ):
         assert main(["index", f"bank.uri={bank.uri}", *settings]) == 0
         assert f"2 documents {expected}" in capsys.readouterr().out
 
@@ -65,7 +74,9 @@ def test_a_bank_that_is_missing_or_unfinished_is_an_error_that_says_what_to_do(
     assert "no bank here" in missing
 
 
-def test_settings_that_make_no_index_are_refused_and_leave_nothing(bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_that_make_no_index_are_refused_and_leave_nothing(
+    bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
     add_snapshot(bank)
     assert main(["index", f"bank.uri={bank.uri}", "retrieval.stemmer=klingon"]) == 2
     assert "retrieval.stemmer=klingon: not known; one of" in capsys.readouterr().err

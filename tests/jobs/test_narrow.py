@@ -8,17 +8,24 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
-from prag_core.config import CorpusConfig
-from prag_core.corpus import read_corpus
+from prag_core.config.schema import CorpusConfig
+from prag_core.corpus.reader import read_corpus
 
-TSV = "id\ttext\ttitle\n" + "".join(f'{i}\t"town {i} lies on the ""river"" number{i}"\tTown {i}\n' for i in range(1, 40))
+TSV = "id\ttext\ttitle\n" + "".join(
+    f'{i}\t"town {i} lies on the ""river"" number{i}"\tTown {i}\n' for i in range(1, 40)
+)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> list[str]:
     (tmp_path / "psgs_w100.tsv").write_text(TSV)
     rows = [
-        {"ID": f"q{i}", "question": f"Where is number{i}?", "compositionality_type": kind, "answers": [{"answer": "there"}]}
+        {
+            "ID": f"q{i}",
+            "question": f"Where is number{i}?",
+            "compositionality_type": kind,
+            "answers": [{"answer": "there"}],
+        }
         for i, kind in ((7, "conjunction"), (9, "composition"), (11, "composition"))
     ]
     (tmp_path / "cwq.json").write_text(json.dumps(rows))
@@ -36,7 +43,9 @@ def test_the_passages_of_the_chosen_questions_are_kept(
     assert cli.main(["narrow", *settings, "--depth", "1"]) == 0
     assert read(tmp_path) == [("7", "Town 7"), ("9", "Town 9"), ("11", "Town 11")]
     assert "3 of 39 documents; retrieval from these alone finds 100.0 %" in capsys.readouterr().out
-    assert cli.main(["narrow", *settings, "--depth", "1", "evaluate.type=composition", "evaluate.limit=1"]) == 0
+    assert (
+        cli.main(["narrow", *settings, "--depth", "1", "evaluate.type=composition", "evaluate.limit=1"]) == 0
+    )
     assert read(tmp_path) == [("9", "Town 9")]
 
 

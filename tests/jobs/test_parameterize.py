@@ -24,12 +24,17 @@ from prag_core.bank import Bank, Stage
 from prag_core.bank.tables import WANTED
 from prag_core.bank.verify import verify
 from prag_core.identity import Recipe, content_hash
-from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Adapter, Document, Factors
 
 ROOT = Path(__file__).resolve().parents[2]
 PRAG = [sys.executable, "-m", "jobs.cli"]
-FAST = ["augmentation.engine=transformers", "augmentation.num_qa_pairs=3", "training.epochs=1", "bank.shard_documents=6"]
+FAST = [
+    "augmentation.engine=transformers",
+    "augmentation.num_qa_pairs=3",
+    "training.epochs=1",
+    "bank.shard_documents=6",
+]
 SHARDS, DOCUMENTS = 6, 36
 
 
@@ -82,7 +87,9 @@ def training_workers(driver: subprocess.Popen[str]) -> list[psutil.Process]:
 def committed(uri: str) -> dict[str, str]:
     """shard → attempt of the adapters that are committed; empty before there is a bank."""
     try:
-        return {shard: commit.attempt for shard, commit in Bank.open(uri).list_commits(Stage.adapters).items()}
+        return {
+            shard: commit.attempt for shard, commit in Bank.open(uri).list_commits(Stage.adapters).items()
+        }
     except Exception:
         return {}
 
@@ -100,7 +107,9 @@ def test_killed_workers_and_a_stopped_driver_lose_and_double_nothing(corpus: Pat
         assert driver.returncode == 128 + signal.SIGTERM
         assert "the same command goes on where it stopped" in printed
         psutil.wait_procs(children, timeout=60)
-        assert not [process for process in children if process.is_running()], "the driver left processes behind"
+        assert not [process for process in children if process.is_running()], (
+            "the driver left processes behind"
+        )
     before = committed(bank_uri)
     assert 2 <= len(before) < SHARDS
 
@@ -143,12 +152,23 @@ def test_the_report_counts_what_is_answered_from_as_text_and_says_where_it_is_li
         writer.commit([bank.write_documents("shard", documents)])
     rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
     printed = io.StringIO()
-    report(bank.uri, bank.write_snapshot(pa.Table.from_pylist(rows, WANTED)), [], "prag parameterize", Console(file=printed))
+    report(
+        bank.uri,
+        bank.write_snapshot(pa.Table.from_pylist(rows, WANTED)),
+        [],
+        "prag parameterize",
+        Console(file=printed),
+    )
     assert "1 adapters, 1 documents text_only, 0 documents quarantined" in printed.getvalue()
-    assert f"prag bank ls {bank.uri} --text-only" in printed.getvalue() and "--retry-failed" not in printed.getvalue()
+    assert (
+        f"prag bank ls {bank.uri} --text-only" in printed.getvalue()
+        and "--retry-failed" not in printed.getvalue()
+    )
 
 
-def test_one_bad_shard_does_not_stop_the_others_and_the_report_says_how_to_go_on(corpus: Path, tmp_path: Path) -> None:
+def test_one_bad_shard_does_not_stop_the_others_and_the_report_says_how_to_go_on(
+    corpus: Path, tmp_path: Path
+) -> None:
     """A shard whose documents were damaged on disk fails; the rest are committed; exit code 1 names shard and command."""
     uri = str(tmp_path / "bank")
     with started(command(corpus, uri)) as driver:

@@ -8,10 +8,10 @@ import pytest
 
 from jobs import cli
 from prag_core.bank import Bank
-from prag_core.config_loading import load_config
-from prag_core.corpus import read_corpus
-from prag_core.plan import make_plan
-from prag_core.recipe import prepare_recipe
+from prag_core.config.load import load_config
+from prag_core.corpus.reader import read_corpus
+from prag_core.planning.planner import make_plan
+from prag_core.planning.recipe import prepare_recipe
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "mini" / "model"
 Plan = Callable[..., tuple[int, str, str]]
@@ -19,9 +19,16 @@ Plan = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def settings(tmp_path: Path) -> list[str]:
-    lines = [{"doc_id": str(i), "text": f"text of {i}"} for i in range(10)] + [{"doc_id": "0", "text": "text of 0"}]
+    lines = [{"doc_id": str(i), "text": f"text of {i}"} for i in range(10)] + [
+        {"doc_id": "0", "text": "text of 0"}
+    ]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return [f"corpus.uri={tmp_path}/corpus.jsonl", f"bank.uri={tmp_path}/bank", f"model.path={MODEL}", "bank.shard_documents=4"]
+    return [
+        f"corpus.uri={tmp_path}/corpus.jsonl",
+        f"bank.uri={tmp_path}/bank",
+        f"model.path={MODEL}",
+        "bank.shard_documents=4",
+    ]
 
 
 @pytest.fixture
@@ -37,7 +44,11 @@ def plan(settings: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 
 def cells(output: str) -> dict[str, str]:
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines() if line.startswith("│")]
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in output.splitlines()
+        if line.startswith("│")
+    ]
     return {row[0]: row[1] for row in rows if len(row) == 2}
 
 
@@ -53,7 +64,9 @@ def test_a_plan_without_a_bank_prints_what_would_be_done_and_makes_none(plan: Pl
     assert not (tmp_path / "bank").exists()
 
 
-def test_a_plan_over_a_bank_counts_what_an_earlier_run_left(plan: Plan, settings: list[str], tmp_path: Path) -> None:
+def test_a_plan_over_a_bank_counts_what_an_earlier_run_left(
+    plan: Plan, settings: list[str], tmp_path: Path
+) -> None:
     config = load_config(settings)
     prepared = prepare_recipe(config)
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
@@ -72,7 +85,9 @@ def test_a_plan_over_a_bank_of_another_recipe_is_refused(plan: Plan, settings: l
     assert status != 0 and "training.epochs" in error and "another recipe" in error
 
 
-def test_documents_that_are_too_long_are_named_with_what_to_do(plan: Plan, settings: list[str], tmp_path: Path) -> None:
+def test_documents_that_are_too_long_are_named_with_what_to_do(
+    plan: Plan, settings: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "corpus.jsonl").write_text(json.dumps({"doc_id": "[long]", "text": "word " * 5000}) + "\n")
     _, output, _ = plan()
     assert "1 documents are longer than the model's context and would be quarantined: [long]" in output

@@ -13,7 +13,9 @@ from jobs.progress import describe_shard, show_progress, ticking
 
 def row(shard_id: str, **fields: Any) -> dict[str, Any]:
     done = {"num_documents": 8, "num_failed": 0, "seconds": 1.5}
-    stages = {f"{stage}_{name}": value for stage in ("augmentations", "adapters") for name, value in done.items()}
+    stages = {
+        f"{stage}_{name}": value for stage in ("augmentations", "adapters") for name, value in done.items()
+    }
     return {"shard_id": shard_id, "num_documents": 8, "error": "", "error_stage": ""} | stages | fields
 
 

@@ -18,7 +18,12 @@ def settings(reading_settings: list[str], tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("routers")
     train = write_questions(folder / "train.jsonl", "questions.train.jsonl", single=24, comparison=24)
     test = write_questions(folder / "test.jsonl", "questions.dev.jsonl", single=6, comparison=6)
-    made = [*reading_settings, f"router.questions={train}", f"evaluate.questions={test}", f"methods.router={folder}/routers"]
+    made = [
+        *reading_settings,
+        f"router.questions={train}",
+        f"evaluate.questions={test}",
+        f"methods.router={folder}/routers",
+    ]
     return [*made, f"evaluate.out={folder}/out"]
 
 
@@ -31,9 +36,15 @@ def test_a_router_is_trained_measured_and_answers_as_the_strategies_it_chooses(
     written = json.loads(path.read_text())
     report = written["report"]
     assert written["strategies"] == STRATEGIES and path.name == "adaptive_rag.json"
-    assert sum(report["right"]) + sum(report["presumed"]) == 48 == report["num_training"] + report["num_held_out"]
+    assert (
+        sum(report["right"]) + sum(report["presumed"])
+        == 48
+        == report["num_training"] + report["num_held_out"]
+    )
     assert [row["name"] for row in report["rows"]] == [*STRATEGIES, "the router", "labels"]
-    assert report["rows"][-1]["f1"] >= max(row["f1"] for row in report["rows"][:-1])  # the label is right wherever one is
+    assert report["rows"][-1]["f1"] >= max(
+        row["f1"] for row in report["rows"][:-1]
+    )  # the label is right wherever one is
     for title in ("Labels of 48 questions", "Cross-validation", "held-out questions", "What each costs"):
         assert title in printed
 
@@ -44,17 +55,27 @@ def test_a_router_is_trained_measured_and_answers_as_the_strategies_it_chooses(
     said = {(row["method"], row["question_id"]): row["text"] for row in predictions}
     routed = [row for row in predictions if row["method"] == "adaptive_rag"]
     assert [row["text"] for row in routed] == [said[row["route"], row["question_id"]] for row in routed]
-    assert sum(json.loads((out / "report.json").read_text())["methods"]["adaptive_rag"]["routes"].values()) == 12
+    assert (
+        sum(json.loads((out / "report.json").read_text())["methods"]["adaptive_rag"]["routes"].values()) == 12
+    )
 
     capsys.readouterr()
-    assert cli.main(["ask", "Whose work is The Haddale Orchard?", "--method", "adaptive_rag", "--json", *settings]) == 0
+    assert (
+        cli.main(
+            ["ask", "Whose work is The Haddale Orchard?", "--method", "adaptive_rag", "--json", *settings]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["route"] in STRATEGIES
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--method", "rag"], "has no router to train; one of adaptive_rag, adaptive_rag+prag, adaptive_prag has"),
+        (
+            ["--method", "rag"],
+            "has no router to train; one of adaptive_rag, adaptive_rag+prag, adaptive_prag has",
+        ),
         (["methods.router=null"], "methods.router is not set"),
         (["router.strategies=[rag]"], "at least two different methods"),
         (["router.strategies=[rag,adaptive_prag]"], "adaptive_prag cannot be one"),

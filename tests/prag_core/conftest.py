@@ -22,10 +22,18 @@ def build_tiny_model(family: str, dtype: torch.dtype = torch.float32, *, vocab_s
     auto: Any = AutoModelForCausalLM
 
     config = AutoConfig.for_model(
-        family, vocab_size=vocab_size, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=4, max_position_embeddings=256, tie_word_embeddings=family != "mistral",
+        family,
+        vocab_size=vocab_size,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=4,
+        max_position_embeddings=256,
+        tie_word_embeddings=family != "mistral",
         initializer_range=0.3,
-    )  # fmt: skip
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         drawn = auto.from_config(config, dtype=torch.float32)
@@ -45,14 +53,26 @@ def greedy() -> Callable[..., tuple[int, ...]]:
     """`greedy(model, layout, factors, prompt, count)`: the tokens that transformers generates after a prompt with the factors
     added to the dense weights."""
 
-    def generate(model: Any, layout: Any, factors: Any, prompt: tuple[int, ...], count: int) -> tuple[int, ...]:
+    def generate(
+        model: Any, layout: Any, factors: Any, prompt: tuple[int, ...], count: int
+    ) -> tuple[int, ...]:
         dense = copy.deepcopy(model)
         for name, (a, b) in factors.items():
             weight = dense.get_submodule(name).weight
             weight += layout.scaling * torch.as_tensor(b).to(weight) @ torch.as_tensor(a).to(weight)
         tokens = torch.tensor([prompt])
-        options = {"do_sample": False, "max_new_tokens": count, "min_new_tokens": count, "pad_token_id": 0, "eos_token_id": None}
-        return tuple(dense.generate(tokens, attention_mask=torch.ones_like(tokens), **options)[0, len(prompt) :].tolist())
+        options = {
+            "do_sample": False,
+            "max_new_tokens": count,
+            "min_new_tokens": count,
+            "pad_token_id": 0,
+            "eos_token_id": None,
+        }
+        return tuple(
+            dense.generate(tokens, attention_mask=torch.ones_like(tokens), **options)[
+                0, len(prompt) :
+            ].tolist()
+        )
 
     return generate
 

@@ -62,7 +62,9 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"]
+)
 def test_a_model_is_named_by_the_bytes_of_every_file_that_matters(model: Path, name: str) -> None:
     before = model_digest(str(model))
     (model / name).write_text("changed")
@@ -76,7 +78,11 @@ def test_a_model_keeps_its_name_when_it_moves_or_gains_a_readme(model: Path, tmp
 
 
 def test_a_hub_model_is_named_by_name_and_revision() -> None:
-    assert model_digest("org/name", "main") != model_digest("org/name", "other") != model_digest("org/other", "other")
+    assert (
+        model_digest("org/name", "main")
+        != model_digest("org/name", "other")
+        != model_digest("org/other", "other")
+    )
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ def test_a_record_cannot_be_changed(record: Document) -> None:
 
 
 def test_every_record_is_frozen() -> None:
-    kinds = [kind for kind in vars(records).values() if dataclasses.is_dataclass(kind) and kind.__module__ == records.__name__]
+    kinds = [
+        kind
+        for kind in vars(records).values()
+        if dataclasses.is_dataclass(kind) and kind.__module__ == records.__name__
+    ]
     assert len(kinds) >= 8
     assert all(kind.__dataclass_params__.frozen for kind in kinds)

@@ -46,8 +46,12 @@ def test_of_raced_creates_at_least_one_wins_and_what_lies_there_is_whole(bank_ur
         assert sum(won) == 1 and read(fs, path) == contents[won.index(True)]
 
 
-@pytest.mark.parametrize("error", [FileExistsError(), OSError(22, "pre-conditions"), TimeoutError(), OSError(121, "5xx")])
-def test_after_a_doubtful_answer_what_lies_there_is_believed(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [FileExistsError(), OSError(22, "pre-conditions"), TimeoutError(), OSError(121, "5xx")]
+)
+def test_after_a_doubtful_answer_what_lies_there_is_believed(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     fs, path = place("memory://bank-doubt")
     original = fs.pipe_file
 
@@ -134,7 +138,11 @@ def test_wrong_credentials_say_so(s3_uri: str, world_bank: Any, monkeypatch: pyt
 def test_a_server_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs
 
-    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+    for name, value in {
+        "ENDPOINT_URL": "http://127.0.0.1:9",
+        "ACCESS_KEY_ID": "a",
+        "SECRET_ACCESS_KEY": "b",
+    }.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(StorageError, match="AWS_ENDPOINT_URL"):
@@ -154,8 +162,8 @@ def test_local_refusals_say_what_to_do(tmp_path: Path) -> None:
 @pytest.fixture
 def world_bank() -> Any:
     from prag_core.identity import Recipe
-    from prag_core.lora import AdapterLayout, ModuleShape
-    from prag_core.lora import initial_factors as initial
+    from prag_core.models.lora import AdapterLayout, ModuleShape
+    from prag_core.models.lora import initial_factors as initial
 
     layout = AdapterLayout((ModuleShape("m", 2, 2),), 1, 1.0)
     return lambda uri: Bank.create(uri, Recipe({}), layout, initial(layout, 0))

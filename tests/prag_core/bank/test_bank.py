@@ -30,7 +30,9 @@ def test_creating_again_with_the_same_recipe_opens_it(bank_uri: str, world: Any)
 
 def test_another_recipe_is_refused_and_the_settings_that_differ_are_named(filled: Any, world: Any) -> None:
     other = Recipe({"model": "tiny", "training": {"epochs": 2, "learning_rate": 3e-4}})
-    with pytest.raises(BankError, match=r"(?s)another recipe is another bank.*training\.epochs: 1 there, 2 here") as caught:
+    with pytest.raises(
+        BankError, match=r"(?s)another recipe is another bank.*training\.epochs: 1 there, 2 here"
+    ) as caught:
         Bank.create(filled.bank.uri, other, world.layout, world.factors(0))
     assert "learning_rate" not in str(caught.value)
 

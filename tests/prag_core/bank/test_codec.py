@@ -6,7 +6,7 @@ import torch
 
 from prag_core.bank.codec import decode, describe, encode, encoded_size
 from prag_core.errors import CorruptBankError, ModelError
-from prag_core.lora import AdapterLayout, ModuleShape
+from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Factors
 
 LAYOUT = AdapterLayout((ModuleShape("m.gate_proj", 7, 5), ModuleShape("m.down_proj", 5, 3)), 3, 16.0)
@@ -39,7 +39,9 @@ def test_bf16_rounds_as_torch_does() -> None:
 
 @pytest.mark.parametrize(("tier", "limit"), [("int8", 127), ("int4", 7)])
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
-def test_quantised_values_are_within_half_a_step_per_rank_component(tier: str, limit: int, scale: float) -> None:
+def test_quantised_values_are_within_half_a_step_per_rank_component(
+    tier: str, limit: int, scale: float
+) -> None:
     factors = random_factors(2, scale)
     found = decode(encode(factors, LAYOUT, tier), LAYOUT, tier)
     for name, pair in factors.items():
@@ -95,7 +97,11 @@ def test_int4_packs_the_low_nibble_first() -> None:
 def test_what_does_not_fit_the_layout_is_refused() -> None:
     factors = random_factors(5)
     with pytest.raises(ModelError, match="expected"):
-        encode({**factors, "m.down_proj": Factors(factors["m.down_proj"].a[:2], factors["m.down_proj"].b)}, LAYOUT, "fp32")
+        encode(
+            {**factors, "m.down_proj": Factors(factors["m.down_proj"].a[:2], factors["m.down_proj"].b)},
+            LAYOUT,
+            "fp32",
+        )
     factors["m.down_proj"].a[0, 0] = np.nan
     with pytest.raises(ModelError, match="not finite"):
         encode(factors, LAYOUT, "int8")

@@ -24,10 +24,18 @@ def test_of_raced_attempts_the_snapshot_names_exactly_one_whole_one(bank_uri: st
     named = bank.list_commits(Stage.adapters)["shard"]
     assert named in returned
     snapshot = bank.write_snapshot(world.wanted(documents))
-    assert {entry.adapter_object for entry in snapshot.lookup([("a", 0), ("b", 0)]).values()} == {named.object("adapters").path}
+    assert {entry.adapter_object for entry in snapshot.lookup([("a", 0), ("b", 0)]).values()} == {
+        named.object("adapters").path
+    }
     found = AdapterReader(bank, snapshot).fetch([("a", 0), ("b", 0)])
-    seeds = [seed for seed in range(5) if (found["a", 0]["layers.0.mlp.gate_proj"].a == _a(world, 100 * seed)).all()]
-    assert len(seeds) == 1 and (found["b", 0]["layers.0.mlp.gate_proj"].a == _a(world, 100 * seeds[0] + 1)).all()
+    seeds = [
+        seed
+        for seed in range(5)
+        if (found["a", 0]["layers.0.mlp.gate_proj"].a == _a(world, 100 * seed)).all()
+    ]
+    assert (
+        len(seeds) == 1 and (found["b", 0]["layers.0.mlp.gate_proj"].a == _a(world, 100 * seeds[0] + 1)).all()
+    )
     assert not [problem for problem in verify(bank) if problem.severity == "error"]
 
 
@@ -62,7 +70,9 @@ def test_a_commit_names_what_it_was_made_from_even_when_not_told(filled: Any, wo
     assert commit.object("augmentations") == augmented.object("augmentations")
 
 
-def test_failures_of_both_stages_reach_the_snapshot_and_own_ones_are_told_apart(filled: Any, world: Any) -> None:
+def test_failures_of_both_stages_reach_the_snapshot_and_own_ones_are_told_apart(
+    filled: Any, world: Any
+) -> None:
     bank, documents = filled.bank, world.documents(["e", "f", "g"])
     source = bank.write_documents("shard2", documents)
     with bank.begin(Stage.augmentations, "shard2") as writer:
@@ -72,10 +82,15 @@ def test_failures_of_both_stages_reach_the_snapshot_and_own_ones_are_told_apart(
         augmented = writer.commit([source])
     assert augmented.object("failures").rows == 1
     commit = world.train(bank, "shard2", documents[1:], augmented.objects, failed=["f"])
-    assert {f.doc_id for f in bank.read_failures(commit)} == {"e", "f"} and commit.object("failures").rows == 1
+    assert {f.doc_id for f in bank.read_failures(commit)} == {"e", "f"} and commit.object(
+        "failures"
+    ).rows == 1
     snapshot = bank.write_snapshot(world.wanted(documents))
     assert snapshot.counts == {"adapter": 1, "text_only": 0, "failed": 2, "deleted": 0}
-    assert {(f.doc_id, f.stage, f.attempts) for f in snapshot.failures} == {("e", "augment", 4), ("f", "train", 1)}
+    assert {(f.doc_id, f.stage, f.attempts) for f in snapshot.failures} == {
+        ("e", "augment", 4),
+        ("f", "train", 1),
+    }
 
 
 def test_committed_shards_reads_nothing(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:

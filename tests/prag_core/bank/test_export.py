@@ -11,7 +11,7 @@ import torch
 
 from prag_core.bank import Bank, export_adapter, export_initial
 from prag_core.errors import BankError, StorageError
-from prag_core.lora import AdapterLayout, layout_of
+from prag_core.models.lora import AdapterLayout, layout_of
 from prag_core.records import AdapterFactors, Factors
 
 IDS = torch.tensor([[1, 5, 9, 2, 33, 4]])
@@ -19,7 +19,10 @@ IDS = torch.tensor([[1, 5, 9, 2, 33, 4]])
 
 def random_factors(layout: AdapterLayout, seed: int) -> AdapterFactors:
     draw = np.random.default_rng(seed)
-    return {n: Factors(draw.normal(size=a).astype("f4"), 0.1 * draw.normal(size=b).astype("f4")) for n, a, b in layout.shapes()}
+    return {
+        n: Factors(draw.normal(size=a).astype("f4"), 0.1 * draw.normal(size=b).astype("f4"))
+        for n, a, b in layout.shapes()
+    }
 
 
 def merged_by_hand(model: Any, layout: AdapterLayout, factors: AdapterFactors) -> torch.Tensor:
@@ -56,7 +59,10 @@ def test_a_folder_with_files_in_it_is_left_alone(filled: Any, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
     (tmp_path / "empty").mkdir()
     export_adapter(filled.bank, ("a", 0), tmp_path / "empty")
-    assert {path.name for path in (tmp_path / "empty").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {path.name for path in (tmp_path / "empty").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
 
 
 def test_a_document_without_an_adapter_leaves_no_folder(filled: Any, tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def test_one_ranged_request_an_adapter_and_nothing_else(filled: Any, monkeypatch
     assert requests == [(filled.bank.path(e.adapter_object), e.start, e.start + e.length) for e in entries]
 
 
-def test_on_s3_too_a_fetch_is_one_get_an_adapter(swift_uri: str, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_s3_too_a_fetch_is_one_get_an_adapter(
+    swift_uri: str, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     filled = world.fill(world.bank(swift_uri))
     reader = AdapterReader(filled.bank, filled.bank.latest_snapshot())
     reader.entries([("a", 0)])
@@ -57,7 +59,11 @@ def test_on_s3_too_a_fetch_is_one_get_an_adapter(swift_uri: str, world: Any, mon
     monkeypatch.setattr(type(filled.bank.fs), "_call_s3", spy)
     reader.fetch([("a", 0), ("b", 0)])
     ranges = {f"bytes={e.start}-{e.start + e.length - 1}" for e in reader.entries([("a", 0), ("b", 0)])}
-    assert len(calls) == 2 and {method for method, _ in calls} == {"get_object"} and {r for _, r in calls} == ranges
+    assert (
+        len(calls) == 2
+        and {method for method, _ in calls} == {"get_object"}
+        and {r for _, r in calls} == ranges
+    )
 
 
 def test_keys_without_an_adapter_are_named(filled: Any) -> None:

@@ -18,15 +18,23 @@ from prag_core.errors import BankError, CorruptBankError
 def test_it_holds_what_is_wanted_and_committed(filled: Any, world: Any) -> None:
     stranger = world.documents(["not committed"])
     snapshot = filled.bank.write_snapshot(world.wanted([*filled.documents[1:], *stranger]))
-    assert snapshot.counts == {"adapter": 2, "text_only": 0, "failed": 1, "deleted": 0} and snapshot.number == 2
-    assert set(snapshot.lookup([(name, 0) for name in ("a", "b", "c", "d", "not committed")])) == {("b", 0), ("c", 0), ("d", 0)}
+    assert (
+        snapshot.counts == {"adapter": 2, "text_only": 0, "failed": 1, "deleted": 0} and snapshot.number == 2
+    )
+    assert set(snapshot.lookup([(name, 0) for name in ("a", "b", "c", "d", "not committed")])) == {
+        ("b", 0),
+        ("c", 0),
+        ("d", 0),
+    }
 
 
 def test_the_keys_of_documents_are_those_of_all_their_chunks_that_it_has(filled: Any, world: Any) -> None:
     assert filled.bank.latest_snapshot().keys_of(["d", "b", "nobody"]) == [("b", 0), ("d", 0)]
     chunked = [type(filled.documents[0])("e", "its second half", chunk=1)]
     world.train(filled.bank, "chunked", chunked, world.augment(filled.bank, "chunked", chunked).objects)
-    assert filled.bank.write_snapshot(world.wanted([*filled.documents, *chunked])).keys_of({"e"}) == [("e", 1)]
+    assert filled.bank.write_snapshot(world.wanted([*filled.documents, *chunked])).keys_of({"e"}) == [
+        ("e", 1)
+    ]
 
 
 def test_an_edited_document_is_not_served_by_its_old_adapter(filled: Any, world: Any) -> None:
@@ -52,7 +60,9 @@ def test_records_come_back_whole(bank_uri: str, world: Any) -> None:
     assert snapshot.index["doc_id"].to_pylist() == sorted(world.odd_ids)
 
 
-def test_an_adapter_wins_over_a_failure_and_the_choice_is_the_same_every_time(filled: Any, world: Any) -> None:
+def test_an_adapter_wins_over_a_failure_and_the_choice_is_the_same_every_time(
+    filled: Any, world: Any
+) -> None:
     bank, (failed,) = filled.bank, filled.documents[3:]
     for shard in ("retry1", "retry2"):
         world.augment(bank, shard, [failed])
@@ -60,7 +70,9 @@ def test_an_adapter_wins_over_a_failure_and_the_choice_is_the_same_every_time(fi
     first = bank.write_snapshot(world.wanted(filled.documents))
     assert first.counts["failed"] == 0
     entry = first.lookup([failed.key])[failed.key]
-    assert entry.adapter_object == min(bank.find_commit(Stage.adapters, s).object("adapters").path for s in ("retry1", "retry2"))
+    assert entry.adapter_object == min(
+        bank.find_commit(Stage.adapters, s).object("adapters").path for s in ("retry1", "retry2")
+    )
     assert bank.write_snapshot(world.wanted(filled.documents)).name == first.name
 
 
@@ -72,12 +84,22 @@ def test_a_document_whose_adapter_was_not_accepted_is_text_only_with_its_score_a
     assert [entries[name].score for name in "abcd"] == [1.0, 0.25, 0.5, None]
     why = "its adapter answered 25% of the document's own questions, 50% are asked for"
     assert (entries["b"].stage, entries["b"].reason) == ("acceptance", why) and entries["b"].adapter_object
-    assert [entries[name].unusable for name in "abcd"] == [None, f"text_only: {why}", None, "set aside at train: too long"]
+    assert [entries[name].unusable for name in "abcd"] == [
+        None,
+        f"text_only: {why}",
+        None,
+        "set aside at train: too long",
+    ]
     assert [failure.doc_id for failure in snapshot.failures] == ["d"]
-    assert len(list(snapshot.documents())) == 4 and len(snapshot.augmentations([d.key for d in examined.documents])) == 4
+    assert (
+        len(list(snapshot.documents())) == 4
+        and len(snapshot.augmentations([d.key for d in examined.documents])) == 4
+    )
 
 
-def test_an_accepted_adapter_wins_over_one_that_was_not_and_that_over_a_failure(examined: Any, world: Any) -> None:
+def test_an_accepted_adapter_wins_over_one_that_was_not_and_that_over_a_failure(
+    examined: Any, world: Any
+) -> None:
     bank, documents = examined.bank, examined.documents
     world.augment(bank, "retry", documents)
     with bank.begin(Stage.adapters, "retry") as writer:
@@ -85,10 +107,17 @@ def test_an_accepted_adapter_wins_over_one_that_was_not_and_that_over_a_failure(
             writer.add(world.examined(documents[number], number, 0.75 * accepted, accepted=accepted))
         writer.commit()
     index = bank.write_snapshot(world.wanted(documents)).index.to_pydict()
-    assert index["status"] == ["adapter", "adapter", "adapter", "text_only"] and index["score"] == [1.0, 0.75, 0.5, 0.0]
+    assert index["status"] == ["adapter", "adapter", "adapter", "text_only"] and index["score"] == [
+        1.0,
+        0.75,
+        0.5,
+        0.0,
+    ]
 
 
-def test_an_index_from_before_there_were_exams_is_read(filled: Any, monkeypatch: pytest.MonkeyPatch, world: Any) -> None:
+def test_an_index_from_before_there_were_exams_is_read(
+    filled: Any, monkeypatch: pytest.MonkeyPatch, world: Any
+) -> None:
     older = tables.INDEX.remove(tables.INDEX.get_field_index("score"))
     with monkeypatch.context() as patch:
         patch.setattr(tables, "INDEX", older)
@@ -113,7 +142,9 @@ def test_raced_snapshots_are_whole_and_the_reader_takes_one(bank_uri: str, world
     assert all(snapshot.index.num_rows == snapshot.counts["adapter"] for snapshot in everything)
 
 
-def test_a_deletion_is_not_lost_to_a_run_that_races_it(filled: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deletion_is_not_lost_to_a_run_that_races_it(
+    filled: Any, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run has read the newest snapshot; before it writes its own, a deletion gets in with the same number."""
     from prag_core.bank import publish
 
@@ -167,13 +198,21 @@ def test_rows_are_selected_as_a_plain_loop_would() -> None:
         status = ["adapter", "failed"][int(draw.integers(2))]
         rows.append(
             {
-                "doc_id": f"d{draw.integers(40)}", "chunk": int(draw.integers(2)), "content_hash": f"h{draw.integers(2)}",
-                "status": status, "adapter_object": f"o{number}" if status == "adapter" else None,
-                "attempts": None if status == "adapter" else int(draw.integers(5)), "reason": f"r{number}",
+                "doc_id": f"d{draw.integers(40)}",
+                "chunk": int(draw.integers(2)),
+                "content_hash": f"h{draw.integers(2)}",
+                "status": status,
+                "adapter_object": f"o{number}" if status == "adapter" else None,
+                "attempts": None if status == "adapter" else int(draw.integers(5)),
+                "reason": f"r{number}",
             }
-        )  # fmt: skip
-    wanted = [{"doc_id": f"d{i}", "chunk": c, "content_hash": f"h{(i + c) % 2}"} for i in range(60) for c in (0, 1)]
-    found = select_rows(tables.index_rows(pa.Table.from_pylist(rows), {}), pa.Table.from_pylist(wanted, tables.WANTED))
+        )
+    wanted = [
+        {"doc_id": f"d{i}", "chunk": c, "content_hash": f"h{(i + c) % 2}"} for i in range(60) for c in (0, 1)
+    ]
+    found = select_rows(
+        tables.index_rows(pa.Table.from_pylist(rows), {}), pa.Table.from_pylist(wanted, tables.WANTED)
+    )
 
     best: dict[Any, Any] = {}
     for row in rows:

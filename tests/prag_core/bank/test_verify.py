@@ -37,7 +37,9 @@ def test_one_flipped_byte_anywhere_names_the_object(filled: Any) -> None:
     for path in files:
         good = path.read_bytes()
         for place in {0, len(good) - 1, *(draw.randrange(len(good)) for _ in range(3))}:
-            path.write_bytes(good[:place] + bytes([good[place] ^ (1 << draw.randrange(8))]) + good[place + 1 :])
+            path.write_bytes(
+                good[:place] + bytes([good[place] ^ (1 << draw.randrange(8))]) + good[place + 1 :]
+            )
             named = {problem.path for problem in errors(filled.bank)}
             assert str(path.relative_to(root)) in named, (path, place)
         path.write_bytes(good)
@@ -67,7 +69,10 @@ def test_a_damaged_adapter_is_named_by_its_document(filled: Any) -> None:
 def test_leftovers_are_information_not_damage(filled: Any, world: Any) -> None:
     world.train(filled.bank, "shard0", filled.documents[:2], seed=9)  # loses to the commit that is there
     found = verify(filled.bank)
-    assert {p.severity for p in found} == {"info"} and {p.path.split("/")[0] for p in found} == {"adapters", "rows"}
+    assert {p.severity for p in found} == {"info"} and {p.path.split("/")[0] for p in found} == {
+        "adapters",
+        "rows",
+    }
 
 
 def test_an_index_that_points_elsewhere_is_noticed(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,18 +80,24 @@ def test_an_index_that_points_elsewhere_is_noticed(filled: Any, monkeypatch: pyt
     from prag_core.bank.snapshot import Snapshot
 
     index = filled.bank.latest_snapshot().index
-    moved = index.set_column(index.column_names.index("start"), "start", [[s and s + 1 for s in index["start"].to_pylist()]])
+    moved = index.set_column(
+        index.column_names.index("start"), "start", [[s and s + 1 for s in index["start"].to_pylist()]]
+    )
     monkeypatch.setattr(Snapshot, "index", moved)
     assert {p.path.split("/")[0] for p in errors(filled.bank)} == {"snapshots"}
 
 
 def test_the_retrieval_indexes_are_checked_too(filled: Any) -> None:
-    from prag_core.config import RetrievalConfig
-    from prag_core.retrieve import build_index
+    from prag_core.config.schema import RetrievalConfig
+    from prag_core.retrieval import build_index
 
     build_index(filled.bank, filled.bank.latest_snapshot(), RetrievalConfig())
     assert verify(filled.bank) == []
-    files = [path for path in Path(filled.bank.root, "indexes").rglob("*") if path.is_file() and path.stat().st_size]
+    files = [
+        path
+        for path in Path(filled.bank.root, "indexes").rglob("*")
+        if path.is_file() and path.stat().st_size
+    ]
     path = next(path for path in files if path.name != "index.json")
     data = bytearray(path.read_bytes())
     data[0] ^= 1

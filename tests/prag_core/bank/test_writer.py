@@ -18,7 +18,9 @@ def test_the_bytes_at_start_and_length_are_the_encoded_adapter(tmp_path: Path, w
     entries = filled.bank.latest_snapshot().lookup(filled.keys)
     assert len(entries) == 4
     for key, entry in entries.items():
-        raw = Path(filled.bank.root, entry.adapter_object).read_bytes()[entry.start : entry.start + entry.length]
+        raw = Path(filled.bank.root, entry.adapter_object).read_bytes()[
+            entry.start : entry.start + entry.length
+        ]
         assert raw == encode(filled.factors[key], world.layout, tier)
         assert hashlib.sha256(raw).hexdigest() == entry.sha256 and entry.tier == tier
 
@@ -27,9 +29,18 @@ def test_pyarrow_reads_the_columns_of_the_contract(filled: Any, world: Any) -> N
     for path in Path(filled.bank.root, "adapters").glob("*.parquet"):
         table = pq.read_table(path)
         assert table.column_names == [
-            "doc_id", "chunk", "content_hash", "tier", "value_sha256", "steps", "tokens", "loss_first", "loss_last",
-            "accepted", "value",
-        ]  # fmt: skip
+            "doc_id",
+            "chunk",
+            "content_hash",
+            "tier",
+            "value_sha256",
+            "steps",
+            "tokens",
+            "loss_first",
+            "loss_last",
+            "accepted",
+            "value",
+        ]
         assert not table.schema.field("value").nullable
         for row in table.to_pylist():
             assert row["value"] == encode(filled.factors[row["doc_id"], 0], world.layout, "fp32")
@@ -42,7 +53,11 @@ def test_where_an_exam_was_held_the_score_is_one_more_column_and_value_is_still_
     (path,) = Path(examined.bank.root, "adapters").glob("*.parquet")
     table = pq.read_table(path)
     assert table.column_names[-3:] == ["accepted", "score", "value"]
-    assert table["accepted"].to_pylist() == [True, False, True] and table["score"].to_pylist() == [1.0, 0.25, 0.5]
+    assert table["accepted"].to_pylist() == [True, False, True] and table["score"].to_pylist() == [
+        1.0,
+        0.25,
+        0.5,
+    ]
 
 
 def test_one_row_a_group_uncompressed_plain_with_value_last(filled: Any) -> None:
@@ -84,7 +99,9 @@ def test_leaving_without_commit_publishes_nothing(filled: Any, world: Any) -> No
     with filled.bank.begin(Stage.adapters, "shard2") as writer:
         writer.add(world.adapter(document, 0))
     assert filled.bank.committed_shards(Stage.adapters) == {"shard0", "shard1"}
-    assert not [name for name in filled.bank.fs.find(filled.bank.root) if "shard2" in name or TEMPORARY in name]
+    assert not [
+        name for name in filled.bank.fs.find(filled.bank.root) if "shard2" in name or TEMPORARY in name
+    ]
 
 
 def test_what_a_killed_writer_leaves_is_ignored(filled: Any) -> None:
@@ -99,7 +116,10 @@ def test_what_a_killed_writer_leaves_is_ignored(filled: Any) -> None:
 
 def test_a_record_of_another_stage_is_refused(filled: Any, world: Any) -> None:
     (document,) = world.documents(["e"])
-    with filled.bank.begin(Stage.augmentations, "shard2") as writer, pytest.raises(TypeError, match="Adapter"):
+    with (
+        filled.bank.begin(Stage.augmentations, "shard2") as writer,
+        pytest.raises(TypeError, match="Adapter"),
+    ):
         writer.add(world.adapter(document, 0))
 
 

@@ -11,11 +11,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prag_core.choices import Dtype
-from prag_core.config import EngineConfig, EngineKind, ModelConfig
-from prag_core.engines.protocol import Engine, make_engine
-from prag_core.lora import AdapterLayout, layout_of
-from prag_core.merge import MergedAdapter, merge_cat
+from prag_core.config.choices import Dtype
+from prag_core.config.schema import EngineConfig, EngineKind, ModelConfig
+from prag_core.engines.base import Engine
+from prag_core.engines.load import make_engine
+from prag_core.merging import MergedAdapter, merge_cat
+from prag_core.models.lora import AdapterLayout, layout_of
 from prag_core.records import AdapterFactors, Factors
 
 CHAT_TEMPLATE = (
@@ -28,12 +29,17 @@ RANK, ALPHA, MAX_LENGTH = 2, 32.0, 2048
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {piece: i for i, piece in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIALS])}
+    vocabulary = {
+        piece: i for i, piece in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIALS])
+    }
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|pad|>", additional_special_tokens=SPECIALS[:1]
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|pad|>",
+        additional_special_tokens=SPECIALS[:1],
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
@@ -45,10 +51,20 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     tokenizer = byte_tokenizer()
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=32, max_position_embeddings=MAX_LENGTH, tie_word_embeddings=False,
-        initializer_range=0.2, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=MAX_LENGTH,
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     folder = tmp_path_factory.mktemp("models") / "tiny"
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -64,7 +80,10 @@ def random_factors(layout: AdapterLayout, seed: int, size: float = 0.1) -> Adapt
     """Factors big enough that the adapter changes what a random model says."""
     random = np.random.default_rng(seed)
     return {
-        name: Factors(random.normal(0, size, shape_a).astype(np.float32), random.normal(0, size, shape_b).astype(np.float32))
+        name: Factors(
+            random.normal(0, size, shape_a).astype(np.float32),
+            random.normal(0, size, shape_b).astype(np.float32),
+        )
         for name, shape_a, shape_b in layout.shapes()
     }
 
@@ -78,7 +97,9 @@ def draw(layout: AdapterLayout) -> Callable[[int], AdapterFactors]:
 @pytest.fixture(scope="session")
 def merged(layout: AdapterLayout) -> Callable[..., MergedAdapter]:
     """The exact sum of random adapters, one a seed."""
-    return lambda *seeds: merge_cat([(f"version-{seed}", random_factors(layout, seed)) for seed in seeds], layout)
+    return lambda *seeds: merge_cat(
+        [(f"version-{seed}", random_factors(layout, seed)) for seed in seeds], layout
+    )
 
 
 def start(kind: EngineKind, model: Path, layout: AdapterLayout) -> Engine:

@@ -7,7 +7,7 @@ import json
 import pytest
 import xgrammar
 
-from prag_core.augment import pairs_schema
+from prag_core.augmentation.augment import pairs_schema
 from prag_core.engines.grammar import json_grammar
 
 PAIR = {"question": "How long is it?", "answer": "718 km", "full_answer": "It is 718 km long, Zoë."}
@@ -44,7 +44,12 @@ def test_json_as_dumps_writes_it_is_taken_and_other_white_space_is_not(
 @pytest.mark.parametrize("bound", [None, 40])
 def test_what_the_schema_forbids_is_not_taken(compiler: xgrammar.GrammarCompiler, bound: int | None) -> None:
     reordered = {name: PAIR[name] for name in ("answer", "question", "full_answer")}
-    for wrong in (dumps(PAIR), dumps(PAIR, PAIR, PAIR), dumps(PAIR, reordered), dumps(PAIR, PAIR | {"more": ""})):
+    for wrong in (
+        dumps(PAIR),
+        dumps(PAIR, PAIR, PAIR),
+        dumps(PAIR, reordered),
+        dumps(PAIR, PAIR | {"more": ""}),
+    ):
         assert not accepts(compiler, bound, wrong)
 
 

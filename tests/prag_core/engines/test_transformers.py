@@ -10,10 +10,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from prag_core.engines.protocol import Request, Sampling
+from prag_core.engines.base import Request, Sampling
 from prag_core.engines.transformers import SeededSampling, TransformersEngine
-from prag_core.lora import AdapterLayout
-from prag_core.merge import MergedAdapter
+from prag_core.merging import MergedAdapter
+from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors
 
 Merged = Callable[..., MergedAdapter]
@@ -22,7 +22,9 @@ Draw = Callable[[int], AdapterFactors]
 
 def peft_merge(folder: Path, layout: AdapterLayout, draw: Draw, seeds: list[int]) -> torch.nn.Module:
     """The model with the documents' adapters loaded one by one and merged by PEFT itself."""
-    config = LoraConfig(r=layout.rank, lora_alpha=int(layout.alpha), target_modules=[m.name for m in layout.modules])
+    config = LoraConfig(
+        r=layout.rank, lora_alpha=int(layout.alpha), target_modules=[m.name for m in layout.modules]
+    )
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     model = get_peft_model(base, config, adapter_name=f"doc-{seeds[0]}")
     for seed in seeds:
@@ -32,7 +34,9 @@ def peft_merge(folder: Path, layout: AdapterLayout, draw: Draw, seeds: list[int]
             layer: Any = base.get_submodule(name)
             layer.lora_A[f"doc-{seed}"].weight.data = torch.from_numpy(factors.a)
             layer.lora_B[f"doc-{seed}"].weight.data = torch.from_numpy(factors.b)
-    model.add_weighted_adapter([f"doc-{s}" for s in seeds], [1.0] * len(seeds), "merged", combination_type="cat")
+    model.add_weighted_adapter(
+        [f"doc-{s}" for s in seeds], [1.0] * len(seeds), "merged", combination_type="cat"
+    )
     model.set_adapter("merged")
     return model.eval()
 
@@ -75,12 +79,17 @@ def test_a_reading_has_the_last_layers_attention_and_the_entropies_before_each_t
     torch.testing.assert_close(torch.from_numpy(reading.attention_hnt), attention_hnt, rtol=1e-3, atol=1e-4)
     entropy_n = torch.distributions.Categorical(logits=expected.logits[0, 3:-1]).entropy()
     torch.testing.assert_close(torch.from_numpy(reading.entropy_n), entropy_n, rtol=1e-3, atol=1e-3)
-    assert oracle.generate([request], Sampling(8)) == before and oracle.model.config._attn_implementation == "sdpa"
+    assert (
+        oracle.generate([request], Sampling(8)) == before
+        and oracle.model.config._attn_implementation == "sdpa"
+    )
 
 
 def test_sampling_draws_from_the_softmax_over_the_top_k() -> None:
     scores_nv = torch.tensor([[2.0, 1.0, 0.0, -1.0]]).repeat(4000, 1)
-    drawn = SeededSampling(temperature=0.5, top_k=3, seeds=range(4000))(torch.zeros(4000, 1), scores_nv).argmax(dim=-1)
+    drawn = SeededSampling(temperature=0.5, top_k=3, seeds=range(4000))(
+        torch.zeros(4000, 1), scores_nv
+    ).argmax(dim=-1)
     found = torch.bincount(drawn, minlength=4) / 4000
     expected = torch.softmax(torch.tensor([4.0, 2.0, 0.0, float("-inf")]), dim=-1)
     torch.testing.assert_close(found, expected, rtol=0, atol=0.03)

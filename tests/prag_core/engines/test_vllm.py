@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from prag_core.config import EngineConfig, ModelConfig
+from prag_core.config.schema import EngineConfig, ModelConfig
 from prag_core.engines import vllm
-from prag_core.engines.protocol import Request, Sampling, make_engine
+from prag_core.engines.base import Request, Sampling
+from prag_core.engines.load import make_engine
 from prag_core.engines.transformers import TransformersEngine
 from prag_core.engines.vllm import VllmEngine
 from prag_core.errors import EngineDiedError, EngineError
-from prag_core.lora import AdapterLayout
-from prag_core.merge import MergedAdapter
+from prag_core.merging import MergedAdapter
+from prag_core.models.lora import AdapterLayout
 
 Merged = Callable[..., MergedAdapter]
 
@@ -23,7 +24,9 @@ def prompt(engine: VllmEngine, text: str) -> tuple[int, ...]:
     return tuple(engine.tokenizer.encode(text))
 
 
-def test_greedy_tokens_are_those_of_transformers(vllm_engine: VllmEngine, oracle: TransformersEngine, merged: Merged) -> None:
+def test_greedy_tokens_are_those_of_transformers(
+    vllm_engine: VllmEngine, oracle: TransformersEngine, merged: Merged
+) -> None:
     """Bare, and with a different merged adapter of rank 2·k on every request of one batch."""
     adapters = [None, merged(1), merged(1, 2), merged(3, 4, 5), None, merged(6, 1, 2)]
     requests = [Request(prompt(vllm_engine, "Where does the river end?"), adapter) for adapter in adapters]
@@ -66,7 +69,9 @@ def test_a_file_that_vllm_refuses_fails_the_call_and_not_the_engine(
     assert list(vllm_engine.folder.iterdir()) == []
 
 
-def test_a_failure_of_vllm_itself_is_told_from_a_refusal(vllm_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_vllm_itself_is_told_from_a_refusal(
+    vllm_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 

@@ -1,0 +1,1 @@
+"""API keys: the key file, quotas, and the command that manages them."""

@@ -1,0 +1,182 @@
+"""The keys file: a YAML or JSON list of entries, read with every mistake named, replaced as one step, followed as it changes.
+
+keys:
+- id: 5f0c93ab
+  name: acme                        # for people
+  salt: …
+  sha256: …
+  requests_per_minute: 60           # these three: absent means no limit
+  tokens_per_minute: 20000
+  concurrent: 4
+  filter: {tenant: acme}            # absent: every document
+  expires: 2030-01-31T00:00:00Z     # absent: never
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.keys.keys import ApiKey, KeyRing, Limits
+from prag_core.errors import ConfigError
+from prag_core.retrieval.filters import Filter
+
+LOGGER = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0  # between two looks at whether the file has changed
+
+
+class WatchedKeys:
+    """The keys of a file as it is now. A key that is removed stops working within a second, one that is added works.
+
+    A file that can no longer be read as keys leaves the last good ones valid and is logged as an error; a file that is
+    gone leaves none. Raises ConfigError only when made.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
+        self._seen, self._keys = _version(path), load_keys(path)
+        self._looked = clock()
+
+    def current(self) -> KeyRing:
+        if self._clock() - self._looked >= LOOK_SECONDS:
+            self._looked = self._clock()
+            self._look()
+        return self._keys
+
+    def _look(self) -> None:
+        version = _version(self._path)
+        if version == self._seen:
+            return
+        self._seen = version
+        if version is None:
+            LOGGER.error("%s is gone: no API key is valid until it is back", self._path)
+            self._keys = KeyRing([])
+            return
+        try:
+            self._keys = load_keys(self._path)
+            LOGGER.info("%s has changed: %d API keys", self._path, len(self._keys))
+        except ConfigError as error:
+            LOGGER.error("the API keys stay as they were: %s", error)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def read_entry(entry: Any, where: str) -> ApiKey:
+    """An entry of a keys file. Raises ConfigError naming what is wrong with it."""
+    if not isinstance(entry, dict):
+        raise ConfigError(
+            f"{where}: expected an entry with id, name, salt and sha256, as prag keys add writes it"
+        )
+    known = ["id", "name", "salt", "sha256", "filter", "expires", *(field.name for field in fields(Limits))]
+    if unknown := [name for name in entry if name not in known]:
+        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; an entry has {', '.join(known)}")
+    key_id, name, salt, sha256 = (_text(entry, field, where) for field in ("id", "name", "salt", "sha256"))
+    if not key_id or len(sha256) != 64:
+        raise ConfigError(f"{where}: id or sha256 is not what prag keys add writes; make the key again")
+    limits = Limits(**{field.name: _count(entry, field.name, where) for field in fields(Limits)})
+    try:
+        filter_ = None if entry.get("filter") is None else Filter.parse(entry["filter"])
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return ApiKey(key_id, name, salt, sha256, limits, filter_, read_moment(entry.get("expires"), where))
+
+
+def _text(entry: dict[str, Any], name: str, where: str) -> str:
+    if not isinstance(value := entry.get(name), str):
+        raise ConfigError(
+            f"{where}: {name} is {value!r}, expected text (in quotes where it could be read as a number)"
+        )
+    return value
+
+
+def _count(entry: dict[str, Any], name: str, where: str) -> int | None:
+    value = entry.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ConfigError(
+            f"{where}: {name} is {value!r}, expected a whole number of at least 1, or nothing for no limit"
+        )
+    return value
+
+
+def read_moment(value: Any, where: str) -> datetime | None:
+    """A time of day is UTC unless it says otherwise; a date alone is its first moment."""
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, date) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{where}: expires is {value!r}, expected a date such as 2030-01-31 or 2030-01-31T12:00:00Z"
+        ) from None
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def read_entries(path: Path) -> list[Any]:
+    """The entries of a keys file (YAML or JSON) as they stand there. Raises ConfigError when it is not one."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such keys file; prag keys add {path} --name NAME makes one") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not readable as YAML or JSON: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or list(content) != ["keys"] or not isinstance(content["keys"], list):
+        raise ConfigError(f"{path}: expected a mapping with one list, keys: […]")
+    return content["keys"]
+
+
+def load_keys(path: Path) -> KeyRing:
+    """The keys of a file, checked. Raises ConfigError naming the entry that cannot be used."""
+    return KeyRing(
+        read_entry(entry, f"{path}: key {number}") for number, entry in enumerate(read_entries(path), 1)
+    )
+
+
+def write_entries(path: Path, entries: list[Any]) -> None:
+    """Replace a keys file as one step, as YAML, or as JSON if so named; only its owner may read it."""
+    content = {"keys": entries}
+    text = json.dumps(content, indent=2, ensure_ascii=False) if path.suffix == ".json" else _as_yaml(content)
+    descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)  # mode 600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _as_yaml(content: Any) -> str:
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+@contextmanager
+def editing(path: Path) -> Iterator[None]:
+    """Nobody else edits a keys file of this folder meanwhile, so that of two edits none is lost."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

@@ -1,0 +1,125 @@
+"""`prag keys`: add, list and remove API keys. A new key is printed once; the file keeps only its hash."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from cluster.keys.key_file import editing, load_keys, read_entries, read_entry, read_moment, write_entries
+from cluster.keys.keys import Limits, make_key
+from prag_core.errors import ConfigError
+from prag_core.retrieval.filters import read_conditions
+
+LIMITS = {
+    "requests_per_minute": "requests a minute",
+    "tokens_per_minute": "tokens a minute",
+    "concurrent": "requests at once",
+}
+EPILOG = """A running endpoint follows the file: a key works, or works no more, within a second.
+
+examples:
+  prag keys add keys.yaml --name acme --filter tenant=acme --requests-per-minute 60 --tokens-per-minute 20000
+  prag keys ls keys.yaml
+  prag keys rm keys.yaml acme"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Add, list or remove; returns the exit code."""
+    options = _parser().parse_args(list(argv))
+    return int(options.act(Path(options.keys), options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prag keys",
+        description="API keys of the endpoint.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(metavar="add|ls|rm", required=True)
+    add, ls, rm = (
+        verbs.add_parser(name, help=meaning, description=meaning)
+        for name, meaning in (
+            ("add", "make a key and print it; it cannot be shown again"),
+            ("ls", "the keys of a file, without what would let anyone use them"),
+            ("rm", "take a key out of a file"),
+        )
+    )
+    for verb, act in ((add, add_key), (ls, list_keys), (rm, remove_key)):
+        verb.add_argument("keys", metavar="FILE", help="the keys file, YAML or (named .json) JSON")
+        verb.set_defaults(act=act)
+    add.add_argument("--name", required=True, help="whose key it is, for people")
+    add.add_argument(
+        "--filter",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help="only documents whose metadata say so exist for this key; may be repeated",
+    )
+    for field, shown in LIMITS.items():
+        meaning = f"{shown}, at one ingress replica (default: no limit)"
+        add.add_argument(f"--{field.replace('_', '-')}", metavar="N", type=int, help=meaning)
+    add.add_argument("--expires", metavar="WHEN", help="2030-01-31 or 2030-01-31T12:00:00Z (default: never)")
+    rm.add_argument("key", metavar="ID|NAME", help="the key's id, or its name if only one key has it")
+    return parser
+
+
+def add_key(path: Path, options: argparse.Namespace) -> int:
+    limits = Limits(**{name: getattr(options, name) for name in LIMITS})
+    where = {
+        name: values[0] if len(values) == 1 else values
+        for name, values in read_conditions(options.filter).items()
+    }
+    key, entry = make_key(options.name, limits, where, read_moment(options.expires, "--expires"))
+    read_entry(entry, "prag keys add")
+    with editing(path):
+        entries = read_entries(path) if path.exists() else []
+        write_entries(path, [*entries, entry])
+    print("This key is shown once and kept nowhere:", file=sys.stderr)
+    print(key)
+    return 0
+
+
+def list_keys(path: Path, options: argparse.Namespace) -> int:
+    load_keys(path)
+    table = Table(
+        "id", "name", Column("limits", no_wrap=True), "only documents with", Column("expires", no_wrap=True)
+    )
+    for entry in read_entries(path):
+        where, expires = entry.get("filter") or {}, read_moment(entry.get("expires"), str(path))
+        over = " (over)" if expires is not None and expires <= datetime.now(UTC) else ""
+        table.add_row(
+            entry["id"],
+            entry["name"],
+            "\n".join(f"{entry[name]:,} {shown}" for name, shown in LIMITS.items() if entry.get(name)),
+            "\n".join(f"{name}: {value}" for name, value in where.items()),
+            "" if expires is None else f"{expires:%Y-%m-%d %H:%M}{over}",
+        )
+    Console().print(table)
+    return 0
+
+
+def remove_key(path: Path, options: argparse.Namespace) -> int:
+    with editing(path):
+        load_keys(path)
+        entries = read_entries(path)
+        found = [entry for entry in entries if entry["id"] == options.key]
+        found = found or [entry for entry in entries if entry["name"] == options.key]
+        if len(found) != 1:
+            known = ", ".join(f"{entry['id']} ({entry['name']})" for entry in found or entries) or "none"
+            raise ConfigError(
+                f"{path}: {len(found) or 'no'} keys are called {options.key!r}; give one id of {known}"
+            )
+        write_entries(path, [entry for entry in entries if entry is not found[0]])
+    print(f"{path}: {found[0]['id']} ({found[0]['name']}) is valid no more")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""A task with its passages → the answer as events.
+
+One replica is one engine. Everything that computes or waits for storage runs off the event loop. What a task is answered
+from is fixed when it arrives: its passages and its adapters are of the snapshot it was retrieved from, unless a newer one has
+deleted some of them; then it is `Stale` and must be retrieved again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from cluster.loopback import keep_to_loopback
+from cluster.records import Event, Refused, Task
+from cluster.replica.one_round import answer_in_one_round
+from cluster.replica.replica import Replica
+from cluster.replica.rounds import answer_in_rounds
+from prag_core.answering.registry import SERVED, OneRound
+from prag_core.config.schema import Config
+from prag_core.errors import EngineDiedError, EngineError, StorageError
+
+logger = logging.getLogger("ray.serve")
+RETRY_DEAD = 5  # seconds after which a client whose engine died may try again
+ENGINE_ENDED = Refused(
+    503, "the engine ended; another one is being started", None, "engine_unavailable", RETRY_DEAD
+)
+NO_STORAGE = Refused(503, "the bank cannot be read now; try again", None, "storage_unavailable", RETRY_DEAD)
+
+
+class Generator:
+    """A deployment. `retriever` is asked by methods of several rounds."""
+
+    async def __init__(self, config: Config, retriever: DeploymentHandle) -> None:  # type: ignore[misc]  # Serve awaits it
+        keep_to_loopback()
+        self.replica = Replica(config)
+        self._retriever = retriever
+        await self.replica.begin()
+
+    async def answer(self, task: Task) -> AsyncGenerator[Event, None]:
+        """Begun, the text in pieces, Done; or Stale or Refused, also in the middle of the text when the engine dies."""
+        await self.replica.watch.look(task.found.seen)
+        stale = self.replica.outdated(passage.key for passage in task.found.passages)
+        if stale:
+            yield stale
+            return
+        try:
+            async with aclosing(self._events(task)) as events:
+                async for event in events:
+                    yield event
+        except EngineDiedError:
+            yield ENGINE_ENDED
+        except EngineError as error:
+            logger.warning("task refused", extra={"request_id": task.request_id, "reason": str(error)})
+            yield Refused(400, str(error), None, "engine_refused")
+        except StorageError as error:
+            logger.warning("bank unreadable", extra={"request_id": task.request_id, "reason": str(error)})
+            yield NO_STORAGE
+
+    def _events(self, task: Task) -> AsyncGenerator[Event, None]:
+        method = SERVED[task.method]
+        if isinstance(method, OneRound):
+            return answer_in_one_round(task, method, self.replica)
+        return answer_in_rounds(task, method, self.replica, self._retriever.find.remote)
+
+    async def status(self) -> dict[str, Any]:
+        """What there is to know about this replica from outside."""
+        await self.check_health()
+        replica = self.replica
+        return {
+            "snapshot": replica.watch.newest.name,
+            "installed": len(replica.installer),
+            "cached_bytes": replica.cache.num_bytes,
+            "at_work": len(replica.at_work),
+        }
+
+    async def check_health(self) -> None:
+        """Raises EngineDiedError: Serve then replaces this replica."""
+        await self.replica.engine.check_health()
+
+    def __del__(self) -> None:
+        if "replica" in self.__dict__:
+            self.replica.close()

@@ -1,0 +1,184 @@
+"""What one engine's replica answers with: the engine, the bank, adapters in memory and in the engine. All of it is kept new:
+what is deleted from the corpus leaves the caches, and nothing of it comes back while it is.
+
+Which documents' adapters can be used, and under which name a merged one is installed, is the same for every method.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cluster.bounds import max_merged_rank
+from cluster.metrics import GeneratorMetrics
+from cluster.records import Stale
+from cluster.replica.adapters import AdapterCache
+from cluster.replica.installer import Installed, Installer, Made
+from cluster.watch import SnapshotWatch
+from prag_core.answering.registry import SERVED, merges_adapters
+from prag_core.answering.tools import open_bank
+from prag_core.bank import Entry, Snapshot
+from prag_core.bank.reader import read_usable
+from prag_core.bank.snapshot import load
+from prag_core.config.schema import Config, MergeConfig
+from prag_core.engines.vllm_async import VllmStream
+from prag_core.errors import BankError, EngineError, ModelError
+from prag_core.identity import adapter_version, digest
+from prag_core.merging import counts_once, interference
+from prag_core.models.lora import check_factors
+from prag_core.planning.recipe import recorded_prompt
+from prag_core.questions.examples import load_fewshot
+from prag_core.records import AdapterFactors, Answer, Augmentation, Key
+
+logger = logging.getLogger("ray.serve")
+SWEEP_SECONDS = 1.0
+BARE = "bare"  # the installed name of the adapter that adds nothing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which of some documents are to be merged, and why the others cannot be."""
+
+    entries: tuple[Entry, ...]
+    degraded: dict[Key, str]
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        return tuple(entry.key for entry in self.entries)
+
+
+def make_plan(keys: Sequence[Key], entries: Mapping[Key, Entry]) -> Plan:
+    """By what the snapshot says of each document: whether its adapter can be read shows later."""
+    wanted = {key: entries.get(key) for key in keys}
+    reasons = {
+        key: why for key, entry in wanted.items() if (why := entry.unusable if entry else "it has no adapter")
+    }
+    return Plan(tuple(entry for key, entry in wanted.items() if entry and key not in reasons), reasons)
+
+
+class Replica:
+    """Made, and then begun, on the event loop that will use it. `threads` are for methods that wait for that loop;
+    `at_work` are those that run."""
+
+    def __init__(self, config: Config) -> None:
+        serve = config.serve
+        self.bank = open_bank(config.bank.uri, config.model)
+        newest = self.bank.latest_snapshot()
+        if newest is None:
+            raise BankError(
+                f"{self.bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={self.bank.uri}"
+            )
+        self.layout, self.merge, self.methods = self.bank.layout, config.merge, config.methods
+        self.wording = recorded_prompt(self.bank.recipe, config.prompt)
+        self.fewshot = load_fewshot(self.wording.fewshot)
+        self.start = self.bank.warm_start()
+        slots = self.layout if any(merges_adapters(SERVED[name]) for name in serve.methods) else None
+        self.engine = VllmStream(
+            config.engine, config.model, slots, max_merged_rank(config, self.bank), ray_metrics=True
+        )
+        self.cache = AdapterCache(self._read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
+        self.installer = Installer(self.engine, self.engine.capacity, serve.grace_seconds)
+        self.threads = ThreadPoolExecutor(serve.max_ongoing, "rounds")
+        self.at_work: set[Future[list[Answer]]] = set()
+        self.metrics = GeneratorMetrics()
+        self.watch = SnapshotWatch(self.bank, newest, self._changed)
+        self._poll_seconds = serve.poll_seconds
+
+    async def begin(self) -> None:
+        await self._changed(self.watch.newest)
+        loop = asyncio.get_running_loop()
+        self._background = [
+            loop.create_task(self.watch.keep_looking(self._poll_seconds)),
+            loop.create_task(self._keep_sweeping()),
+        ]
+
+    def outdated(self, keys: Iterable[Key]) -> Stale | None:
+        """What to say where one of these documents has been deleted."""
+        gone = self.watch.newest.deleted
+        return Stale(self.watch.newest.number) if any(doc_id in gone for doc_id, _ in keys) else None
+
+    def rule(self, name: str | None) -> MergeConfig:
+        """A merge rule by name, else the one that the server is set to."""
+        return self.merge if name is None else replace(self.merge, rule=name)
+
+    async def fetch(self, plan: Plan, salt: str) -> tuple[Mapping[Key, AdapterFactors], Plan]:
+        """The adapters of a plan, and the plan without those that cannot be read."""
+        fetched = await self.cache.fetch(plan.entries, salt)
+        self.metrics.fetched(fetched.hits, len(plan.entries) - fetched.hits, self.cache.num_bytes)
+        readable = tuple(entry for entry in plan.entries if entry.key in fetched.factors)
+        return fetched.factors, Plan(readable, plan.degraded | fetched.reasons)
+
+    def version(self, entry: Entry) -> str:
+        return adapter_version(entry.content_hash, self.bank.recipe.id)
+
+    @asynccontextmanager
+    async def adapter(
+        self, name: str | None, salt: str, make: Callable[[], Awaitable[Made]]
+    ) -> AsyncIterator[Installed | None]:
+        """The merged adapter of that name (None: no adapter), in the engine until the context is left. Raises EngineError."""
+        if name is None and self.engine.bare is None:
+            yield None
+            return
+        async with self.installer.use(
+            salted(name, salt), self._make_bare if name is None else make
+        ) as installed:
+            yield installed
+
+    def is_installed(self, name: str, salt: str) -> bool:
+        return salted(name, salt) in self.installer
+
+    async def merge_facts(self, entries: Sequence[Entry], salt: str, rule: str, rank: int) -> dict[str, Any]:
+        """A merge as a trace tells it: rule, rank, and how much the documents' adapters get into each other's way."""
+        factors = (await self.cache.fetch(entries, salt)).factors
+        start = self.start[1] if self.start and counts_once(len(factors), self.merge) else None
+        between = await asyncio.to_thread(interference, list(factors.values()), self.layout, start)
+        cosines = {"mean": between.mean, "largest": between.largest, "cosine": between.cosine_kk.tolist()}
+        return {"rule": rule, "rank": rank, "interference": cosines}
+
+    def augmentations(self, snapshot: str, entries: Collection[Entry]) -> Mapping[Key, Augmentation]:
+        """What was written about these documents of a snapshot. Reads from the bank, and waits for it."""
+        newest = self.watch.newest
+        return (newest if newest.name == snapshot else load(self.bank, snapshot)).augmentations_at(entries)
+
+    def close(self) -> None:
+        self.threads.shutdown(wait=False)
+        self.installer.close()
+        self.engine.close()
+
+    async def _make_bare(self) -> Made:
+        assert self.engine.bare is not None  # asked for in `adapter` only then
+        return Made(self.engine.bare, ())
+
+    def _read(self, entries: Sequence[Entry]) -> tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]:
+        """From the bank, digests checked; an adapter that does not fit the model is as bad as a damaged one."""
+        factors, reasons = read_usable(self.bank, entries)
+        for key, adapter in list(factors.items()):
+            try:
+                check_factors(adapter, self.layout)
+            except ModelError as error:
+                reasons[key] = str(error)
+                del factors[key]
+        return factors, reasons
+
+    async def _changed(self, newest: Snapshot) -> None:
+        self.cache.forget(newest.deleted)
+        await self.installer.forget(newest.deleted)
+        await self.engine.forget_prefixes()
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.installer.sweep()
+            except EngineError:
+                logger.exception("idle adapters cannot be removed")
+
+
+def salted(name: str | None, salt: str) -> str:
+    """What a merged adapter is installed as: by content, and on whose behalf."""
+    return BARE if name is None else digest([name, salt])

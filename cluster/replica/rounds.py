@@ -1,0 +1,240 @@
+"""A task of several rounds → the answer as events: the method in a thread of its own, its engine and documents on the event loop.
+
+A method is written as a plain function that waits for its engine. Here each of its waits is a coroutine of the replica's event
+loop, so that answers of any method share the engine's batches. It promises:
+- every retrieval of an answer is of the snapshot that the task names, within the caller's filter; a document that is deleted
+  meanwhile ends the answer as `Stale` before it is read once more, and so does a newer index;
+- merged adapters go through the installer like all others, and nothing is shared between callers of different salt;
+- whoever stops listening stops the method, at once where it waits for the engine or the retriever, else at its next wait.
+
+The text comes whole: until the last round any of it may still be drafted anew, and the answer begun again after a deletion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import RayServeException
+
+from cluster.records import (
+    UNREACHABLE,
+    Begun,
+    Delta,
+    Done,
+    Event,
+    Found,
+    Inquiry,
+    Refused,
+    Stale,
+    Task,
+    UsedDocument,
+    used_as,
+)
+from cluster.replica.installer import Made
+from cluster.replica.one_round import too_long
+from cluster.replica.replica import Replica, make_plan
+from prag_core.answering.base import Usable
+from prag_core.answering.registry import Method, Tools
+from prag_core.bank import Entry
+from prag_core.engines.base import Generation, Request, Sampling
+from prag_core.records import Answer, Augmentation, Key, Passage, Question
+
+logger = logging.getLogger("ray.serve")
+Find = Callable[[Inquiry], Awaitable[Found | Refused]]
+T = TypeVar("T")
+
+
+async def answer_in_rounds(
+    task: Task, method: Method, replica: Replica, find: Find
+) -> AsyncGenerator[Event, None]:
+    """Begun, the text, Done; or Stale or Refused. Raises EngineError."""
+    work = Work(task, replica, find)
+    try:
+        answer = await work.run(method)
+        facts = await work.facts(answer) if task.trace else {}
+    except Ended as ended:
+        yield ended.event
+        return
+    spent = work.milliseconds(answer)
+    replica.metrics.prepared(spent, task.method, len(answer.degraded), len(answer.rounds))
+    yield Begun(work.used(answer), answer.degraded, spent, work.prompt_tokens, facts, answer.rounds)
+    if answer.text:
+        yield Delta(answer.text)
+    yield Done(answer.finish, answer.num_tokens)
+
+
+class Ended(Exception):
+    """There is no answer; this is said instead."""
+
+    def __init__(self, event: Stale | Refused) -> None:
+        super().__init__(event)
+        self.event = event
+
+
+class Work:
+    """One task and what it has come to. Only `wait` is called in the method's thread, everything else on the event loop."""
+
+    def __init__(self, task: Task, replica: Replica, find: Find) -> None:
+        assert task.inquiry is not None  # such a method retrieves
+        self.task, self.replica, self.inquiry, self._find = task, replica, task.inquiry, find
+        self.entries: dict[Key, Entry] = {}
+        self.found: set[Key] = set()
+        self.prompt_tokens, self.rank, self._install_ms = 0, 0, 0.0
+        self._loop = asyncio.get_running_loop()
+        self._left = threading.Event()
+        self._asked: Future[Any] | None = None
+
+    async def run(self, method: Method) -> Answer:
+        task, replica = self.task, self.replica
+        tools = Tools(
+            engine=EngineOfWork(self),
+            source=SourceOfWork(self),
+            layout=replica.layout,
+            prompt=replica.wording,
+            top_k=self.inquiry.top_k,
+            max_new_tokens=task.decoding.max_new_tokens,
+            fewshot=replica.fewshot,
+            merge=replica.rule(task.merge),
+            methods=replica.methods,
+            start=replica.start,
+            recipe_id=replica.bank.recipe.id,
+            earlier=task.earlier,
+        )
+        question = Question(task.request_id, task.question, ())
+        thread = replica.threads.submit(method.answer, [question], tools)
+        replica.at_work.add(thread)
+        thread.add_done_callback(replica.at_work.discard)
+        try:
+            (answer,) = await asyncio.wrap_future(thread)
+        finally:
+            self._left.set()
+            if self._asked is not None:
+                self._asked.cancel()
+        self.check_current()
+        return answer
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """In the thread: what the coroutine gives on the event loop. Cancelled when nobody listens any more."""
+        self._asked = asked = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        if self._left.is_set():
+            asked.cancel()
+        return asked.result()
+
+    def check_current(self) -> None:
+        stale = self.replica.outdated(self.found)
+        if stale:
+            raise Ended(stale)
+
+    async def search(self, query: str, k: int) -> list[Passage]:
+        inquiry = replace(self.inquiry, query=query, top_k=k, at_least=self.task.found.seen)
+        try:
+            found = await self._find(inquiry)
+        except (RayActorError, RayServeException):
+            logger.exception("the retriever cannot be reached", extra={"request_id": self.task.request_id})
+            raise Ended(UNREACHABLE) from None
+        if isinstance(found, Refused):
+            raise Ended(found)
+        if found.snapshot != self.task.found.snapshot:
+            raise Ended(Stale(found.seen))
+        await self.replica.watch.look(found.seen)
+        self.entries |= found.entries
+        self.found |= {passage.key for passage in found.passages}
+        self.check_current()
+        return list(found.passages)
+
+    async def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
+        plan = make_plan(keys, self.entries)
+        factors, plan = await self.replica.fetch(plan, self.task.salt)
+        versions = {entry.key: self.replica.version(entry) for entry in plan.entries}
+        return {key: (versions[key], factors[key]) for key in plan.keys}, plan.degraded
+
+    async def generate(self, request: Request, sampling: Sampling) -> Generation:
+        self.check_current()
+        merged, salt = request.adapter, self.task.salt
+        limit = self.replica.engine.max_length
+        if len(request.token_ids) >= limit:
+            raise Ended(too_long(len(request.token_ids), limit))
+
+        async def make() -> Made:
+            assert merged is not None  # asked for by its name
+            return Made(merged, tuple(self.found))  # of what was found at least all that is in it
+
+        started = time.perf_counter()
+        async with self.replica.adapter(merged.name if merged else None, salt, make) as adapter:
+            self._install_ms += (time.perf_counter() - started) * 1000
+            handle = adapter and adapter.handle
+            generation = await self.replica.engine.generate(request.token_ids, sampling, handle, salt)
+        self.prompt_tokens += len(request.token_ids)
+        self.rank = merged.rank if merged else 0
+        return generation
+
+    async def facts(self, answer: Answer) -> dict[str, Any]:
+        route = {"route": answer.route} if answer.route else {}
+        if not answer.adapters:
+            return route
+        entries = [self.entries[key] for key in answer.adapters]
+        rule = self.replica.rule(self.task.merge).rule
+        return route | await self.replica.merge_facts(entries, self.task.salt, rule, self.rank)
+
+    def used(self, answer: Answer) -> tuple[UsedDocument, ...]:
+        merged, shown = set(answer.adapters), set(answer.shown)
+        versions = {key: self.replica.version(self.entries[key]) for key in merged}
+        return tuple(
+            UsedDocument(p, versions.get(p.key), used_as(p.key in merged, p.key in shown))
+            for p in answer.passages
+        )
+
+    def milliseconds(self, answer: Answer) -> dict[str, float]:
+        """By stage, of all rounds together; only stages that there were."""
+        spent = {
+            stage: answer.timings_ms.get(stage, 0.0) for stage in ("retrieve", "fetch", "merge", "generate")
+        }
+        spent |= {"install": self._install_ms, "generate": spent["generate"] - self._install_ms}
+        return {stage: value for stage, value in spent.items() if value}
+
+
+class EngineOfWork:
+    """The replica's engine, as a method knows one."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, engine = work, work.replica.engine
+        self.tokenizer, self.max_length, self._max_rank = engine.tokenizer, engine.max_length, engine.max_rank
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
+        async def all_at_once() -> list[Generation]:
+            return await asyncio.gather(*[self._work.generate(request, sampling) for request in requests])
+
+        return self._work.wait(all_at_once())
+
+    def close(self) -> None: ...
+
+
+class SourceOfWork:
+    """The caller's documents, of the task's snapshot."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
+        return [self._work.wait(self._work.search(question, k)) for question in questions]
+
+    def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
+        return self._work.wait(self._work.fetch(keys))
+
+    def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
+        entries = [entry for key, entry in self._work.entries.items() if key in keys]
+        return self._work.replica.augmentations(self._work.task.found.snapshot, entries)
+
+    def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
+        raise NotImplementedError("controls are for evaluations")
+
+    def gold(self, question: Question) -> list[Passage]:
+        raise NotImplementedError("no request has labelled documents")

@@ -1,0 +1,162 @@
+"""Adaptive-RAG: a router sends each question to the cheapest strategy that is likely to answer it.
+
+Source: Jeong et al., NAACL 2024; METHOD "The systems it is compared with". Strategies are methods; which ones is the router's
+to say (`prag train-router`). The questions that take the same one are answered together, as a batch of that method. An answer's
+`route` is the strategy it took; the rest of it is that strategy's. `methods.router_confidence` trades cost for safety.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from prag_core.answering.adaptive.features import describe
+from prag_core.answering.adaptive.router import Router, load_router, router_file
+from prag_core.answering.base import Demanding, Method, Source, Stopwatch, Tools, Usable
+from prag_core.answering.cached import Remembered
+from prag_core.config.schema import Config
+from prag_core.errors import ConfigError
+from prag_core.records import Answer, Augmentation, Key, Passage, Question, Round
+
+
+@dataclass(frozen=True)
+class AdaptiveRag:
+    """`default` strategies, cheapest first, are what a router is trained for unless told otherwise; `methods` are all that one
+    may choose from, by name."""
+
+    name: str
+    default: tuple[str, ...]
+    methods: Mapping[str, Method]
+
+    @property
+    def parametric(self) -> bool:
+        """A router may choose a strategy that merges, whatever the default ones do."""
+        return True
+
+    def most_documents(self, config: Config) -> int:
+        router = self._load(config.methods.router)
+        strategies = [self.methods[name] for name in router.strategies]
+        return max(
+            [0, *(method.most_documents(config) for method in strategies if isinstance(method, Demanding))]
+        )
+
+    def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
+        router = self._load(tools.methods.router)
+        self._check_bank(router, tools)
+        return answer_by(router, questions, tools, self.methods)
+
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        return ("router_confidence",)
+
+    def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
+        """How likely each strategy but the dearest is to be enough, for each question."""
+        router = self._load(tools.methods.router)
+        self._check_bank(router, tools)
+        found = look(router, questions, tools, Stopwatch())
+        described = [
+            describe(question.question, passages) for question, passages in zip(questions, found, strict=True)
+        ]
+        return router.enough(described)[:, :-1].ravel().tolist()
+
+    def remembering(self) -> AdaptiveRag:
+        """The same, answering each question once by each strategy: for trying how it is best sent."""
+        return replace(self, methods={name: Remembered(method) for name, method in self.methods.items()})
+
+    def _load(self, folder: str | None) -> Router:
+        router = load_router(folder, self.name)
+        if unknown := [name for name in router.strategies if name not in self.methods]:
+            where = router_file(folder, self.name)
+            raise ConfigError(
+                f"{where}: its strategy {unknown[0]!r} is no method (known: {', '.join(self.methods)})"
+            )
+        return router
+
+    def _check_bank(self, router: Router, tools: Tools) -> None:
+        if router.recipe_id != tools.recipe_id:
+            where = router_file(tools.methods.router, self.name)
+            raise ConfigError(
+                f"{where}: trained over a bank of recipe {router.recipe_id[:12]}, this bank's is {tools.recipe_id[:12]}; "
+                "train one for it with prag train-router, into another folder"
+            )
+
+
+def answer_by(
+    router: Router, questions: Sequence[Question], tools: Tools, methods: Mapping[str, Method]
+) -> list[Answer]:
+    """Each question by the method that the router chooses; one call a method."""
+    clock = Stopwatch()
+    found = look(router, questions, tools, clock)
+    with clock.stage("route"):
+        described = [
+            describe(question.question, passages) for question, passages in zip(questions, found, strict=True)
+        ]
+        routes = router.route(described, tools.methods.router_confidence)
+    seen = Seen(
+        tools.source,
+        tools.top_k,
+        {q.question: p for q, p in zip(questions, found, strict=True) if p is not None},
+    )
+    answers: dict[int, Answer] = {}
+    for strategy in router.strategies:
+        places = [i for i, route in enumerate(routes) if route == strategy]
+        if places:
+            given = methods[strategy].answer([questions[i] for i in places], replace(tools, source=seen))
+            answers.update(zip(places, given, strict=True))
+    spent = clock.per(len(questions))
+    return [_routed(answers[i], routes[i], questions[i], found[i], spent) for i in range(len(questions))]
+
+
+def look(
+    router: Router, questions: Sequence[Question], tools: Tools, clock: Stopwatch
+) -> Sequence[Sequence[Passage] | None]:
+    """What each question retrieves, for a router that looks at that."""
+    if not router.retrieves:
+        return [None] * len(questions)
+    with clock.stage("retrieve"):
+        return tools.source.search([question.question for question in questions], tools.top_k)
+
+
+def _routed(
+    answer: Answer,
+    route: str,
+    question: Question,
+    found: Sequence[Passage] | None,
+    spent: Mapping[str, float],
+) -> Answer:
+    """The strategy's answer, with the router's share of the time and the router's own retrieval where it made one of its own."""
+    timings = {
+        stage: answer.timings_ms.get(stage, 0.0) + spent.get(stage, 0.0)
+        for stage in {**spent, **answer.timings_ms}
+    }
+    rounds = answer.rounds
+    if found is not None and not (rounds and rounds[0].query == question.question):
+        rounds = (Round(question.question, tuple(found)), *rounds)
+    return replace(answer, route=route, timings_ms=timings, rounds=rounds)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A source that does not search twice for what the router has just looked at."""
+
+    source: Source
+    top_k: int
+    found: Mapping[str, Sequence[Passage]]
+
+    def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
+        known = self.found if k == self.top_k else {}
+        rest = list(dict.fromkeys(question for question in questions if question not in known))
+        fresh = dict(zip(rest, self.source.search(rest, k), strict=True)) if rest else {}
+        return [list(known[question]) if question in known else fresh[question] for question in questions]
+
+    def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
+        return self.source.fetch(keys)
+
+    def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
+        return self.source.augmentations(keys)
+
+    def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
+        return self.source.irrelevant(question, retrieved, k)
+
+    def gold(self, question: Question) -> list[Passage]:
+        return self.source.gold(question)

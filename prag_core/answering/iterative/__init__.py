@@ -1,0 +1,1 @@
+"""Methods that retrieve while they generate: FLARE, DRAGIN, IRCoT."""

@@ -1,0 +1,84 @@
+"""IRCoT: one sentence of reasoning, retrieval with that sentence, and so on; then a reader answers over all that was found.
+
+Source: Trivedi et al., ACL 2023; METHOD "The systems it is compared with". It starts from the passages that the question
+itself finds. A sentence that says "answer is" ends the reasoning, as does the model's own end, `methods.ircot_sentences` or
+`methods.max_documents` collected passages. The reader asks the question anew, in the bank's own prompt, over the passages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prag_core.answering.base import Stopwatch, Tools
+from prag_core.answering.iterative.spans import sentence_spans, token_spans, tokens_in
+from prag_core.answering.iterative.state import (
+    ANSWERED,
+    Thread,
+    answers,
+    generate,
+    most_adapters,
+    reasoning,
+    retrieve,
+)
+from prag_core.config.schema import Config
+from prag_core.engines.base import Generation, Sampling
+from prag_core.records import Answer, Question
+
+
+@dataclass(frozen=True)
+class IrCot:
+    """`parametric` merges the adapters of the collected documents, for the reasoning and for the reader."""
+
+    name: str
+    parametric: bool
+
+    def most_documents(self, config: Config) -> int:
+        return most_adapters(config, parametric=self.parametric)
+
+    def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
+        clock = Stopwatch()
+        threads = [Thread(question) for question in questions]
+        self._collect(threads, [question.question for question in questions], tools, clock)
+        sampling = Sampling(tools.methods.sentence_tokens, stop=("\n",))
+        for _ in range(tools.methods.ircot_sentences):
+            if not (running := [thread for thread in threads if not thread.done]):
+                break
+            drafts = generate(running, tools, clock, sampling, reasoning(tools.prompt))
+            sentences = [_first_sentence(tools, draft) for draft in drafts]
+            for thread, (token_ids, text, last) in zip(running, sentences, strict=True):
+                thread.token_ids += token_ids
+                thread.done = last or ANSWERED in text.lower()
+            asking = [
+                (thread, text)
+                for thread, (_, text, _) in zip(running, sentences, strict=True)
+                if not thread.done
+            ]
+            self._collect([thread for thread, _ in asking], [text for _, text in asking], tools, clock)
+        return self._read(threads, tools, clock)
+
+    def _collect(
+        self, threads: Sequence[Thread], queries: Sequence[str], tools: Tools, clock: Stopwatch
+    ) -> None:
+        """Retrieve, and show all that was collected. A thread that has all it may have is done."""
+        retrieve(threads, queries, tools, clock, parametric=self.parametric)
+        for thread in threads:
+            thread.passages = thread.collected(tools.methods.max_documents)
+            thread.done = len(thread.passages) >= tools.methods.max_documents
+
+    def _read(self, threads: Sequence[Thread], tools: Tools, clock: Stopwatch) -> list[Answer]:
+        for thread in threads:
+            thread.token_ids = []  # the reader sees the passages, not the reasoning
+        for thread, generation in zip(
+            threads, generate(threads, tools, clock, Sampling(tools.max_new_tokens)), strict=True
+        ):
+            thread.token_ids = list(generation.token_ids)
+        return answers(threads, tools, clock)
+
+
+def _first_sentence(tools: Tools, draft: Generation) -> tuple[list[int], str, bool]:
+    """The tokens and the text of what a draft says first, and whether the model meant to say no more."""
+    (_, end), *more = sentence_spans(draft.text) or [(0, 0)]
+    read = tokens_in(token_spans(tools.engine.tokenizer, draft.token_ids), (0, end)).stop
+    text = draft.text[:end].strip()
+    return list(draft.token_ids[:read]), text, not text or (not more and draft.finish == "stop")

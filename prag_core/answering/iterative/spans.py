@@ -1,0 +1,66 @@
+"""Where tokens, words and sentences lie in a text: what the methods that look into their own generation share.
+
+A sentence ends at `.`, `!` or `?` (with closing quotes or brackets) before white space, or at a line's end; not after a single
+letter ("J. Smith") or one of a few titles ("Dr."). Sentences tile the text: white space belongs to the one before it. No
+parser is needed for this, so none is loaded: the published code of FLARE and DRAGIN asks spaCy.
+
+A content word is one with a letter or digit that is not among bm25s's English stop words (`english_plus`, the longer list).
+The published code of DRAGIN takes nouns, adjectives, verbs, proper nouns and numbers by spaCy's tagger instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from prag_core.retrieval.analyzer import fold, make_analyzer
+
+Span = tuple[int, int]  # characters: start, end
+
+_END = re.compile(r"""[.!?]+["')\]]*\s+|\n+\s*""")
+_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:[A-Za-z]|Dr|Mr|Mrs|Ms|St|Prof|Sr|Jr|Mt|vs|No)\.\s+\Z")
+
+
+def sentence_spans(text: str) -> list[Span]:
+    """Spans that tile `text`, none empty; "" has none."""
+    starts = [0]
+    for match in _END.finditer(text):
+        if not _ABBREVIATION.search(text[starts[-1] : match.end()]) and match.end() < len(text):
+            starts.append(match.end())
+    return [(start, end) for start, end in zip(starts, [*starts[1:], len(text)], strict=True) if end > start]
+
+
+def word_spans(text: str) -> list[Span]:
+    """Runs without white space: a word with the punctuation that touches it."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def token_spans(tokenizer: Any, token_ids: Sequence[int]) -> list[Span]:
+    """The characters that each token adds to the text of those before it. They tile the decoded text."""
+    ends = [
+        len(tokenizer.decode(list(token_ids[:i]), skip_special_tokens=True))
+        for i in range(len(token_ids) + 1)
+    ]
+    ends = [
+        max(ends[: i + 1]) for i in range(len(ends))
+    ]  # half a character decodes longer than the whole one
+    return list(pairwise(ends))
+
+
+def tokens_in(tokens: Sequence[Span], span: Span) -> range:
+    """Which tokens end inside a span: " The" belongs to the sentence that "The" begins."""
+    inside = [i for i, (start, end) in enumerate(tokens) if span[0] <= max(end - 1, start) < span[1]]
+    return range(inside[0], inside[-1] + 1) if inside else range(0)
+
+
+def is_content_word(word: str) -> bool:
+    """See the module: has a letter or digit, and is no stop word."""
+    return any(char.isalnum() for char in word) and bool(_content()(fold(word)))
+
+
+@cache
+def _content() -> Any:
+    return make_analyzer(None, "english_plus")

@@ -1,0 +1,57 @@
+"""The methods that retrieve once and answer once: passages as text (`rag`), as adapters (`prag`), or both (`combine`).
+
+Source: METHOD "Answer (online)": top-k passages, merged by exact sum, greedy decoding, one prompt template for all. The
+`_gold` forms take a question's own documents instead of retrieved ones: upper bounds that say how much retrieval costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prag_core.answering.base import Stopwatch, Tools, answer_once, trace
+from prag_core.records import Answer, Passage, Question
+
+
+@dataclass(frozen=True)
+class RetrieveOnce:
+    """`text` and `adapters` say how the passages reach the model; `gold` takes the labelled documents, not retrieval."""
+
+    name: str
+    text: bool
+    adapters: bool
+    gold: bool = False
+
+    def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
+        clock = Stopwatch()
+        with clock.stage("retrieve"):
+            passages = self._passages(questions, tools)
+        answers = answer_once(questions, passages, tools, clock, text=self.text, adapters=self.adapters)
+        return answers if self.gold else trace(answers, questions, passages)
+
+    def _passages(self, questions: Sequence[Question], tools: Tools) -> list[list[Passage]]:
+        if self.gold:
+            return [tools.source.gold(question)[: tools.top_k] for question in questions]
+        return tools.source.search([question.question for question in questions], tools.top_k)
+
+
+@dataclass(frozen=True)
+class IrrelevantAdapters:
+    """The control of P-RAG: the adapters of k documents of the retrieved ones' kind that were *not* retrieved.
+
+    What it scores above closed book is what any adapter does (format, register), not what its document says.
+    """
+
+    name: str = "prag_irrelevant"
+
+    def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
+        clock = Stopwatch()
+        with clock.stage("retrieve"):
+            retrieved = tools.source.search([question.question for question in questions], tools.top_k)
+            passages = [
+                tools.source.irrelevant(q, found, tools.top_k)
+                for q, found in zip(questions, retrieved, strict=True)
+            ]
+        return trace(
+            answer_once(questions, passages, tools, clock, text=False, adapters=True), questions, retrieved
+        )

@@ -1,0 +1,149 @@
+"""From banks and a configuration to the tools that methods answer with: one engine, shared by every bank.
+
+What decides how a question is worded (titles, reasoning, examples) is the bank's own recipe, never the caller's
+settings: an adapter trained under one wording is asked under the same. Banks of another base model are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from prag_core.answering.base import Tools
+from prag_core.bank import Bank, Snapshot
+from prag_core.bank.reader import read_usable
+from prag_core.config.schema import Config, ModelConfig
+from prag_core.engines.base import Engine
+from prag_core.engines.load import make_engine
+from prag_core.errors import BankError, ConfigError
+from prag_core.identity import adapter_version, model_digest
+from prag_core.merging import Versioned, find_rule, merged_rank
+from prag_core.planning.recipe import recorded_prompt
+from prag_core.questions.examples import load_fewshot
+from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passage, Question
+from prag_core.retrieval import Filter, LexicalIndex, open_index
+from prag_core.retrieval.irrelevant import Kinds, choose_irrelevant, group_by_kind
+from prag_core.retrieval.narrow import AsNarrowed
+
+DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
+
+
+def open_bank(uri: str, model: ModelConfig) -> Bank:
+    """The bank. Raises BankError when there is none, or it was made from another model than this one."""
+    bank = Bank.open(uri)
+    made_from, ours = bank.recipe.fields["model"], model_digest(model.path, model.revision)
+    if made_from != ours:
+        raise BankError(
+            f"{uri}: the bank's adapters were trained from another model than model.path={model.path} "
+            f"(identity {made_from[:12]}, not {ours[:12]}); give the model it was made with"
+        )
+    return bank
+
+
+@dataclass(frozen=True)
+class OpenBank:
+    """A bank at one snapshot, with its retrieval index: everything about documents that answering needs. With `where`, only
+    the documents that it lets through are there, whatever they are asked for as."""
+
+    bank: Bank
+    snapshot: Snapshot
+    index: LexicalIndex
+    seed: int
+    where: Filter | None = None
+
+    @classmethod
+    def open(cls, uri: str, config: Config, where: Filter | None = None) -> OpenBank:
+        """Raises BankError when the bank has no snapshot or index yet, or was made from another model."""
+        bank = open_bank(uri, config.model)
+        snapshot = bank.latest_snapshot()
+        if snapshot is None:
+            raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
+        index = open_index(bank, snapshot, config.retrieval)
+        index = AsNarrowed(index) if config.retrieval.as_narrowed else index
+        return cls(bank, snapshot, index, config.evaluate.seed, where)
+
+    @cached_property
+    def documents(self) -> dict[Key, Document]:
+        allowed = self.where.allows if self.where else lambda _: True
+        return {
+            document.key: document for document in self.snapshot.documents() if allowed(document.metadata)
+        }
+
+    @cached_property
+    def start(self) -> Versioned | None:
+        return self.bank.warm_start()
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        return group_by_kind(self.documents.values())
+
+    def fetch(self, keys: Sequence[Key]) -> tuple[dict[Key, tuple[str, AdapterFactors]], dict[Key, str]]:
+        """Usable adapters as (version, factors), and for the other keys the reason why not."""
+        entries = self.snapshot.lookup(keys)
+        reasons = {key: "not in the bank" for key in keys if key not in entries}
+        reasons |= {key: why for key, entry in entries.items() if (why := entry.unusable)}
+        usable = [key for key in keys if key not in reasons]
+        factors, corrupt = read_usable(self.bank, [entries[key] for key in usable])
+        versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}
+        return {key: (versions[key], factors[key]) for key in factors}, reasons | corrupt
+
+    def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
+        return self.snapshot.augmentations(keys)
+
+    def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
+        return self.index.search(questions, k, self.where)
+
+    def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
+        """Documents of the retrieved ones' kind that do not answer: the choice is fixed by the question's id and the seed."""
+        keys = choose_irrelevant(question, retrieved, self.kinds, k, self.seed)
+        return [as_passage(self.documents[key]) for key in keys]
+
+    def gold(self, question: Question) -> list[Passage]:
+        """A question's own documents, all their chunks."""
+        wanted = set(question.gold_doc_ids)
+        return [as_passage(document) for key, document in self.documents.items() if key[0] in wanted]
+
+
+def as_passage(document: Document, score: float = 0.0) -> Passage:
+    return Passage(document.doc_id, document.chunk, document.title, document.text, score)
+
+
+@contextmanager
+def open_tools(
+    config: Config, banks: Mapping[str, str], where: Filter | None = None, documents: int | None = None
+) -> Iterator[dict[str, Tools]]:
+    """Tools for each named bank URI, over one engine that is closed at the end; with `where`, over what it lets through.
+    The engine holds merges of up to `documents` adapters (none said: retrieval.top_k).
+
+    Raises BankError where a bank is missing, unfinished or of another model, and ConfigError for unusable settings.
+    """
+    if config.retrieval.top_k < 1:
+        raise ConfigError(f"retrieval.top_k={config.retrieval.top_k}: at least one passage must be asked for")
+    find_rule(config.merge.rule)
+    opened = {name: OpenBank.open(uri, config, where) for name, uri in banks.items()}
+    layouts = {name: bank.bank.layout for name, bank in opened.items()}
+    widest = max(layouts.values(), key=lambda layout: layout.rank)
+    count = documents or config.retrieval.top_k
+    max_rank = max(
+        merged_rank(b.bank.layout.rank, count, config.merge, warm=b.start is not None)
+        for b in opened.values()
+    )
+    engine = make_engine(config.engine, config.model, layout=widest, max_merged_rank=max_rank)
+    try:
+        yield {name: make_tools(config, bank, engine) for name, bank in opened.items()}
+    finally:
+        engine.close()
+
+
+def make_tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
+    """What methods answer with over one bank. Raises ConfigError where `prompt.fewshot` is not the bank's."""
+    prompt = recorded_prompt(opened.bank.recipe, config.prompt)
+    new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
+    fewshot = load_fewshot(prompt.fewshot)
+    k = config.retrieval.top_k
+    layout, start, recipe = opened.bank.layout, opened.start, opened.bank.recipe.id
+    return Tools(
+        engine, opened, layout, prompt, k, new_tokens, fewshot, config.merge, config.methods, start, recipe
+    )

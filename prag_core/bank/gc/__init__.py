@@ -1,0 +1,1 @@
+"""Garbage collection of a bank: find what no snapshot needs, and erase it."""

@@ -1,0 +1,126 @@
+"""Where documents' adapters start from, as bytes: in a bank (`init/`), and as the file that a warm-up writes.
+
+Both are safetensors with `<module>.a` and `<module>.b` in float32, so that equal factors are equal bytes, whose SHA-256 names
+the adapter. A warm-up's file has besides, sealed, what it was made from; any changed byte of either is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from prag_core.bank.layout import seal, unseal
+from prag_core.errors import ConfigError, CorruptBankError, StorageError
+from prag_core.models.lora import AdapterLayout, check_factors
+from prag_core.records import AdapterFactors, Factors
+from prag_core.storage import open_root, put_whole, read, storage_errors
+
+FORMAT = 1
+NOTE = "warmup"  # the name of the sealed note in the file's metadata
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """A warm-up's adapter. `made_from`: whatever its factors depend on, as plain values; `figures`: what training it showed."""
+
+    factors: AdapterFactors
+    layout: AdapterLayout
+    model: str  # identity of the base model
+    made_from: Mapping[str, Any]
+    figures: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(pack(self.factors)).hexdigest()
+
+
+def pack(factors: AdapterFactors, note: str | None = None) -> bytes:
+    tensors = {
+        f"{name}.{part}": array for name, pair in factors.items() for part, array in _parts(pair).items()
+    }
+    return save(tensors, None if note is None else {NOTE: note})
+
+
+def unpack(data: bytes, layout: AdapterLayout) -> AdapterFactors:
+    tensors = load(data)
+    return {m.name: Factors(tensors[f"{m.name}.a"], tensors[f"{m.name}.b"]) for m in layout.modules}
+
+
+def adds_nothing(factors: AdapterFactors) -> bool:
+    """As every adapter does whose b is zero: where random initialisation starts."""
+    return not any(pair.b.any() for pair in factors.values())
+
+
+def write_warm_start(uri: str, warm: WarmStart) -> None:
+    """Write the file whole, or not at all. Raises StorageError."""
+    check_factors(warm.factors, warm.layout)
+    note = {
+        "format": FORMAT,
+        "sha256_of_factors": warm.sha256,
+        "layout": warm.layout.to_json(),
+        "model": warm.model,
+        "made_from": dict(warm.made_from),
+        "figures": dict(warm.figures),
+    }
+    fs, path = open_root(uri)
+    with storage_errors("writing", uri):
+        put_whole(fs, path, pack(warm.factors, seal(note).decode()))
+
+
+def read_warm_start(uri: str) -> WarmStart | None:
+    """The warm-up's file at `uri`; None where there is no file. Raises StorageError for one that is damaged or something else."""
+    fs, path = open_root(uri)
+    try:
+        with storage_errors("reading", uri):
+            data = read(fs, path)
+    except FileNotFoundError:
+        return None
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        note = unseal(header["__metadata__"][NOTE].encode(), uri)
+        if note["format"] != FORMAT:
+            raise StorageError(
+                f"{uri} has format {note['format']}, this version reads {FORMAT}; make it again with prag warmup"
+            )
+        layout = AdapterLayout.from_json(note["layout"])
+        warm = WarmStart(unpack(data, layout), layout, note["model"], note["made_from"], note["figures"])
+    except (ValueError, KeyError, TypeError, SafetensorError, CorruptBankError):
+        raise StorageError(f"{uri} is damaged, or not a file that prag warmup wrote; make it again") from None
+    if warm.sha256 != note["sha256_of_factors"]:
+        raise StorageError(
+            f"{uri} is damaged: its factors are not those that were written; make it again with prag warmup"
+        )
+    return warm
+
+
+def load_warm_start(setting: str, uri: str, layout: AdapterLayout, model: str) -> WarmStart:
+    """The same, for documents of this layout and base model. Raises ConfigError where there is none or it does not fit."""
+    warm = read_warm_start(uri)
+    if warm is None:
+        raise ConfigError(f"{setting}={uri}: no such file; prag warmup makes one")
+    if warm.model != model:
+        raise ConfigError(
+            f"{setting}={uri}: made for another base model than model.path gives; run prag warmup with this one"
+        )
+    if warm.layout != layout:
+        theirs, ours = _shape(warm.layout), _shape(layout)
+        raise ConfigError(
+            f"{setting}={uri}: it has {theirs}; training.rank, alpha and targets ask for {ours}; make them agree"
+        )
+    return warm
+
+
+def _shape(layout: AdapterLayout) -> str:
+    kinds = sorted({module.name.rsplit(".", 1)[-1] for module in layout.modules})
+    return f"rank {layout.rank}, alpha {layout.alpha:g}, {len(layout.modules)} modules ({', '.join(kinds)})"
+
+
+def _parts(factors: Factors) -> dict[str, np.ndarray]:
+    return {part: np.ascontiguousarray(array, dtype=np.float32) for part, array in factors._asdict().items()}

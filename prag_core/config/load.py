@@ -1,0 +1,194 @@
+"""How the recipe, a file and `key=value` overrides become one configuration.
+
+Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), the files given with --config in
+their order, then overrides in theirs. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known
+one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from prag_core.config.checks import check_ranges, suggest
+from prag_core.config.schema import Config, as_dict
+from prag_core.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+Override = str | Mapping[str, Any]  # `key=value`, or settings by name, with dots or nested
+OmegaConf.register_resolver(
+    "root", lambda path: str(ROOT / path), replace=True
+)  # ${root:path}: within the checkout
+
+
+def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
+    """Defaults, recipe, files, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
+    range."""
+    base = OmegaConf.structured(Config)
+    from_user = [*(load_yaml(Path(file)) for file in files), _parse_overrides(overrides)]
+    recipe = next((str(source.recipe) for source in reversed(from_user) if source.get("recipe")), base.recipe)
+    config = base
+    for source in (_load_recipe(recipe), *from_user):
+        config = _merge(config, source)
+    try:
+        resolved = cast(Config, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:
+        raise _config_error(error) from None
+    check_ranges(as_dict(resolved))
+    return resolved
+
+
+def absolute_paths(config: Config) -> Config:
+    """The same configuration with relative local paths made absolute, as processes elsewhere need them. URIs and hub
+    names (a relative path that is not there) stay as they are."""
+
+    def absolute(uri: str) -> str:
+        return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+
+    def model(path: str) -> str:
+        return absolute(path) if os.path.isdir(os.path.expanduser(path)) else path
+
+    writer, training, warmup = config.augmentation, config.training, config.warmup
+    return replace(
+        config,
+        corpus=replace(config.corpus, uri=absolute(config.corpus.uri)),
+        bank=replace(config.bank, uri=absolute(config.bank.uri)),
+        model=replace(config.model, path=model(config.model.path)),
+        prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
+        augmentation=replace(
+            writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)
+        ),
+        training=replace(
+            training,
+            replay_uri=training.replay_uri and absolute(training.replay_uri),
+            initial=training.initial and absolute(training.initial),
+        ),
+        warmup=replace(
+            warmup, questions=warmup.questions and absolute(warmup.questions), out=absolute(warmup.out)
+        ),
+        methods=replace(config.methods, router=config.methods.router and absolute(config.methods.router)),
+        router=replace(config.router, questions=absolute(config.router.questions)),
+        calibrate=replace(
+            config.calibrate,
+            questions=absolute(config.calibrate.questions),
+            out=absolute(config.calibrate.out),
+        ),
+        serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
+        evaluate=replace(
+            config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)
+        ),
+        ablate=replace(config.ablate, out=absolute(config.ablate.out)),
+        paper=replace(config.paper, data=absolute(config.paper.data), out=absolute(config.paper.out)),
+    )
+
+
+def _load_recipe(name: str) -> DictConfig:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / "recipe" / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
+        raise ConfigError(f"recipe={name}: no such recipe; known: {known}, or the path of a YAML file")
+    return _merge_recipe_name(load_yaml(path), name)
+
+
+def _merge_recipe_name(recipe: DictConfig, name: str) -> DictConfig:
+    return cast(DictConfig, OmegaConf.merge(recipe, {"recipe": name}))
+
+
+def load_yaml(path: Path) -> DictConfig:
+    """A mapping in a YAML file. Raises ConfigError, naming the file."""
+    try:
+        loaded = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except Exception as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: expected a mapping of settings")
+    return loaded
+
+
+def _parse_overrides(overrides: Sequence[Override]) -> DictConfig:
+    for item in overrides:
+        if isinstance(item, str) and ("=" not in item or item.startswith("=")):
+            raise ConfigError(f"{item!r}: settings are given as key=value, e.g. corpus.uri=corpus.jsonl")
+    given = " ".join(map(str, overrides))
+    parsed = OmegaConf.create()
+    try:
+        for item in overrides:
+            if isinstance(item, str):
+                parsed.merge_with_dotlist([item])
+            else:
+                for name, value in item.items():
+                    OmegaConf.update(parsed, name, value, merge=True, force_add=True)
+        return parsed
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"cannot read the settings {given}: {reason}; put values with YAML's own signs in quotes"
+        ) from None
+
+
+def _merge(config: DictConfig, source: DictConfig) -> DictConfig:
+    _refuse_unknown(config, source, prefix="")
+    try:
+        return cast(DictConfig, OmegaConf.merge(config, source))
+    except (OmegaConfBaseException, TypeError) as error:
+        raise _config_error(error) from None
+
+
+def _config_error(error: Exception) -> ConfigError:
+    key = getattr(error, "full_key", None) or "configuration"
+    return ConfigError(f"{key}: {str(error).splitlines()[0]}")
+
+
+def _refuse_unknown(config: DictConfig, source: DictConfig, prefix: str) -> None:
+    for name, value in _nodes(source):
+        key = f"{prefix}{name}"
+        if name not in config:
+            hint = suggest(_first_leaf(key, value), known_keys())
+            raise ConfigError(
+                f"unknown setting {_first_leaf(key, value)}{hint} (prag <verb> --print-config lists all)"
+            )
+        expected = config._get_node(name)
+        if isinstance(expected, DictConfig) and _is_section(expected):
+            if not isinstance(value, DictConfig):
+                raise ConfigError(
+                    f"{key} is a section; set one of its keys, e.g. {key}.{_nodes(expected)[0][0]}=…"
+                )
+            _refuse_unknown(expected, value, prefix=f"{key}.")
+
+
+def known_keys() -> list[str]:
+    """Every setting's full name, sections spelled out: `training.epochs`."""
+
+    def walk(config: DictConfig, prefix: str) -> list[str]:
+        keys = []
+        for name, node in _nodes(config):
+            keys += walk(node, f"{prefix}{name}.") if _is_section(node) else [f"{prefix}{name}"]
+        return keys
+
+    return walk(OmegaConf.structured(Config), "")
+
+
+def _nodes(config: DictConfig) -> list[tuple[str, Any]]:
+    return [(str(name), config._get_node(name)) for name in config]
+
+
+def _first_leaf(key: str, value: Any) -> str:
+    """The first full setting name at or under `key`, as the user gave it."""
+    while isinstance(value, DictConfig) and len(value):
+        name, value = _nodes(value)[0]
+        key = f"{key}.{name}"
+    return key
+
+
+def _is_section(node: Any) -> bool:
+    """A group of settings, rather than one setting whose value is a mapping."""
+    return isinstance(node, DictConfig) and OmegaConf.get_type(node) is not dict

@@ -1,0 +1,175 @@
+"""A report as people read it: tables, each as text, for the terminal (100 columns) and for Markdown.
+
+Scores are shown as per cent, as papers do; the JSON keeps them between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prag_core.evaluation.report import Comparison, Group, Interval, MethodResult, Origin, Report
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: the first column is left-aligned, the others right. `note` says how to read it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def to_markdown(report: Report, plot: str | None = None) -> str:
+    """The same tables, the plot (a path relative to the file), and the versions that made the figures."""
+    parts = [f"# {report.title or 'Evaluation'}"]
+    if plot:
+        parts.append(f"![F1 of each method with 95 % intervals]({plot})")
+    for grid in grids(report):
+        parts.append(grid_to_markdown(grid))
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    parts.append(
+        f"Made with {versions}. Settings: `config` in `report.json`; every answer: `predictions.jsonl`."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def grid_to_markdown(grid: Grid) -> str:
+    """A heading, the table, and its note."""
+    return "\n\n".join([f"## {grid.title}", _markdown_table(grid)] + ([grid.note] if grid.note else []))
+
+
+def grids(report: Report) -> Iterator[Grid]:
+    """The report's tables in reading order; those with nothing to say are left out."""
+    yield _scores(report)
+    if any(len(result.by_type) > 1 or result.by_asked for result in report.methods.values()):
+        yield _groups(report)
+    if report.comparisons:
+        yield _comparisons(report.comparisons)
+    if report.retrieval:
+        yield _retrieval(report.retrieval)
+
+
+def _scores(report: Report) -> Grid:
+    costs = ("retrievals", "tokens", "ms", *(["s/document"] if report.origins else []))
+    header = ("method", "EM", "F1", "F1 95 %", *([] if report.origins else ["precision", "recall"]), *costs)
+    rows = tuple(
+        _score_row(name, result, report.origins.get(name)) for name, result in report.methods.items()
+    )
+    degraded = {name: result.num_degraded for name, result in report.methods.items() if result.num_degraded}
+    note = "Per cent. Intervals: bootstrap over questions. Retrievals, generated tokens and milliseconds are a question's."
+    if degraded:
+        counts = ", ".join(f"{name} {count}" for name, count in degraded.items())
+        note += f" Questions with a document that had no usable adapter and was shown as text: {counts}."
+    for name, result in report.methods.items():
+        if result.routes:
+            note += (
+                f" {name} sent "
+                + ", ".join(f"{count} to {route}" for route, count in result.routes.items())
+                + "."
+            )
+    if report.origins:
+        note += " s/document: one worker's training, writing included."
+        missing = {origin.row: origin.quarantined for origin in report.origins.values() if origin.quarantined}
+        if missing:
+            note += f" Documents set aside, without an adapter: {', '.join(f'{row} {n}' for row, n in missing.items())}."
+        return Grid(f"{report.title}: {report.num_questions} questions", header, rows, note)
+    return Grid(
+        f"{report.num_questions} questions, top {report.config['retrieval']['top_k']} passages",
+        header,
+        rows,
+        note,
+    )
+
+
+def _score_row(name: str, result: MethodResult, origin: Origin | None) -> tuple[str, ...]:
+    scores = (percent(result.em), percent(result.f1), interval(result.f1_ci))
+    costs = (f"{result.retrievals:.1f}", f"{result.tokens:.0f}", f"{result.ms_per_question:,.0f}")
+    if origin is None:
+        return (name, *scores, percent(result.precision), percent(result.recall), *costs)
+    return (
+        name,
+        *scores,
+        *costs,
+        "" if origin.seconds_per_document is None else f"{origin.seconds_per_document:.2g}",
+    )
+
+
+def _groups(report: Report) -> Grid:
+    """F1 by question type, and by whether augmentation asked the fact."""
+    first = next(iter(report.methods.values()))
+    names = [*first.by_type, *first.by_asked]
+    counts = {**first.by_type, **first.by_asked}
+    header = ("F1", *(f"{name} ({counts[name].num_questions})" for name in names))
+    rows = tuple(
+        (method, *(_group(result, name) for name in names)) for method, result in report.methods.items()
+    )
+    note = (
+        "Unasked: single-hop questions on facts that no generated pair of their document asked."
+        if first.by_asked
+        else ""
+    )
+    return Grid("F1 by kind of question", header, rows, note)
+
+
+def _group(result: MethodResult, name: str) -> str:
+    group: Group = {**result.by_type, **result.by_asked}[name]
+    return percent(group.f1)
+
+
+def _comparisons(comparisons: Sequence[Comparison]) -> Grid:
+    header = ("F1 difference", "points", "95 %", "p", "p (Holm)")
+    rows = tuple(
+        (
+            f"{c.method} - {c.baseline}",
+            f"{100 * c.f1_difference:+.1f}",
+            interval(c.ci),
+            p_value(c.p),
+            p_value(c.p_holm),
+        )
+        for c in comparisons
+    )
+    return Grid(
+        "Paired comparisons",
+        header,
+        rows,
+        "Paired permutation tests over questions; Holm: corrected for their number.",
+    )
+
+
+def _retrieval(retrieval: dict[str, float]) -> Grid:
+    """One row a measure, one column a depth."""
+    depths = sorted({int(name.split("@")[1]) for name in retrieval})
+    measures = list(dict.fromkeys(name.split("@")[0] for name in retrieval))
+    header = ("measure", *(f"@{depth}" for depth in depths))
+    rows = tuple(
+        (measure, *(f"{retrieval[f'{measure}@{depth}']:.3f}" for depth in depths)) for measure in measures
+    )
+    return Grid("Retrieval against the gold documents", header, rows)
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def interval(bounds: Interval) -> str:
+    low, high = bounds
+    return f"{100 * low:.1f} … {100 * high:.1f}"
+
+
+def p_value(p: float) -> str:
+    """Two digits; a star where it is below 0.05."""
+    text = "<0.001" if p < 0.001 else f"{p:.3f}"
+    return text + ("*" if p < SIGNIFICANT else " ")
+
+
+def _markdown_table(grid: Grid) -> str:
+    align = ("---", *("---:" for _ in grid.header[1:]))
+    lines = [
+        " | ".join(cell.strip().replace("|", "\\|") for cell in row)
+        for row in (grid.header, align, *grid.rows)
+    ]
+    return "\n".join(f"| {line} |" for line in lines)

@@ -1,0 +1,1 @@
+"""Experiments over many settings: ablation tables, the paper's tables, router training, threshold calibration."""

@@ -1,0 +1,199 @@
+"""A published table's description: YAML → rows, columns and published figures, or an error that names the file and the field.
+
+    title: "Table 2: …"
+    columns: {2wiki: [Total], popqa: [Total]}     # question sets, and which of their types (`types` in setup.yaml)
+    measure: f1                                   # or seconds, loading_seconds (of the adapters); a row may have its own
+    settings: {engine.max_sequences: 1}           # of every row
+    rows:
+      - {label: P-RAG, method: prag, settings: {…}, warm: false}      # warm: from the warmed-up initial adapter
+    published:                                    # by model and row, a figure for each column in their order
+      llama-3.2-1b: {P-RAG: [.2764, .2205]}
+
+conf/paper/setup.yaml has what the tables share: settings, models, question sets and where those are had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from prag_core.config.load import CONF, load_yaml
+from prag_core.errors import ConfigError
+
+FOLDER = CONF / "paper"
+SETUP = "setup"
+MEASURES = ("f1", "seconds", "loading_seconds")
+Settings = Mapping[str, Any]
+Cell = tuple[str, str]  # (question set, type of question as the table names it)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A question set: where its file lies under `paper.data`, where it is had, and its types by their names in a table."""
+
+    name: str
+    title: str
+    questions: str
+    source: str
+    types: Mapping[str, str | None]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Model:
+    """A language model, and what is set for it (`datasets`: for one question set only)."""
+
+    name: str
+    title: str
+    settings: Settings
+    datasets: Mapping[str, Settings]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all tables share."""
+
+    settings: Settings
+    models: Mapping[str, Model]
+    datasets: Mapping[str, Dataset]
+    corpus_source: str
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    method: str
+    settings: Settings
+    measure: str
+    warm: bool
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of one or more models. `published[model][row]` has a figure for each of `cells`."""
+
+    name: str
+    title: str
+    cells: tuple[Cell, ...]
+    rows: tuple[Row, ...]
+    settings: Settings
+    published: Mapping[str, Mapping[str, Mapping[Cell, float]]]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(dataset for dataset, _ in self.cells))
+
+    def answered_by(self, row: Row) -> Row:
+        """The first row with the same answers: rows may differ in what is measured alone."""
+        return next(
+            r for r in self.rows if (r.method, r.settings, r.warm) == (row.method, row.settings, row.warm)
+        )
+
+
+def table_names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != SETUP)
+
+
+def read_settings(path: Path | str) -> dict[str, Any]:
+    """A YAML file's mapping. Interpolations stay as they are: they are resolved with the settings that they become part of."""
+    return dict(OmegaConf.to_container(load_yaml(Path(path)), resolve=False))  # type: ignore[arg-type]
+
+
+def load_setup() -> Setup:
+    """conf/paper/setup.yaml."""
+    fields = read_settings(FOLDER / f"{SETUP}.yaml")
+    models = {
+        name: Model(name, m["title"], m["settings"], m.get("datasets") or {})
+        for name, m in fields["models"].items()
+    }
+    datasets = {
+        name: Dataset(name, d["title"], d["questions"], d["source"], d["types"], d.get("settings") or {})
+        for name, d in fields["datasets"].items()
+    }
+    return Setup(fields["settings"], models, datasets, fields["corpus_source"])
+
+
+def load_paper_table(name: str, setup: Setup) -> PaperTable:
+    """The table of that name in conf/paper, or of a YAML file. Raises ConfigError for whatever does not fit together."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if name == SETUP or not path.exists():
+        raise ConfigError(
+            f"no table {name!r}; there are {', '.join(table_names())}, or the path of a YAML file"
+        )
+    fields = read_settings(path)
+    _refuse_unknown(f"{path}", fields, ("title", "columns", "measure", "settings", "rows", "published"))
+    cells = tuple(_cells(path, fields, setup))
+    measure = _one_of(f"{path}", "measure", fields.get("measure", MEASURES[0]), MEASURES)
+    rows = tuple(
+        _row(f"{path}, row {number}", row, measure)
+        for number, row in enumerate(_list(path, fields, "rows"), 1)
+    )
+    labels = [row.label for row in rows]
+    if repeated := next((label for label in labels if labels.count(label) > 1), None):
+        raise ConfigError(f"{path}: two rows are labelled {repeated}")
+    published = {}
+    for model, figures in (fields.get("published") or {}).items():
+        place = f"{path}, published"
+        published[_one_of(place, "model", model, setup.models)] = _figures(
+            f"{place}, {model}", figures, labels, cells
+        )
+    return PaperTable(
+        path.stem, str(fields.get("title") or path.stem), cells, rows, fields.get("settings") or {}, published
+    )
+
+
+def _cells(path: Path, fields: Settings, setup: Setup) -> list[Cell]:
+    columns = fields.get("columns")
+    if not isinstance(columns, dict) or not columns:
+        raise ConfigError(
+            f"{path}: columns is {columns!r}; expected question sets with their types, e.g. 2wiki: [Total]"
+        )
+    for dataset, types in columns.items():
+        _one_of(f"{path}, columns", "question set", dataset, setup.datasets)
+        for type in types:
+            _one_of(f"{path}, columns, {dataset}", "type", type, setup.datasets[dataset].types)
+    return [(dataset, type) for dataset, types in columns.items() for type in types]
+
+
+def _row(place: str, row: Any, measure: str) -> Row:
+    if not isinstance(row, dict) or not row.get("label") or not row.get("method"):
+        raise ConfigError(f"{place}: expected a mapping with label and method, found {row!r}")
+    _refuse_unknown(place, row, ("label", "method", "settings", "measure", "warm"))
+    measure = _one_of(place, "measure", row.get("measure", measure), MEASURES)
+    return Row(
+        str(row["label"]), str(row["method"]), row.get("settings") or {}, measure, bool(row.get("warm"))
+    )
+
+
+def _figures(
+    place: str, rows: Any, labels: Sequence[str], cells: Sequence[Cell]
+) -> dict[str, dict[Cell, float]]:
+    for label, figures in rows.items():
+        _one_of(place, "row", label, labels)
+        if len(figures) != len(cells):
+            raise ConfigError(
+                f"{place}: {label} has {len(figures)} figures, but there are {len(cells)} columns"
+            )
+    return {label: dict(zip(cells, map(float, figures), strict=True)) for label, figures in rows.items()}
+
+
+def _list(path: Path, fields: Settings, name: str) -> list[Any]:
+    value = fields.get(name)
+    if not isinstance(value, list) or not value:
+        raise ConfigError(f"{path}: {name} is {value!r}; expected a list that is not empty")
+    return value
+
+
+def _refuse_unknown(place: str, fields: Settings, known: Sequence[str]) -> None:
+    if unknown := [name for name in fields if name not in known]:
+        raise ConfigError(f"{place}: unknown field {unknown[0]} (known: {', '.join(known)})")
+
+
+def _one_of(place: str, kind: str, value: Any, known: Any) -> str:
+    if value not in known:
+        raise ConfigError(f"{place}: no {kind} {value!r}; known: {', '.join(known)}")
+    return str(value)

@@ -1,0 +1,69 @@
+"""A merged adapter, what it is made from, and the exact sum: factors laid side by side on the rank axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from prag_core.errors import ConfigError
+from prag_core.models.lora import AdapterLayout
+from prag_core.records import AdapterFactors, Factors
+
+Versioned = tuple[str, AdapterFactors]  # adapter version (identity.adapter_version) and its factors
+
+
+ROUNDING = 1e-9  # a weight that is nothing but the error of a sum
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One adapter in a merge: its version and factors, and the weight of its delta."""
+
+    version: str
+    factors: AdapterFactors
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class MergedAdapter:
+    """Adds `b @ a` per module: scaling is 1, alpha equals `rank`."""
+
+    name: str
+    factors: AdapterFactors
+    rank: int
+    scaling: float = 1.0
+
+
+def with_start(parts: Sequence[Part], start: Part | None) -> list[Part]:
+    """The parts of an exact sum in which what all of them started from counts once; none more where their weights see to it."""
+    return [*parts, start] if start is not None and abs(start.weight) > ROUNDING else list(parts)
+
+
+def concatenate(parts: Sequence[Part], layout: AdapterLayout) -> AdapterFactors:
+    """Factors whose product is Σ wᵢ · scaling · bᵢ @ aᵢ, exactly: a [Σr, in], b [out, Σr]. Weights and scaling go into a."""
+    return {
+        m.name: Factors(
+            np.concatenate(
+                [part.factors[m.name].a * (part.weight * layout.scaling) for part in parts], axis=0
+            ),
+            np.concatenate([part.factors[m.name].b for part in parts], axis=1),
+        )
+        for m in layout.modules
+    }
+
+
+def pad_rank(merged: MergedAdapter, allowed: Sequence[int]) -> MergedAdapter:
+    """The same adapter at the smallest allowed rank that holds it, filled with zeros: what it adds does not change."""
+    fitting = [rank for rank in allowed if rank >= merged.rank]
+    if not fitting:
+        raise ConfigError(
+            f"merged rank {merged.rank} is above the engine's largest, {max(allowed)}; lower retrieval.top_k"
+        )
+    extra = min(fitting) - merged.rank
+    factors = {
+        name: Factors(np.pad(pair.a, ((0, extra), (0, 0))), np.pad(pair.b, ((0, 0), (0, extra))))
+        for name, pair in merged.factors.items()
+    }
+    return replace(merged, factors=factors, rank=min(fitting))

@@ -1,0 +1,121 @@
+"""Load the frozen base model and its tokenizer, from a folder or the hub, and say clearly what is missing.
+
+Remote code is never run. What comes back is in evaluation mode with no parameter that takes a gradient.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from prag_core.config.choices import Dtype
+from prag_core.errors import ModelError
+
+TORCH_DTYPES = {Dtype.float32: torch.float32, Dtype.bfloat16: torch.bfloat16, Dtype.float64: torch.float64}
+
+
+class BaseModel(NamedTuple):
+    model: Any  # a transformers causal language model
+    tokenizer: Any  # its tokenizer, with a chat template
+
+
+def default_device() -> str:
+    """The accelerator where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_base_model(
+    path: str, dtype: Dtype = Dtype.float32, device: str | torch.device = "cpu", revision: str | None = None
+) -> BaseModel:
+    """Model and tokenizer of a local folder or hub name, with SDPA attention. Raises ModelError when the weights, the
+    tokenizer or its chat template are missing, or do not fit each other."""
+    if _looks_local(path) and not Path(path).is_dir():
+        raise ModelError(f"model.path={path}: no such folder")
+    tokenizer = load_tokenizer(path, revision)
+    model = _load_weights(path, TORCH_DTYPES[dtype], revision)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"model.path={path}: {len(tokenizer)} tokens in the tokenizer, {vocabulary} in the model; they do not match"
+        )
+    return BaseModel(model.to(device).eval().requires_grad_(False), tokenizer)
+
+
+def load_tokenizer(path: str, revision: str | None = None) -> Any:
+    """The tokenizer alone (planning needs no weights). Raises ModelError without one or without a chat template."""
+    from transformers import AutoTokenizer
+
+    folder = Path(path)
+    if folder.is_dir() and not any(
+        any(folder.glob(pattern)) for pattern in ("tokenizer*", "vocab*", "*.model")
+    ):
+        raise ModelError(
+            f"model.path={path}: the folder has no tokenizer (tokenizer.json); save it beside the weights"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+    except Exception as error:
+        where = (
+            "its tokenizer" if folder.is_dir() else "no such folder, and as a name on the hub its tokenizer"
+        )
+        raise ModelError(f"model.path={path}: {where} cannot be loaded: {_first_line(error)}") from None
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"model.path={path}: the tokenizer has no chat template; add chat_template.jinja, or use a chat model"
+        )
+    return tokenizer
+
+
+def empty_model(path: str, revision: str | None = None) -> Any:
+    """The model's modules and shapes without weights (on the meta device), read from its config alone. Raises ModelError."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    build: Any = AutoModelForCausalLM.from_config
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        with torch.device("meta"):
+            return build(config, trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(f"model.path={path}: its config cannot be read: {_first_line(error)}") from None
+
+
+def context_length(model: Any, limit: int | None = None) -> int:
+    """Tokens a prompt may have: the model's own context, or `model.max_length` where that is less."""
+    own = getattr(model.config, "max_position_embeddings", None)
+    known = [length for length in (own, limit) if length is not None]
+    if not known:
+        raise ModelError("the model's config does not tell its context; set model.max_length")
+    return int(min(known))
+
+
+def _load_weights(path: str, dtype: torch.dtype, revision: str | None) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            revision=revision,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise ModelError(f"model.path={path}: its weights cannot be loaded: {_first_line(error)}") from None
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"model.path={path}: incomplete, the weights lack {len(missing)} tensors ({missing[0]}, …)"
+        )
+    return model
+
+
+def _looks_local(path: str) -> bool:
+    return path.startswith((".", "/", "~")) or path.count("/") > 1
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,125 @@
+"""A plan as a run keeps it: its shards, its counts, and the corpus as the next snapshot shall hold it.
+
+BANK/runs/<run>/wanted.parquet     doc_id, chunk, content_hash of the whole corpus
+BANK/runs/<run>/members.parquet    shard_id, content_hash of the documents still to do
+BANK/runs/<run>/plan.json          counts, estimate, shards; written last: with it the planning is finished
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from prag_core.bank import Bank
+from prag_core.errors import BankError, CorruptBankError
+from prag_core.planning.estimate import Estimate
+
+MEMBERS = pa.schema([("shard_id", pa.dictionary(pa.int32(), pa.string())), ("content_hash", pa.string())])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Documents that are augmented, trained and committed together; `num_tokens` is an estimate of training."""
+
+    shard_id: str
+    documents_object: str  # path within the bank; empty in a plan that wrote nothing
+    num_documents: int
+    num_tokens: int
+
+
+@dataclass
+class PlanCounts:
+    """Where the corpus's documents (chunks, where long ones were cut) stand."""
+
+    documents: int = 0  # in the corpus
+    duplicates: int = 0  # repeated in the corpus, dropped
+    done: int = 0  # have their adapter
+    new: int = 0  # in shards of this plan, edited and retried ones included
+    resumed: int = 0  # in shards that an earlier run left unfinished
+    text_only: int = 0  # their adapter failed its exam, left so
+    failed: int = 0  # set aside earlier, left so
+    retried: int = 0  # set aside or text_only earlier, tried again
+    deleted: int = 0  # deleted from the bank, stay out
+    left: int = 0  # in the last snapshot, no longer in the corpus
+    edited: int = 0  # in the last snapshot with another wording
+    long: int = 0  # longer than the model's context: will be set aside
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shards still to do, and the whole corpus as a snapshot is asked to hold it."""
+
+    run: str
+    shards: tuple[Shard, ...]
+    counts: PlanCounts
+    estimate: Estimate
+    long_documents: tuple[str, ...]  # the first few ids of those too long
+    wanted_table: pa.Table = field(repr=False, compare=False)
+
+    def wanted(self) -> pa.Table:
+        """doc_id, chunk, content_hash of every document that the next snapshot shall hold, if the bank has it by then."""
+        return self.wanted_table
+
+    def summary(self) -> str:
+        """One line for a log."""
+        c = self.counts
+        todo = sum(shard.num_documents for shard in self.shards)
+        text_only = f"{c.text_only:,} text_only, " if c.text_only else ""
+        return (
+            f"{c.documents:,} documents: {c.done:,} done, {text_only}{c.failed:,} quarantined,"
+            f" {todo:,} to do in {len(self.shards):,} shards"
+            f" ({c.new:,} new, {c.resumed:,} left from an earlier run); {c.left:,} leave, {c.deleted:,} stay deleted"
+        )
+
+
+def save_plan(bank: Bank, plan: Plan, members: pa.Table) -> None:
+    """Write all of a plan under its run, plan.json last."""
+    bank.write_run(plan.run, "wanted.parquet", _parquet(plan.wanted()))
+    bank.write_run(plan.run, "members.parquet", _parquet(members.unify_dictionaries()))
+    fields: dict[str, Any] = {
+        "run": plan.run,
+        "counts": asdict(plan.counts),
+        "estimate": asdict(plan.estimate),
+        "long_documents": plan.long_documents,
+        "shards": [asdict(shard) for shard in plan.shards],
+    }
+    bank.write_run(plan.run, "plan.json", json.dumps(fields, indent=1, ensure_ascii=False).encode())
+
+
+def load_unfinished(bank: Bank) -> tuple[tuple[Shard, ...], pa.Table]:
+    """The newest saved plan's shards and their members (shard_id, content_hash); nothing where there is none."""
+    for run in sorted(bank.list_runs(), reverse=True):
+        try:
+            fields = json.loads(bank.read_run(run, "plan.json"))
+            members = pq.read_table(pa.BufferReader(bank.read_run(run, "members.parquet")))
+        except CorruptBankError:
+            raise
+        except BankError:
+            continue  # a run that was stopped while planning
+        return tuple(Shard(**shard) for shard in fields["shards"]), members
+    return (), MEMBERS.empty_table()
+
+
+def members_table(name: str, hashes: Sequence[str]) -> pa.Table:
+    """One shard's documents by their content hashes."""
+    names = pa.array([name] * len(hashes), pa.string()).dictionary_encode()
+    return pa.table({"shard_id": names, "content_hash": pa.array(hashes, pa.string())}, schema=MEMBERS)
+
+
+def members_of(members: pa.Table, shards: Iterable[str]) -> pa.Table:
+    """The members of some shards only."""
+    names = pa.array(list(shards), pa.string())
+    return members.filter(pc.is_in(members["shard_id"].cast(pa.string()), names)).combine_chunks()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,180 @@
+"""What a configuration makes of a document, as an identity: everything that changes an adapter, and nothing else.
+
+In it: the base model's and the writer's bytes, the prompts and worked examples, the parameterisation and its initial
+adapter, objective, optimiser, epochs, precision, seeds, replay samples, the settings of augmentation, and those of the
+exam where one is held. Files count by content, not by name. Not in it: the storage tier, how many documents train at
+once, threads, paths, the corpus, the engine that runs the augmentation model (two engines are two ways to draw from the
+same distribution) and how often it may try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+
+from prag_core.bank import load_warm_start
+from prag_core.config.schema import Config, PromptConfig, as_dict
+from prag_core.corpus.chunking import PassageLimit, token_budget
+from prag_core.errors import ConfigError
+from prag_core.identity import Recipe, digest, model_digest
+from prag_core.models.base_model import context_length, empty_model, load_tokenizer
+from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
+from prag_core.models.prompts import TEMPLATES
+from prag_core.questions.examples import load_fewshot
+from prag_core.records import AdapterFactors
+
+FORMAT = 1  # raised when the code makes another adapter of the same settings
+AUGMENTATION_FIELDS = ("num_rewrites", "num_qa_pairs", "max_new_tokens", "temperature", "top_k", "seed")
+TRAINING_FIELDS = (
+    "objective",
+    "epochs",
+    "learning_rate",
+    "beta1",
+    "beta2",
+    "eps",
+    "weight_decay",
+    "dtype",
+    "seed",
+    "repeat_without_passage",
+)
+OBJECTIVE_FIELDS = {
+    "distill": ("distill_hidden",)
+}  # settings of one objective, in the recipe where it is the objective
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Where documents' adapters start, and how the recipe names that."""
+
+    factors: AdapterFactors
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PreparedRecipe:
+    """A configuration made ready for planning and for its bank, without loading any weights."""
+
+    recipe: Recipe
+    layout: AdapterLayout
+    initial: AdapterFactors  # where every document's adapter starts
+    limit: PassageLimit  # how long a passage may be
+    tokenizer: Any  # of the base model
+    num_parameters: int  # of the base model
+
+
+def prepare_recipe(config: Config) -> PreparedRecipe:
+    """Read the models' configs and tokenizers, digest their files, and name the recipe. Raises ModelError, ConfigError."""
+    training, base = config.training, config.model
+    model, tokenizer = empty_model(base.path, base.revision), load_tokenizer(base.path, base.revision)
+    layout = layout_of(model, rank=training.rank, alpha=training.alpha, targets=training.targets)
+    fewshot = load_fewshot(config.prompt.fewshot)
+    budgets = [
+        token_budget(
+            tokenizer, context_length(model, base.max_length), config.prompt, config.augmentation, fewshot
+        )
+    ]
+    digests = [model_digest(base.path, base.revision)] * 2
+    if (writer := config.augmentation.model) and writer != base.path:
+        length = context_length(empty_model(writer), base.max_length)
+        budgets.append(token_budget(load_tokenizer(writer), length, config.prompt, config.augmentation))
+        digests[1] = model_digest(writer)
+    initial = find_initial(config, layout, digests[0])
+    return PreparedRecipe(
+        recipe=build_recipe(config, digests[0], digests[1], layout, initial),
+        layout=layout,
+        initial=initial.factors,
+        limit=PassageLimit(tuple(budgets), config.prompt.with_title),
+        tokenizer=tokenizer,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def find_initial(config: Config, layout: AdapterLayout, base: str) -> Initial:
+    """The warm-up's adapter that `training.initial` names, else one drawn at random. Raises ConfigError where it does not fit."""
+    training = config.training
+    if training.initial is None:
+        return Initial(
+            initial_factors(layout, training.seed), {"kind": "kaiming_uniform", "seed": training.seed}
+        )
+    warm = load_warm_start("training.initial", training.initial, layout, base)
+    return Initial(warm.factors, {"kind": "warm", "sha256": warm.sha256})
+
+
+def build_recipe(
+    config: Config, base: str, writer: str, layout: AdapterLayout, initial: Initial | None = None
+) -> Recipe:
+    """The recipe of a configuration over a base model and a writing model, by their digests (`initial`: where it has been found
+    already). ConfigError if a file it names is not there."""
+    initial = initial or find_initial(config, layout, base)
+    augmentation, training = as_dict(config.augmentation), as_dict(config.training)
+    return Recipe(
+        {
+            "format": FORMAT,
+            "model": base,
+            "prompt": _prompt_fields(config),
+            "layout": {
+                "rank": layout.rank,
+                "alpha": layout.alpha,
+                "modules": digest(layout.to_json()["modules"]),
+            },
+            "initial": dict(initial.fields),
+            "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}},
+            "training": {
+                name: training[name]
+                for name in (*TRAINING_FIELDS, *OBJECTIVE_FIELDS.get(training["objective"], ()))
+            }
+            | {"replay": _replay_fields(config)},
+        }
+        | ({"acceptance": as_dict(config.acceptance)} if config.acceptance.threshold is not None else {})
+    )
+
+
+def writing_fields(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe changes its augmentations: recipes that agree in it can share them."""
+    prompt = recipe.fields["prompt"]
+    return recipe.fields["augmentation"] | {name: prompt[name] for name in ("templates", "with_title")}
+
+
+def recorded_prompt(recipe: Recipe, prompt: PromptConfig) -> PromptConfig:
+    """How a bank's questions are worded, whatever the caller's settings say; only the file of worked examples comes from
+    `prompt.fewshot`, and has to be the one that the bank was made with. Raises ConfigError when it is not."""
+    recorded = recipe.fields["prompt"]
+    fewshot = prompt.fewshot if recorded["cot"] else None
+    if recorded["fewshot"] != (_file_digest("prompt.fewshot", fewshot) if fewshot else None):
+        raise ConfigError(
+            f"prompt.fewshot={fewshot}: not the worked examples that the bank's adapters were trained with"
+        )
+    return PromptConfig(with_title=recorded["with_title"], cot=recorded["cot"], fewshot=fewshot)
+
+
+def _prompt_fields(config: Config) -> dict[str, Any]:
+    prompt = config.prompt
+    fewshot = _file_digest("prompt.fewshot", prompt.fewshot) if prompt.cot and prompt.fewshot else None
+    return {
+        "templates": digest(TEMPLATES),
+        "with_title": prompt.with_title,
+        "cot": prompt.cot,
+        "fewshot": fewshot,
+    }
+
+
+def _replay_fields(config: Config) -> dict[str, Any] | None:
+    training = config.training
+    if not (training.replay_uri and training.replay_samples):
+        return None
+    return {
+        "file": _file_digest("training.replay_uri", training.replay_uri),
+        "samples": training.replay_samples,
+    }
+
+
+def _file_digest(setting: str, uri: str) -> str:
+    try:
+        with fsspec.open(uri, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except (OSError, ImportError, ValueError) as error:
+        raise ConfigError(f"{setting}={uri}: cannot be read: {error}") from None

@@ -1,0 +1,140 @@
+"""Indexes in a bank: built from a snapshot, seen whole or not at all, checked when opened, never changed.
+
+    BANK/indexes/<snapshot>-<settings>/<attempt>/…      the arrays as bm25s saves them, and documents.arrow
+    BANK/indexes/<snapshot>-<settings>/index.json       sealed: which attempt counts, its files and their digests
+
+Other settings, or another snapshot, are another index. A local index is memory-mapped where it lies; one on an object store
+is first copied to a temporary folder that lives as long as the index. Whoever loses a race leaves files for `gc`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import bm25s
+import pyarrow as pa
+
+from prag_core.bank import Bank, Snapshot
+from prag_core.bank.layout import new_attempt, seal, unseal
+from prag_core.config.schema import RetrievalConfig, as_dict
+from prag_core.errors import BankError, CorruptBankError
+from prag_core.identity import digest
+from prag_core.retrieval.bm25 import LexicalIndex
+from prag_core.storage import FileSystem, PendingObject, create_exclusive, is_local, read, storage_errors
+
+FORMAT = 2  # 2: documents.arrow has their metadata
+MARKER = "index.json"
+DOCUMENTS = "documents.arrow"
+
+
+def index_name(snapshot: str, settings: RetrievalConfig) -> str:
+    """The identity of an index: its snapshot, and a digest of the settings that change it (`top_k` and `as_narrowed` do not)."""
+    return f"{snapshot}-{digest([FORMAT, _identity(settings)])[:16]}"
+
+
+def has_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> bool:
+    """Whether this snapshot was indexed with these settings."""
+    with storage_errors("reading", bank.uri):
+        return bool(bank.fs.exists(f"{_folder(bank, snapshot, settings)}/{MARKER}"))
+
+
+def build_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
+    """Index a snapshot's documents unless that was done; returns the index's folder. Raises ConfigError, StorageError."""
+    folder = _folder(bank, snapshot, settings)
+    if not has_index(bank, snapshot, settings):
+        index = LexicalIndex.build(snapshot.documents(), settings)
+        with storage_errors("writing the index to", bank.uri):
+            save_index(index, bank.fs, folder)
+    return folder
+
+
+def open_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> LexicalIndex:
+    """The index of a snapshot. Raises BankError where there is none yet, CorruptBankError where its bytes have changed."""
+    try:
+        with storage_errors("reading the index of", bank.uri):
+            return load_index(bank.fs, _folder(bank, snapshot, settings))
+    except FileNotFoundError:
+        raise BankError(
+            f"{bank.uri}: snapshot {snapshot.name} has no index for these retrieval settings; run prag index bank.uri={bank.uri}"
+        ) from None
+
+
+def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
+    """Write an index to a folder that has none; where two race, one of them counts and both are whole."""
+    attempt = new_attempt()
+    with tempfile.TemporaryDirectory(prefix="prag-index-") as temporary:
+        index.scorer.save(temporary, show_progress=False)
+        with (
+            pa.OSFile(f"{temporary}/{DOCUMENTS}", "wb") as file,
+            pa.ipc.new_file(file, index.documents.schema) as writer,
+        ):
+            writer.write_table(index.documents)
+        files = [
+            _upload(path, fs, f"{folder}/{attempt}/{path.name}") for path in sorted(Path(temporary).iterdir())
+        ]
+    fields = {
+        "format": FORMAT,
+        "attempt": attempt,
+        "settings": _identity(index.settings),
+        "documents": len(index),
+        "postings": len(index.scorer.scores["data"]),
+        "files": files,
+    }
+    create_exclusive(fs, f"{folder}/{MARKER}", seal(fields))
+
+
+def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
+    """Open and check an index. Raises FileNotFoundError where there is none, CorruptBankError naming what is damaged."""
+    fields = unseal(read(fs, f"{folder}/{MARKER}"), f"{folder}/{MARKER}")
+    if fields["format"] != FORMAT:
+        raise BankError(
+            f"{folder}: index format {fields['format']}, this version reads {FORMAT}; run prag index again"
+        )
+    temporary = None if is_local(fs) else tempfile.TemporaryDirectory(prefix="prag-index-")
+    source = f"{folder}/{fields['attempt']}"
+    place = Path(temporary.name if temporary else source)
+    for file in fields["files"]:
+        path = place / file["name"]
+        _fetch_and_check(fs, f"{source}/{file['name']}", path, file)
+    scorer = bm25s.BM25.load(
+        place, mmap=fields["postings"] > 0, show_progress=False
+    )  # nothing cannot be mapped
+    documents = pa.ipc.open_file(pa.memory_map(str(place / DOCUMENTS))).read_all()
+    return LexicalIndex(scorer, documents, RetrievalConfig(**fields["settings"]), keep_alive=temporary)
+
+
+def _folder(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
+    return bank.path(f"indexes/{index_name(snapshot.name, settings)}")
+
+
+def _identity(settings: RetrievalConfig) -> dict[str, Any]:
+    return {name: value for name, value in as_dict(settings).items() if name not in ("top_k", "as_narrowed")}
+
+
+def _upload(path: Path, fs: FileSystem, target: str) -> dict[str, Any]:
+    pending = PendingObject(fs, target)
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, pending, 1 << 20)
+        pending.publish()
+    finally:
+        pending.discard()
+    return {"name": path.name, "bytes": pending.size, "sha256": pending.sha256}
+
+
+def _fetch_and_check(fs: FileSystem, source: str, path: Path, expected: dict[str, Any]) -> None:
+    try:
+        if not is_local(fs):
+            fs.get_file(source, str(path))
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise CorruptBankError(f"{source} is missing; remove its folder and run prag index again") from None
+    if found != expected["sha256"]:
+        raise CorruptBankError(
+            f"{source} is damaged: its SHA-256 is not the recorded one; remove its folder and run prag index again"
+        )

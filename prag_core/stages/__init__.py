@@ -1,0 +1,1 @@
+"""The offline stages over one shard, augment and train, without Ray."""

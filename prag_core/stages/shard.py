@@ -1,0 +1,239 @@
+"""The two offline stages over one shard, without Ray: augment, then train and write.
+
+A stage opens the bank once, loads its model when a shard first needs it, and promises that running a shard again is
+free: a shard whose commit marker exists is left as it is. Documents that cannot be used become failures, committed
+together with the shard's augmentations or adapters.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar
+
+from prag_core.augmentation.augment import augment_documents, generator_identity
+from prag_core.bank import Bank, Commit, Stage
+from prag_core.config.schema import Config, ModelConfig
+from prag_core.engines.base import Engine
+from prag_core.engines.load import make_engine
+from prag_core.errors import BankError, CorpusError
+from prag_core.identity import Recipe, content_hash, model_digest
+from prag_core.models.base_model import BaseModel, context_length, default_device, load_base_model
+from prag_core.planning.recipe import writing_fields
+from prag_core.questions.examples import ReplaySample, load_fewshot, load_replay
+from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, Sample
+from prag_core.stages.background import Behind, ahead
+from prag_core.training.acceptance import Candidate, train_examined
+from prag_core.training.exam import Spellings, exam_questions
+from prag_core.training.samples import build_samples, choose_replay
+from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
+
+ITEMS_AHEAD = 256  # documents tokenised before they are trained
+ADAPTERS_BEHIND = 32  # trained and not yet written
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What a stage made of a shard. `reused`: it was committed before, and nothing was done now. `seconds` are without those
+    of loading a model to train."""
+
+    num_documents: int
+    num_failed: int
+    seconds: float
+    reused: bool
+
+
+class ShardStage(ABC):
+    """Work on one shard at a time, committed whole or not at all."""
+
+    stage: ClassVar[Stage]
+
+    def __init__(self, bank_uri: str, config: Config) -> None:
+        self.bank = Bank.open(bank_uri)
+        self.config = config
+
+    def run(self, shard_id: str, documents_object: str) -> ShardResult:
+        """Do the stage's work on a shard unless it is committed already."""
+        committed = self.bank.find_commit(self.stage, shard_id)
+        if committed is None:
+            self.load()
+        start = time.perf_counter()
+        commit = committed or self._work(shard_id, self.bank.read_documents(documents_object))
+        done, failed = commit.object(self.stage.value), commit.object("failures")
+        seconds = time.perf_counter() - start
+        return ShardResult(
+            done.rows if done else 0, failed.rows if failed else 0, seconds, reused=committed is not None
+        )
+
+    def load(self) -> None:  # noqa: B027  (a stage that may need no model loads it when it does)
+        """Load what every shard needs, before its time is taken."""
+
+    @abstractmethod
+    def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit: ...
+
+
+def open_augmentations(uri: str, recipe: Recipe) -> Bank:
+    """The bank at `uri`, to take a recipe's augmentations from. Raises BankError where its were not written by the same model
+    under the same settings: the recipe would tell of others than its adapters were trained on."""
+    bank = Bank.open(uri)
+    theirs, ours = writing_fields(bank.recipe), writing_fields(recipe)
+    differing = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    if differing:
+        shown = ", ".join(f"{name} {theirs.get(name)} there, {ours.get(name)} here" for name in differing)
+        raise BankError(
+            f"augmentation.uri={uri}: its augmentations are others than this recipe's ({shown}); leave it out"
+        )
+    return bank
+
+
+class AugmentStage(ShardStage):
+    """Rewrites and question-answer pairs, by a language model or from another bank that has them."""
+
+    stage = Stage.augmentations
+
+    @cached_property
+    def engine(self) -> Engine:
+        return make_engine(replace(self.config.engine, kind=self.config.augmentation.engine), self.model)
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model that writes: the one that will answer, unless another is named."""
+        other = self.config.augmentation.model
+        return ModelConfig(path=other) if other else self.config.model
+
+    @cached_property
+    def generator(self) -> str:
+        return generator_identity(
+            model_digest(self.model.path, self.model.revision), self.config.augmentation
+        )
+
+    @cached_property
+    def source(self) -> Bank | None:
+        uri = self.config.augmentation.uri
+        return open_augmentations(uri, self.bank.recipe) if uri else None
+
+    def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit:
+        known = self._known(documents)
+        unknown = [document for document in documents if document.key not in known]
+        with self.bank.begin(self.stage, shard_id) as writer:
+            for augmentation in known.values():
+                writer.add(augmentation)
+            if unknown:
+                settings, prompt = self.config.augmentation, self.config.prompt
+                written = augment_documents(unknown, self.engine, settings, prompt, self.generator)
+                records: list[Augmentation | Failure] = [*written.augmentations, *written.failures]
+                for record in records:
+                    writer.add(record)
+            return writer.commit()
+
+    def _known(self, documents: Sequence[Document]) -> dict[Key, Augmentation]:
+        """What the other bank has for these documents, in this wording."""
+        snapshot = self.source.latest_snapshot() if self.source else None
+        if snapshot is None:
+            return {}
+        hashes = {document.key: content_hash(document) for document in documents}
+        found = snapshot.augmentations(list(hashes))
+        return {
+            key: augmentation
+            for key, augmentation in found.items()
+            if augmentation.content_hash == hashes[key]
+        }
+
+
+class TrainStage(ShardStage):
+    """Adapters, streamed into the bank as cohorts finish: tokenising is ahead of training and writing behind it, each in a
+    thread of its own. With `acceptance.threshold` set they are examined on the way. Needs the shard's augmentations committed."""
+
+    stage = Stage.adapters
+
+    @cached_property
+    def base(self) -> BaseModel:
+        model = self.config.model
+        return load_base_model(model.path, self.config.training.dtype, default_device(), model.revision)
+
+    def load(self) -> None:
+        _ = self.base, self.initial, self.replay_pool
+
+    @cached_property
+    def initial(self) -> AdapterFactors:
+        return self.bank.initial_factors()
+
+    @cached_property
+    def fewshot(self) -> tuple[tuple[str, str], ...]:
+        return load_fewshot(self.config.prompt.fewshot)
+
+    @cached_property
+    def replay_pool(self) -> list[ReplaySample]:
+        uri = self.config.training.replay_uri
+        return load_replay(uri) if uri else []
+
+    def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit:
+        augmented = self.bank.find_commit(Stage.augmentations, shard_id)
+        if augmented is None:
+            raise BankError(
+                f"shard {shard_id} of {self.bank.uri} has no committed augmentations; the augment stage comes first"
+            )
+        augmentations = {a.key: a for a in self.bank.read_augmentations(augmented)}
+        failures: list[Failure] = []
+        with self.bank.begin(self.stage, shard_id, self.config.bank.tier) as writer:
+            candidates = ahead(self._candidates(documents, augmentations, failures), ITEMS_AHEAD)
+            with Behind(writer.add, ADAPTERS_BEHIND) as behind:
+                for record in self._train(candidates):
+                    behind.put(record)
+            for failure in failures:
+                writer.add(failure)
+            return writer.commit(augmented.objects)
+
+    def _train(self, candidates: Iterator[Candidate]) -> Iterator[Adapter | Failure]:
+        model, layout, initial = self.base.model, self.bank.layout, self.initial
+        settings = TrainingSettings.from_config(self.config.training)
+        if self.config.acceptance.threshold is None:
+            return train_documents(
+                model, layout, initial, (candidate.item for candidate in candidates), settings
+            )
+        return train_examined(
+            model, layout, initial, candidates, settings, self.config.acceptance, self.config.bank.tier
+        )
+
+    def _candidates(
+        self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]
+    ) -> Iterator[Candidate]:
+        """Each augmented document with its samples and its exam; those whose samples do not fit the model go to `failures`."""
+        for document in documents:
+            if document.key not in augmentations:
+                continue  # set aside by the augment stage, and recorded there
+            content, augmentation = content_hash(document), augmentations[document.key]
+            try:
+                item = TrainingItem(document.key, content, self._samples(document, content, augmentation))
+                yield Candidate(item, self._questions(augmentation))
+            except CorpusError as error:
+                failures.append(Failure(*document.key, content, "train", str(error), attempts=1))
+
+    def _questions(self, augmentation: Augmentation) -> Sequence[Spellings]:
+        if self.config.acceptance.threshold is None:
+            return ()
+        return exam_questions(augmentation, self.base.tokenizer, self.config.prompt, self.fewshot)
+
+    def _samples(self, document: Document, content: str, augmentation: Augmentation) -> list[Sample]:
+        training = self.config.training
+        replay = (
+            choose_replay(self.replay_pool, training.replay_samples, training.seed, content)
+            if self.replay_pool
+            else []
+        )
+        limit = context_length(self.base.model, self.config.model.max_length)
+        tokenizer, prompt = self.base.tokenizer, self.config.prompt
+        return build_samples(
+            document,
+            augmentation,
+            tokenizer,
+            prompt,
+            max_length=limit,
+            fewshot=self.fewshot,
+            replay=replay,
+            repeat_without_passage=training.repeat_without_passage,
+            distill=training.objective == "distill",
+        )

@@ -1,0 +1,104 @@
+"""Training until an adapter knows its document: train, examine, and where the exam is failed train again for longer.
+
+What is examined is what is stored: the factors as the bank's tier gives them back. A document whose score is below the threshold
+is trained anew from the initial adapter with twice the epochs, as often as the settings say. Who fails to the last keeps the last
+adapter, not accepted: snapshots call the document text_only, and it is answered from as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from prag_core.bank.codec import decode, encode
+from prag_core.config.choices import Tier
+from prag_core.models.lora import AdapterLayout
+from prag_core.records import Adapter, AdapterFactors, Failure, Key
+from prag_core.training.batch_size import choose_cohort_size
+from prag_core.training.exam import Spellings, examine
+from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
+
+if TYPE_CHECKING:
+    from prag_core.config.schema import AcceptanceConfig
+
+EPOCHS_FACTOR = 2  # of a training anew, over the one before
+
+
+class Candidate(NamedTuple):
+    """A document to train, and the questions that its adapter is examined with."""
+
+    item: TrainingItem
+    questions: Sequence[Spellings]
+
+
+def train_examined(
+    model: Any,
+    layout: AdapterLayout,
+    initial: AdapterFactors,
+    candidates: Iterable[Candidate],
+    training: TrainingSettings,
+    acceptance: AcceptanceConfig,
+    tier: Tier,
+) -> Iterator[Adapter | Failure]:
+    """Train and examine all of `candidates`, those that fail again; adapters come with score and verdict, in no fixed order.
+    Candidates are taken as training needs them."""
+    assert acceptance.threshold is not None, "an exam without a threshold"
+    for attempt in range(acceptance.max_retries + 1):
+        settings = replace(training, epochs=training.epochs * EPOCHS_FACTOR**attempt)
+        waiting: dict[Key, Candidate] = {}
+        again: list[Candidate] = []
+        records = train_documents(model, layout, initial, _items(candidates, waiting), settings)
+        for record in _examined(model, layout, records, waiting, training.cohort_documents, tier):
+            candidate = waiting.pop(record.key)
+            if isinstance(record, Failure):
+                yield record
+                continue
+            accepted = record.score is not None and record.score >= acceptance.threshold
+            if accepted or attempt == acceptance.max_retries:
+                yield replace(record, accepted=accepted)
+            else:
+                again.append(candidate)
+        candidates = again
+
+
+def _items(candidates: Iterable[Candidate], waiting: dict[Key, Candidate]) -> Iterator[TrainingItem]:
+    """What the trainer needs of each; the whole of it waits for its adapter."""
+    for candidate in candidates:
+        waiting[candidate.item.key] = candidate
+        yield candidate.item
+
+
+def _examined(
+    model: Any,
+    layout: AdapterLayout,
+    records: Iterable[Adapter | Failure],
+    waiting: Mapping[Key, Candidate],
+    limit: int | None,
+    tier: Tier,
+) -> Iterator[Adapter | Failure]:
+    """The records, adapters with their scores: as many at a time as train together, which is more than an exam needs."""
+
+    def scored(adapters: list[Adapter]) -> Iterator[Adapter]:
+        factors = [_as_stored(adapter.factors, layout, tier) for adapter in adapters]
+        scores = examine(model, layout, factors, [waiting[adapter.key].questions for adapter in adapters])
+        return (replace(adapter, score=score) for adapter, score in zip(adapters, scores, strict=True))
+
+    group, longest = list[Adapter](), 1
+    for record in records:
+        if isinstance(record, Failure):
+            yield record
+            continue
+        group.append(record)
+        longest = max(
+            longest, *(len(sample.token_ids) for ways in waiting[record.key].questions for sample in ways)
+        )
+        if len(group) >= (limit or choose_cohort_size(model, layout, longest)):
+            yield from scored(group)
+            group, longest = [], 1
+    if group:
+        yield from scored(group)
+
+
+def _as_stored(factors: AdapterFactors, layout: AdapterLayout, tier: Tier) -> AdapterFactors:
+    return factors if tier is Tier.fp32 else decode(encode(factors, layout, tier), layout, tier)

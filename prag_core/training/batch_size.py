@@ -1,0 +1,78 @@
+"""How many documents to train at once: as many as memory holds and speed gains from.
+
+A document costs its factors, their gradients and two moments for the whole cohort, and the activations that the
+backward pass needs, for one sample at a time. Activations are estimated from the model's widths, rounded up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prag_core.models.lora import AdapterLayout
+from prag_core.training.kernels.cpu_attention import LONGEST
+from prag_core.training.kernels.stacked_lora import RANK_MULTIPLE
+
+SHARE_OF_FREE_MEMORY = 0.6
+TOKENS_AT_ONCE = {"cpu": 2560, "cuda": 65536}  # beyond which a step gains nothing; on the CPU per thread
+
+
+def choose_cohort_size(
+    model: Any, layout: AdapterLayout, max_tokens: int, free_bytes: int | None = None
+) -> int:
+    """Documents per cohort when the longest sample has `max_tokens`; at least 1. `free_bytes`: measured where not given."""
+    device = next(model.parameters()).device
+    free = free_bytes if free_bytes is not None else free_memory(device)
+    by_memory = int(free * SHARE_OF_FREE_MEMORY) // (
+        factor_bytes(layout, device) + max_tokens * activation_bytes(model, max_tokens)
+    )
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    by_speed = threads * TOKENS_AT_ONCE.get(device.type, 4096) // max_tokens
+    return max(1, min(by_memory, by_speed))
+
+
+def factor_bytes(layout: AdapterLayout, device: torch.device) -> int:
+    """Of one document: factors, gradients, two moments and a copy in the model's dtype, at the rank they have in memory."""
+    padded = layout.rank + -layout.rank % RANK_MULTIPLE.get(device.type, 1)
+    return 5 * 4 * layout.num_parameters * padded // layout.rank
+
+
+def activation_bytes(model: Any, num_tokens: int) -> int:
+    """Upper estimate of what one token of a sample of `num_tokens` takes: per layer what the backward pass keeps (vectors of
+    the hidden and of the feed-forward width, some of them float32 over any base; on the CPU a short sample's attention
+    weights), and once what it works with."""
+    config, parameter = model.config, next(model.parameters())
+    width, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
+    element = parameter.element_size()
+    weights = (
+        config.num_attention_heads * num_tokens
+        if parameter.device.type == "cpu" and num_tokens <= LONGEST
+        else 0
+    )
+    kept = element * (6 * width + 4.5 * inner + weights) + max(element, 4) * 4 * width
+    return int(config.num_hidden_layers * kept + max(element, 4) * (10 * width + 6 * inner))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that training may still take on a device; on the CPU, of the machine or of this container, whichever is less."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+            device
+        )  # held by torch, free for use
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
+    available = [
+        int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")
+    ]
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdigit():
+        available.append(int(limit[0]) - int(used[0]))
+    return min(available, default=2**31)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().split("\n")
+    except OSError:
+        return []

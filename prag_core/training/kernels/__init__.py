@@ -1,0 +1,1 @@
+"""Tensor operations that make stacked training fast: stacked LoRA, blockwise losses, CPU attention, host copies."""

@@ -1,0 +1,58 @@
+"""Sentences tile a text, tokens belong to one of them, and content words are what the stop list leaves."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prag_core.answering.iterative.spans import (
+    is_content_word,
+    sentence_spans,
+    token_spans,
+    tokens_in,
+    word_spans,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("", []),
+        ("Rome", ["Rome"]),
+        ("It is 3.5 m. Really? Yes!", ["It is 3.5 m. Really? ", "Yes!"]),  # a single letter is an initial
+        ("J. Smith met Dr. Bo. They left.", ["J. Smith met Dr. Bo. ", "They left."]),
+        ('He said "no." Then he left.\nAnd so on', ['He said "no." ', "Then he left.\n", "And so on"]),
+    ],
+)
+def test_sentences_end_where_a_reader_would_end_them(text: str, sentences: list[str]) -> None:
+    assert [text[slice(*span)] for span in sentence_spans(text)] == sentences
+
+
+@given(st.text(alphabet="aB.!? \n\"'", max_size=40))
+def test_sentences_tile_the_text(text: str) -> None:
+    assert "".join(text[slice(*span)] for span in sentence_spans(text)) == text
+
+
+@given(st.text(max_size=30))
+def test_every_token_belongs_to_exactly_one_sentence(text: str) -> None:
+    tokens = [(i, i + 1) for i in range(len(text))]
+    owned = [i for span in sentence_spans(text) for i in tokens_in(tokens, span)]
+    assert owned == list(range(len(tokens)))
+
+
+def test_tokens_of_half_a_character_add_up_to_the_text(tiny_tokenizer: Any) -> None:
+    token_ids = tiny_tokenizer.encode("née Å.", add_special_tokens=False)
+    spans = token_spans(tiny_tokenizer, token_ids)
+    assert len(token_ids) == 8 and len(spans) == 8 and spans[-1][1] == len("née Å.")
+    assert all(left[1] == right[0] for left, right in pairwise(spans))
+
+
+def test_words_and_content_words() -> None:
+    text = "She wrote, in 1912, the Iris ."
+    words = [text[slice(*span)] for span in word_spans(text)]
+    assert words == ["She", "wrote,", "in", "1912,", "the", "Iris", "."]
+    assert [word for word in words if is_content_word(word)] == ["wrote,", "1912,", "Iris"]

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from prag_core.bank import AdapterReader, Bank, Stage, delete_documents, encode, gc, restore_documents, verify
+from prag_core.bank.gc.collect import GcReport
+from prag_core.errors import BankError
+from prag_core.storage import TEMPORARY, list_uploads
+
+NOW = timedelta(0)
+
+
+def everything(bank: Bank) -> dict[str, bytes]:
+    return {name: bank.fs.cat_file(name) for name in bank.fs.find(bank.root)}
+
+
+def test_deleted_bytes_are_erased_and_the_others_stay(bank_uri: str, world: Any) -> None:
+    filled = world.fill(world.bank(bank_uri), ["a", "secret-doc", "c", "d", "e"], tier="int8")
+    bank, value = filled.bank, encode(filled.factors["secret-doc", 0], world.layout, "int8")
+    assert any(value in data for data in everything(bank).values())
+    delete_documents(bank, ["secret-doc"])
+    report = gc(bank, NOW, dry_run=False)
+    assert report.erased == ("secret-doc",) and report.rewritten == ("shard0",)
+    for name, data in everything(bank).items():
+        assert value not in data and b"secret-doc" not in data
+        if name.endswith(".parquet"):
+            import io
+
+            assert "secret-doc" not in str(pq.read_table(io.BytesIO(data)).to_pydict()), name
+    kept = [key for key in filled.keys if key != ("secret-doc", 0)]
+    snapshot = Bank.open(bank_uri).latest_snapshot()
+    found = AdapterReader(bank, snapshot).fetch(kept)
+    for key in kept:
+        name = world.layout.modules[0].name
+        assert np.abs(found[key][name].a - filled.factors[key][name].a).max() < 0.05
+    assert len(snapshot.augmentations(kept)) == 4 and len(list(snapshot.documents())) == 4
+    assert verify(bank) == [] and set(bank.list_commits(Stage.adapters)) == {"shard0", "shard1"}
+    with pytest.raises(BankError, match="no deletion"):
+        restore_documents(bank, ["secret-doc"])
+
+
+def test_scores_and_verdicts_survive_the_erasing_of_a_neighbour(examined: Any) -> None:
+    delete_documents(examined.bank, ["a"])
+    assert gc(examined.bank, NOW, dry_run=False).erased == ("a",)
+    index = examined.bank.latest_snapshot().index.to_pydict()
+    assert index["status"] == ["text_only", "adapter", "failed"] and index["score"] == [0.25, 0.5, None]
+    commit = examined.bank.find_commit(Stage.adapters, "shard0")
+    adapters = list(examined.bank.read_adapters(commit.object("adapters").path))
+    assert [(a.doc_id, a.accepted, a.score) for a in adapters] == [("b", False, 0.25), ("c", True, 0.5)]
+    assert verify(examined.bank) == []
+
+
+def test_survivors_are_the_same_bytes(filled: Any, world: Any) -> None:
+    delete_documents(filled.bank, ["a"])
+    gc(filled.bank, NOW, dry_run=False)
+    snapshot = filled.bank.latest_snapshot()
+    found = AdapterReader(filled.bank, snapshot).fetch([("b", 0), ("c", 0)])
+    for key, factors in found.items():
+        assert encode(factors, world.layout, "fp32") == encode(filled.factors[key], world.layout, "fp32")
+    assert [f.doc_id for f in snapshot.failures] == ["d"]
+
+
+def test_a_shard_of_which_nothing_is_left_stays_committed(filled: Any) -> None:
+    delete_documents(filled.bank, ["a", "b"])
+    gc(filled.bank, NOW, dry_run=False)
+    assert filled.bank.committed_shards(Stage.adapters) == {"shard0", "shard1"}
+    assert not list(Path(filled.bank.root, "adapters").glob("shard0-*")) and verify(filled.bank) == []
+
+
+def test_a_dry_run_says_what_and_changes_nothing(filled: Any, world: Any) -> None:
+    world.train(filled.bank, "shard0", filled.documents[:2], seed=9)
+    delete_documents(filled.bank, ["c"])
+    before = everything(filled.bank)
+    report = gc(filled.bank, NOW)
+    assert report.dry_run and report.erased == ("c",) and report.rewritten == ("shard1",)
+    assert {name.split("/")[0] for name in report.removed} == {"adapters", "rows", "snapshots"}
+    assert everything(filled.bank) == before
+
+
+def test_nothing_young_is_touched(filled: Any, world: Any) -> None:
+    world.train(filled.bank, "shard0", filled.documents[:2], seed=9)
+    delete_documents(filled.bank, ["c"])
+    before = everything(filled.bank)
+    report = gc(filled.bank, timedelta(hours=1), dry_run=False)
+    assert (report.erased, report.removed) == ((), {}) and {
+        name.split("/")[0] for name in report.waiting
+    } == {"adapters", "rows"}
+    assert everything(filled.bank) == before
+
+
+def test_a_superseded_snapshot_stays_readable_for_the_grace_period(filled: Any) -> None:
+    old = filled.bank.latest_snapshot()
+    delete_documents(filled.bank, ["a"])
+    age(filled.bank, hours=2)
+    gc(filled.bank, timedelta(hours=1), dry_run=False)
+    assert set(AdapterReader(filled.bank, old).fetch([("a", 0)])) == {("a", 0)}
+
+
+def test_leftovers_of_killed_writers_are_swept_and_named_files_are_not(filled: Any, world: Any) -> None:
+    bank, root = filled.bank, Path(filled.bank.root)
+    world.train(bank, "shard0", filled.documents[:2], seed=9)
+    (root / "adapters" / f"{TEMPORARY}123").write_bytes(b"half")
+    bank.write_run("run1", "config.yaml", b"a: 1")
+    named = set(everything(bank)) - {bank.path(p.path) for p in verify(bank)}
+    age(bank, hours=48)
+    report = gc(bank, dry_run=False)
+    assert len(report.removed) == 3 and set(everything(bank)) == named and verify(bank) == []
+
+
+def test_documents_that_a_plan_waits_for_are_kept(filled: Any, world: Any) -> None:
+    info = filled.bank.write_documents("shard2", world.documents(["e"]))
+    lost = filled.bank.write_documents("shard3", world.documents(["f"]))
+    plan = {"shards": [{"shard_id": "shard2", "documents_object": info.path}]}
+    filled.bank.write_run("run1", "plan.json", json.dumps(plan).encode())
+    assert list(gc(filled.bank, NOW, dry_run=False).removed) == [lost.path]
+    assert filled.bank.read_documents(info)
+
+
+def test_retrieval_indexes_go_with_their_snapshot(filled: Any) -> None:
+    from prag_core.config.schema import RetrievalConfig
+    from prag_core.retrieval import build_index, has_index
+
+    settings, old = RetrievalConfig(), filled.bank.latest_snapshot()
+    build_index(filled.bank, old, settings)
+    new = delete_documents(filled.bank, ["a"])
+    build_index(filled.bank, new, settings)
+    new = delete_documents(filled.bank, ["b"])
+    build_index(filled.bank, new, settings)
+    gc(filled.bank, timedelta(hours=1), dry_run=False)
+    assert has_index(filled.bank, old, settings)
+    gc(filled.bank, NOW, dry_run=False)
+    assert not has_index(filled.bank, old, settings)
+    assert not Path(filled.bank.root, "indexes").exists() or not list(
+        Path(filled.bank.root, "indexes").iterdir()
+    )
+
+
+def test_stale_uploads_are_given_up(swift_uri: str, world: Any) -> None:
+    bank = world.bank(swift_uri)
+    bucket, key, _ = bank.fs.split_path(bank.path("adapters/shard-x.parquet"))
+    bank.fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+    assert [upload.path for upload in list_uploads(bank.fs, bank.root)] == [f"{bucket}/{key}"]
+    assert gc(bank, timedelta(hours=1), dry_run=False).uploads == ()
+    assert gc(bank, NOW, dry_run=False).uploads == (f"{bucket}/{key}",)
+    assert list_uploads(bank.fs, bank.root) == []
+
+
+def test_an_empty_bank_has_nothing_to_clear(tmp_path: Path, world: Any) -> None:
+    assert gc(world.bank(str(tmp_path / "bank")), NOW) == GcReport(True, (), (), {}, {}, ())
+
+
+def age(bank: Bank, hours: float) -> None:
+    """Make every file of a local bank look older."""
+    then = time.time() - hours * 3600
+    for name in bank.fs.find(bank.root):
+        os.utime(name, (then, then))

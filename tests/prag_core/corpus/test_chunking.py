@@ -1,0 +1,183 @@
+"""A passage's budget is what its prompts leave; long documents become chunks that cover all their text and fit."""
+
+import itertools
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from prag_core.config.schema import AugmentationConfig, CorpusConfig, LongDocuments, PromptConfig
+from prag_core.corpus.chunking import (
+    PassageLimit,
+    TokenBudget,
+    chunk_document,
+    chunk_text,
+    split_long,
+    token_budget,
+)
+from prag_core.errors import ConfigError, ModelError
+from prag_core.models.prompts import encode, qa_messages, rewrite_messages, show_passage
+from prag_core.records import Document
+
+CHUNK = CorpusConfig(long_documents=LongDocuments.chunk, chunk_overlap=6)
+
+
+class WordTokenizer:
+    """A token a word, whatever its length."""
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        assert not add_special_tokens
+        return [0] * len(text.split())
+
+
+@pytest.fixture
+def limit(tiny_tokenizer: Any) -> PassageLimit:
+    return PassageLimit((TokenBudget(tiny_tokenizer, max_tokens=40, overhead=0),))
+
+
+def random_text(rng: random.Random) -> str:
+    """Words of 1 to 60 letters of one to three bytes, no letter twice, so that a piece is found at one place only."""
+    letters = (chr(0x4E00 + i) if i % 3 else chr(0xC0 + i) for i in range(5000))
+    words = [rng.choice([1, 2, 3, 4, 5, rng.randrange(1, 60)]) for _ in range(rng.randrange(1, 60))]
+    return "".join(
+        "".join(next(letters) for _ in range(length)) + rng.choice([" ", " ", "\n", "  ", ""])
+        for length in words
+    )
+
+
+def covers(text: str, chunks: list[str]) -> bool:
+    """Whether the chunks, laid over the text in order, leave only white space uncovered."""
+    reached = begin = 0
+    for chunk in chunks:
+        begin = text.index(chunk, begin)
+        if text[reached:begin].strip():
+            return False
+        reached = max(reached, begin + len(chunk))
+    return not text[reached:].strip()
+
+
+def test_a_passage_that_fills_its_budget_fits_every_prompt_with_the_answers_room(tiny_tokenizer: Any) -> None:
+    augmentation = AugmentationConfig(max_new_tokens=100)
+    budget = token_budget(tiny_tokenizer, 2000, PromptConfig(), augmentation)
+    passage = "x" * budget.max_tokens
+    for messages in (rewrite_messages(passage), qa_messages(passage, 3)):
+        assert len(encode(tiny_tokenizer, messages)) + 100 <= 2000
+    longest = max(
+        len(encode(tiny_tokenizer, m)) for m in (rewrite_messages(passage), qa_messages(passage, 3))
+    )
+    assert longest + 100 > 2000 - 20, "and hardly a token is given away"
+
+
+def test_worked_examples_take_their_room(tiny_tokenizer: Any) -> None:
+    augmentation, prompt = AugmentationConfig(max_new_tokens=100), PromptConfig(cot=True)
+    plain = token_budget(tiny_tokenizer, 4000, prompt, augmentation)
+    worked = token_budget(tiny_tokenizer, 4000, prompt, augmentation, [("q" * 500, "a" * 500)])
+    assert worked.max_tokens < plain.max_tokens - 500
+
+
+def test_a_context_with_no_room_for_a_passage_is_refused(tiny_tokenizer: Any) -> None:
+    with pytest.raises(ModelError, match=r"context of 512 tokens.*max_new_tokens=512"):
+        token_budget(tiny_tokenizer, 512, PromptConfig(), AugmentationConfig())
+
+
+@pytest.mark.parametrize(("length", "held"), [(40, True), (41, False)])
+def test_the_limit_is_exact(limit: PassageLimit, length: int, held: bool) -> None:
+    assert limit.holds(Document("a", "x" * length)) is held
+
+
+def test_few_tokens_of_many_bytes_are_counted_not_guessed() -> None:
+    limit = PassageLimit((TokenBudget(WordTokenizer(), max_tokens=3, overhead=0),))
+    assert limit.holds(Document("a", "longword " * 3)) and not limit.holds(Document("a", "longword " * 4))
+
+
+def test_a_title_that_is_shown_counts(limit: PassageLimit) -> None:
+    document = Document("a", "x" * 38, "Title")
+    assert limit.holds(document) and not replace(limit, with_title=True).holds(document)
+
+
+def test_every_model_that_reads_the_passage_must_hold_it(limit: PassageLimit) -> None:
+    both = PassageLimit((*limit.budgets, TokenBudget(WordTokenizer(), max_tokens=3, overhead=0)))
+    assert (
+        both.holds(Document("a", "x y z"))
+        and not both.holds(Document("a", "x y z w"))
+        and not both.holds(Document("a", "x" * 41))
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_chunks_fit_are_numbered_and_cover_the_whole_text(limit: PassageLimit, seed: int) -> None:
+    document = Document("a", random_text(random.Random(seed)), "Title", metadata={"k": 1})
+    chunks = chunk_document(document, limit, overlap=6)
+    assert all(limit.holds(chunk) for chunk in chunks)
+    assert [chunk.chunk for chunk in chunks] == list(range(len(chunks)))
+    assert {(c.doc_id, c.title, c.metadata["k"]) for c in chunks} <= {("a", "Title", 1)}
+    assert covers(document.text, [chunk.text for chunk in chunks])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_chunks_fit_with_their_title(limit: PassageLimit, seed: int) -> None:
+    titled = replace(limit, with_title=True)
+    document = Document("a", random_text(random.Random(seed)) + "end", "A title")
+    chunks = chunk_document(document, titled, overlap=6)
+    tokenizer = limit.budgets[0]
+    assert all(tokenizer.count(show_passage(c.title, c.text, with_title=True)) <= 40 for c in chunks)
+    assert covers(document.text, [chunk.text for chunk in chunks])
+
+
+def test_words_stay_whole_where_they_can() -> None:
+    words = [f"word{i}" for i in range(60)]
+    chunks = chunk_text(" ".join(words), lambda text: len(text) <= 50, lambda text: len(text) <= 12)
+    assert {word for chunk in chunks for word in chunk.split()} == set(words)
+
+
+def test_neighbours_share_about_the_overlap_and_no_more() -> None:
+    text = " ".join(f"w{i:03}" for i in range(100))  # five characters a word with its space
+    chunks = chunk_text(text, lambda piece: len(piece) <= 50, lambda piece: len(piece) <= 10)
+    for left, right in itertools.pairwise(chunks):
+        shared = set(left.split()) & set(right.split())
+        assert len(shared) == 2
+    assert len(chunks) < 14
+
+
+def test_without_overlap_the_chunks_joined_are_the_text() -> None:
+    text = "one two three four five six seven " * 5
+    assert "".join(chunk_text(text, lambda piece: len(piece) <= 20, lambda piece: piece == "")) == text
+
+
+def test_a_word_longer_than_a_chunk_is_cut_inside() -> None:
+    assert chunk_text("x" * 25, lambda piece: len(piece) <= 10, lambda piece: piece == "") == [
+        "x" * 10,
+        "x" * 10,
+        "x" * 5,
+    ]
+
+
+def test_a_chunk_of_blanks_is_left_out() -> None:
+    assert (
+        chunk_text("a" + " " * 50 + "b", lambda piece: len(piece) <= 10, lambda piece: piece == "")[
+            -1
+        ].strip()
+        == "b"
+    )
+    assert all(
+        c.strip()
+        for c in chunk_text("a" + " " * 50 + "b", lambda piece: len(piece) <= 10, lambda piece: piece == "")
+    )
+
+
+def test_short_documents_pass_through_and_long_ones_only_as_configured(limit: PassageLimit) -> None:
+    documents = [Document("a", "short"), Document("b", "long " * 20)]
+    assert list(split_long(documents, limit, CorpusConfig())) == documents
+    chunked = list(split_long(documents, limit, CHUNK))
+    assert chunked[0] == documents[0] and [c.key for c in chunked[1:4]] == [("b", 0), ("b", 1), ("b", 2)]
+
+
+def test_a_document_whose_title_fills_the_context_stays_whole(limit: PassageLimit) -> None:
+    document = Document("a", "text " * 20, "T" * 100)
+    assert chunk_document(document, replace(limit, with_title=True), overlap=6) == [document]
+
+
+def test_an_overlap_that_leaves_no_progress_is_refused(limit: PassageLimit) -> None:
+    with pytest.raises(ConfigError, match=r"corpus\.chunk_overlap=21.*0 to 20"):
+        chunk_document(Document("a", "x" * 100), limit, overlap=21)

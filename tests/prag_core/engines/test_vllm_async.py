@@ -1,0 +1,138 @@
+"""The streaming engine against the batch one, and what it says when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from prag_core.config.schema import Dtype, EngineConfig, ModelConfig
+from prag_core.engines.base import Decoding, Generation, Request, Sampling
+from prag_core.engines.transformers import TransformersEngine
+from prag_core.engines.vllm import write_peft
+from prag_core.engines.vllm_async import VllmStream
+from prag_core.errors import EngineDiedError, EngineError
+from prag_core.merging import MergedAdapter
+from prag_core.models.lora import AdapterLayout
+
+Merged = Callable[..., MergedAdapter]
+
+
+async def read(engine: VllmStream, *arguments: Any, **more: Any) -> tuple[list[str], Any]:
+    """The pieces that hold text, and the last piece."""
+    pieces = [piece async for piece in engine.stream(*arguments, **more)]
+    return [piece.text for piece in pieces if piece.text], pieces[-1]
+
+
+def test_a_streaming_engine_from_start_to_death(
+    tiny_model: Path, layout: AdapterLayout, oracle: TransformersEngine, merged: Merged, tmp_path: Path
+) -> None:
+    """One engine for all of it, as starting one takes longest."""
+    asyncio.run(live(tiny_model, layout, oracle, merged, tmp_path))
+
+
+async def live(
+    model: Path, layout: AdapterLayout, oracle: TransformersEngine, merged: Merged, folder: Path
+) -> None:
+    engine = VllmStream(
+        EngineConfig(dtype=Dtype.float32, max_sequences=4), ModelConfig(str(model)), layout, 6
+    )
+    try:
+        assert engine.max_rank == 8 and engine.bare is not None
+        handles = {}
+        for number, adapter in enumerate((engine.bare, merged(1), merged(2, 3), merged(4, 5, 6)), 1):
+            write_peft(adapter, folder / str(number))
+            handles[number] = await engine.install(adapter.name, number, folder / str(number))
+        prompt = tuple(engine.tokenizer.encode("Where does the river end?"))
+        await same_texts_as_the_oracle(engine, oracle, prompt, handles, merged)
+        await whole_generations_of_the_oracle(engine, oracle, prompt, handles, merged)
+        await stops_and_limits(engine, prompt, handles[1])
+        await refusals_leave_the_engine_alive(engine, prompt, handles[1], folder)
+        await death_is_told(engine, prompt, handles[1])
+    finally:
+        engine.close()
+
+
+async def same_texts_as_the_oracle(
+    engine: VllmStream,
+    oracle: TransformersEngine,
+    prompt: tuple[int, ...],
+    handles: dict[int, Any],
+    merged: Merged,
+) -> None:
+    adapters = [None, merged(1), merged(2, 3), merged(4, 5, 6)]
+    expected = oracle.generate([Request(prompt, adapter) for adapter in adapters], Sampling(16))
+    found = await asyncio.gather(*[read(engine, prompt, Decoding(16), handle) for handle in handles.values()])
+    assert ["".join(pieces) for pieces, _ in found] == [generation.text for generation in expected]
+    assert len({generation.text for generation in expected}) == 4
+    assert all(len(pieces) > 1 for pieces, _ in found)
+    salted, _ = await read(engine, prompt, Decoding(16), handles[2], salt="someone")
+    assert "".join(salted) == expected[1].text
+
+
+async def whole_generations_of_the_oracle(
+    engine: VllmStream,
+    oracle: TransformersEngine,
+    prompt: tuple[int, ...],
+    handles: dict[int, Any],
+    merged: Merged,
+) -> None:
+    adapters = [None, merged(1), merged(2, 3), merged(4, 5, 6)]
+    requests = [Request(prompt, adapter) for adapter in adapters]
+
+    async def both(sampling: Sampling) -> list[tuple[Generation, Generation]]:
+        expected = oracle.generate(requests, sampling)
+        found = await asyncio.gather(
+            *[engine.generate(prompt, sampling, handle, "salt") for handle in handles.values()]
+        )
+        return list(zip(found, expected, strict=True))
+
+    whole = await both(Sampling(16, probabilities=True))
+    for one, other in whole:
+        assert (one.text, one.token_ids, one.finish) == (other.text, other.token_ids, other.finish)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    for one, other in await both(
+        Sampling(16, stop=(whole[0][0].text[4:6],))
+    ):  # the oracle stops later, and cuts
+        assert (one.text, one.finish) == (other.text, other.finish)
+
+
+async def stops_and_limits(engine: VllmStream, prompt: tuple[int, ...], bare: Any) -> None:
+    whole = "".join((await read(engine, prompt, Decoding(16), bare))[0])
+    pieces, last = await read(engine, prompt, Decoding(16, stop=(whole[5:8], "never")), bare)
+    assert "".join(pieces) == whole[: whole.find(whole[5:8])] and last.finish == "stop"
+    _, last = await read(engine, prompt, Decoding(3), bare)
+    assert (last.num_tokens, last.finish) == (3, "length")
+    sampled = Decoding(12, temperature=1.0, top_p=0.9, seed=7, presence_penalty=0.5)
+    (once, _), (again, _) = [await read(engine, prompt, sampled, bare) for _ in range(2)]
+    assert "".join(once) == "".join(again)  # how it is cut into pieces is a matter of time
+
+
+async def refusals_leave_the_engine_alive(
+    engine: VllmStream, prompt: tuple[int, ...], bare: Any, folder: Path
+) -> None:
+    (folder / "broken").mkdir()
+    with pytest.raises(EngineError, match="refuses"):
+        await engine.install("broken", 99, folder / "broken")
+    with pytest.raises(EngineError, match="context"):
+        await read(engine, prompt * 500, Decoding(4), bare)
+    with pytest.raises(EngineError, match="context"):
+        await engine.generate(prompt * 500, Sampling(4), bare)
+    assert (await read(engine, prompt, Decoding(4), bare))[0]
+    await engine.check_health()
+
+
+async def death_is_told(engine: VllmStream, prompt: tuple[int, ...], bare: Any) -> None:
+    for process in psutil.Process().children(recursive=True):
+        if "EngineCore" in " ".join([process.name(), *process.cmdline()]):
+            process.kill()
+    with pytest.raises(EngineDiedError):
+        await read(engine, prompt, Decoding(2000), bare)
+    with pytest.raises(EngineDiedError):
+        await engine.generate(prompt, Sampling(4), bare)
+    with pytest.raises(EngineDiedError):
+        await engine.check_health()

@@ -1,0 +1,90 @@
+"""Planning finds what is the same thing twice; runs share an engine when it serves them alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prag_core.config.load import load_config
+from prag_core.errors import BankError, ConfigError, ModelError
+from prag_core.experiments.ablations.answers import AnswerStore
+from prag_core.experiments.ablations.banks import BankNames
+from prag_core.experiments.ablations.run import (
+    PlannedTable,
+    answer_runs,
+    engine_identity,
+    find_answers,
+    plan_table,
+)
+from prag_core.experiments.ablations.table import load_table
+from prag_core.models.lora import AdapterLayout, ModuleShape
+
+LAYOUT = AdapterLayout((ModuleShape("layers.0.mlp.up_proj", 8, 4),), rank=2, alpha=32)
+
+
+def plan(tmp_path: Path, *rows: dict[str, Any]) -> PlannedTable:
+    (tmp_path / "corpus.jsonl").write_text(
+        json.dumps({"doc_id": "d", "text": "Ada was born in Rome."}) + "\n"
+    )
+    asked = {"question_id": "q", "question": "Where was Ada born?", "answers": ["Rome"]}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(asked) + "\n")
+    settings = {"corpus.uri": f"{tmp_path}/corpus.jsonl", "evaluate.questions": f"{tmp_path}/questions.jsonl"}
+    table = tmp_path / "mine.yaml"
+    table.write_text(yaml.safe_dump({"settings": settings, "methods": ["prag", "rag"], "rows": list(rows)}))
+    return plan_table(load_table(str(table)), BankNames(f"{tmp_path}/banks"))
+
+
+def row(label: str, **settings: Any) -> dict[str, Any]:
+    return {"label": label, "settings": {name.replace("__", "."): value for name, value in settings.items()}}
+
+
+def test_rows_that_are_served_otherwise_share_a_bank_but_no_answers(tmp_path: Path) -> None:
+    planned = plan(tmp_path, row("a"), row("k 1", retrieval__top_k=1), row("rank 1", training__rank=1))
+    assert len(planned.banks) == 2
+    assert len({run.identity for run in planned.runs}) == 6
+
+
+def test_the_same_row_of_two_tables_is_one_run(tmp_path: Path) -> None:
+    first, second = (plan(tmp_path, row(label)) for label in ("here", "there"))
+    assert [run.identity for run in first.runs] == [run.identity for run in second.runs]
+
+
+def test_a_row_that_changes_nothing_that_matters_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="mine: prag@b is the same as prag@a: what its row sets changes nothing"
+    ):
+        plan(tmp_path, row("a"), row("b", training__threads=1))
+
+
+def test_what_a_rows_model_lacks_is_told_with_its_name(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ModelError, match="mine, prag@b: "):
+        plan(tmp_path, row("a"), row("b", augmentation__model=str(empty)))
+
+
+def test_without_its_bank_a_run_has_no_answers_and_can_have_none(tmp_path: Path) -> None:
+    planned, store = plan(tmp_path, row("a")), AnswerStore(str(tmp_path / "answers"))
+    assert find_answers(planned.runs[0], store) is None
+    with pytest.raises(BankError, match="the bank of prag@a is not there"):
+        answer_runs(planned.runs, store)
+    assert not (tmp_path / "answers").exists()
+
+
+def test_runs_share_an_engine_that_serves_them_alike() -> None:
+    def identity(*settings: str, rank: int = 6, layout: AdapterLayout = LAYOUT) -> str:
+        return engine_identity(load_config(list(settings)), layout, rank)
+
+    usual, oracle = identity(), "engine.kind=transformers"
+    assert identity("merge.rule=mean", "engine.max_new_tokens=7", "retrieval.top_k=2", rank=4) == usual
+    assert identity(rank=10) != usual, "vLLM has slots of 8 and of 16"
+    assert identity(oracle) == identity(oracle, rank=10) != usual
+    assert identity("engine.dtype=float32") != usual
+    assert (
+        identity(layout=AdapterLayout((ModuleShape("layers.0.mlp.down_proj", 4, 8),), rank=2, alpha=32))
+        != usual
+    )

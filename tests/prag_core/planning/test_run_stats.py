@@ -1,0 +1,57 @@
+"""What runs say of themselves: only those that ended do, and only of what they trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prag_core.bank import Bank
+from prag_core.config.load import load_config
+from prag_core.planning.recipe import prepare_recipe
+from prag_core.planning.run_stats import SHARDS_FILE, read_run_figures, write_run_figures
+
+Row = dict[str, object]
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    prepared = prepare_recipe(load_config())
+    return Bank.create(str(tmp_path), prepared.recipe, prepared.layout, prepared.initial)
+
+
+def row(seconds: float = 1.0, documents: int = 1, *, reused: bool = False, error: str = "") -> Row:
+    figures = {"adapters_seconds": seconds, "adapters_num_documents": documents, "adapters_reused": reused}
+    return {"shard_id": "s", "num_documents": documents, "error": error} | ({} if error else figures)
+
+
+def test_a_bank_without_runs_has_no_figures(bank: Bank) -> None:
+    figures = read_run_figures(bank)
+    assert (figures.finished, figures.trained, figures.seconds_per_document) == (False, 0, None)
+
+
+def test_seconds_are_of_what_was_trained_over_all_runs(bank: Bank) -> None:
+    write_run_figures(bank, "20260101", [row(2.0, 4), row(9.9, 0, error="lost")])
+    write_run_figures(bank, "20260102", [row(0.1, 4, reused=True), row(4.0, 2)])
+    figures = read_run_figures(bank)
+    assert figures.finished and figures.trained == 6
+    assert figures.seconds_per_document == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("last", "finished"), [([], True), ([row()], True), ([row(), row(error="lost")], False), (None, False)]
+)
+def test_the_newest_run_decides_whether_the_bank_is_finished(
+    bank: Bank, last: list[Row] | None, finished: bool
+) -> None:
+    write_run_figures(bank, "20260101", [row(2.0, 4)])
+    bank.write_run("20260102", "config.yaml", b"settings")
+    if last is not None:
+        write_run_figures(bank, "20260102", last)
+    assert read_run_figures(bank).finished is finished
+
+
+def test_the_rows_are_kept_as_json(bank: Bank) -> None:
+    write_run_figures(bank, "20260101", [row(2.0, 4)])
+    assert json.loads(bank.read_run("20260101", SHARDS_FILE)) == [row(2.0, 4)]

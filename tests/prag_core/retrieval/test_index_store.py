@@ -1,0 +1,145 @@
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from prag_core.bank import Bank, Snapshot, Stage
+from prag_core.config.schema import RetrievalConfig
+from prag_core.errors import BankError, CorruptBankError
+from prag_core.identity import Recipe, content_hash
+from prag_core.models.lora import AdapterLayout, ModuleShape
+from prag_core.records import Document, Factors, Failure
+from prag_core.retrieval import Filter, LexicalIndex, build_index, has_index, open_index
+
+SETTINGS = RetrievalConfig()
+DOCUMENTS = [
+    Document(f"d/{i}", f"alpha beta{i} gamma", f"Title {i}", metadata={"odd": i % 2 == 1, "tags": ["x", i]})
+    for i in range(7)
+]
+QUESTIONS = ["beta3", "alpha title", "nothing"]
+
+
+@pytest.fixture(params=["folder", "object store"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "folder":
+        yield str(tmp_path / "bank")
+        return
+    root = f"/{uuid.uuid4().hex}"
+    yield f"memory:/{root}"
+    fsspec.filesystem("memory").rm(root, recursive=True)
+
+
+def make_bank(uri: str, documents: list[Document]) -> tuple[Bank, Snapshot]:
+    """A bank whose documents were all set aside: retrieval needs no adapter."""
+    layout = AdapterLayout((ModuleShape("m", 2, 3),), rank=1, alpha=1.0)
+    bank = Bank.create(
+        uri, Recipe({"model": "none"}), layout, {"m": Factors(np.ones((1, 2)), np.zeros((3, 1)))}
+    )
+    rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
+    shard = uuid.uuid4().hex
+    with bank.begin(Stage.adapters, shard) as writer:
+        for row in rows:
+            writer.add(Failure(**row, stage="augment", reason="a test", attempts=1))
+        writer.commit([bank.write_documents(shard, documents)])
+    schema = pa.schema([("doc_id", pa.string()), ("chunk", pa.int32()), ("content_hash", pa.string())])
+    return bank, bank.write_snapshot(pa.Table.from_pylist(rows, schema))
+
+
+def files_of(bank: Bank) -> dict[str, bytes]:
+    return {path: bank.fs.cat_file(path) for path in bank.fs.find(bank.path("indexes"))}
+
+
+def test_an_opened_index_answers_as_the_one_that_was_built(uri: str) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    build_index(bank, snapshot, SETTINGS)
+    opened = open_index(bank, snapshot, SETTINGS)
+    assert opened.search(QUESTIONS, 5) == LexicalIndex.build(DOCUMENTS, SETTINGS).search(QUESTIONS, 5)
+    assert len(opened) == len(DOCUMENTS)
+
+
+def test_an_opened_index_filters_as_the_one_that_was_built(uri: str) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    build_index(bank, snapshot, SETTINGS)
+    opened, built = open_index(bank, snapshot, SETTINGS), LexicalIndex.build(DOCUMENTS, SETTINGS)
+    for where in (
+        Filter.parse({"odd": True}),
+        Filter.parse({"tags": [1, 2]}),
+        Filter.parse({"tags": "x", "odd": False}),
+    ):
+        found = opened.search(QUESTIONS, 5, where)
+        assert found == built.search(QUESTIONS, 5, where) and any(found)
+        assert all(
+            where.allows(DOCUMENTS[int(p.doc_id[2:])].metadata) for passages in found for p in passages
+        )
+
+
+def test_an_index_without_words_can_be_kept(uri: str) -> None:
+    bank, snapshot = make_bank(uri, [Document("a", "the")])
+    build_index(bank, snapshot, SETTINGS)
+    assert open_index(bank, snapshot, SETTINGS).search(["the"], 3) == [[]]
+
+
+def test_building_again_changes_nothing(uri: str) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    assert not has_index(bank, snapshot, SETTINGS)
+    where = build_index(bank, snapshot, SETTINGS)
+    before = files_of(bank)
+    assert build_index(bank, snapshot, SETTINGS) == where
+    assert has_index(bank, snapshot, SETTINGS)
+    assert files_of(bank) == before
+
+
+def test_other_settings_and_other_snapshots_are_other_indexes_but_top_k_is_not(uri: str) -> None:
+    bank, first = make_bank(uri, DOCUMENTS)
+    build_index(bank, first, SETTINGS)
+    assert has_index(bank, first, RetrievalConfig(top_k=9))
+    assert not has_index(bank, first, RetrievalConfig(k1=2.0))
+    _, second = make_bank(uri, DOCUMENTS[:3])
+    with pytest.raises(BankError, match=r"no index.*prag index"):
+        open_index(bank, second, SETTINGS)
+    build_index(bank, second, SETTINGS)
+    assert [len(open_index(bank, snapshot, SETTINGS)) for snapshot in (first, second)] == [7, 3]
+
+
+def test_every_changed_or_missing_file_is_noticed_and_named(uri: str) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    build_index(bank, snapshot, SETTINGS)
+    for path, data in files_of(bank).items():
+        bank.fs.pipe_file(path, data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(CorruptBankError, match=path.rsplit("/", 1)[-1]):
+            open_index(bank, snapshot, SETTINGS)
+        bank.fs.pipe_file(path, data)
+    missing = next(path for path in files_of(bank) if path.endswith("documents.arrow"))
+    bank.fs.rm_file(missing)
+    with pytest.raises(CorruptBankError, match=r"documents\.arrow is missing"):
+        open_index(bank, snapshot, SETTINGS)
+
+
+def test_an_unfinished_index_is_not_seen(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "prag_core.retrieval.index_store.create_exclusive",
+            lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            build_index(bank, snapshot, SETTINGS)
+    assert not has_index(bank, snapshot, SETTINGS)
+    build_index(bank, snapshot, SETTINGS)
+    assert len(open_index(bank, snapshot, SETTINGS)) == len(DOCUMENTS)
+
+
+def test_of_racing_builders_one_counts_and_the_index_is_whole(uri: str) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    threads = [threading.Thread(target=build_index, args=(bank, snapshot, SETTINGS)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(path.endswith("/index.json") for path in files_of(bank)) == 1
+    assert open_index(bank, snapshot, SETTINGS).search(["beta3"], 1)[0][0].doc_id == "d/3"
