@@ -103,7 +103,11 @@ class Run:
                 augmented = writer.commit()
             with bank.begin(Stage.adapters, shard.shard_id) as writer:
                 for document, content in documents:
-                    writer.add(Adapter(*document.key, content, NUMBER, 5, 700, 2.0, 1.0))
+                    writer.add(
+                        Adapter(
+                            *document.key, content, NUMBER, steps=5, tokens=700, loss_first=2.0, loss_last=1.0
+                        )
+                    )
                 writer.commit(augmented.objects)
 
     def resume(self) -> None:

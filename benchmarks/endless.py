@@ -88,7 +88,16 @@ def make_bank(config: Config, corpus: Corpus) -> None:
         with bank.begin(Stage.adapters, shard, config.bank.tier.value) as writer:
             for n, document in zip(numbers, documents, strict=True):
                 writer.add(
-                    Adapter(document.doc_id, 0, content_hash(document), few[n % len(few)], 5, 700, 2.0, 1.0)
+                    Adapter(
+                        document.doc_id,
+                        0,
+                        content_hash(document),
+                        few[n % len(few)],
+                        steps=5,
+                        tokens=700,
+                        loss_first=2.0,
+                        loss_last=1.0,
+                    )
                 )
             writer.commit([bank.write_documents(shard, documents)])
         wanted += [{"doc_id": d.doc_id, "chunk": 0, "content_hash": content_hash(d)} for d in documents]

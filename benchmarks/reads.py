@@ -40,7 +40,11 @@ def fill(uri: str, size: str, count: int) -> AdapterReader:
     keys = [f"document-{n:04d}" for n in range(count)]
     with bank.begin(Stage.adapters, "shard") as writer:
         for n, doc_id in enumerate(keys):
-            writer.add(Adapter(doc_id, 0, CONTENT, few[n % len(few)], 5, 700, 2.0, 1.0))
+            writer.add(
+                Adapter(
+                    doc_id, 0, CONTENT, few[n % len(few)], steps=5, tokens=700, loss_first=2.0, loss_last=1.0
+                )
+            )
         writer.commit()
     wanted = pa.table({"doc_id": keys, "chunk": [0] * count, "content_hash": [CONTENT] * count}).cast(WANTED)
     return AdapterReader(bank, bank.write_snapshot(wanted))

@@ -32,7 +32,18 @@ CEILING = (
 def write_shard(bank: Bank, name: str, tier: Tier, factors: Sequence[AdapterFactors], count: int) -> None:
     with bank.begin(Stage.adapters, name, tier) as writer:
         for n in range(count):
-            writer.add(Adapter(f"{name}-{n}", 0, "0" * 64, factors[n % len(factors)], 5, 700, 2.0, 1.0))
+            writer.add(
+                Adapter(
+                    f"{name}-{n}",
+                    0,
+                    "0" * 64,
+                    factors[n % len(factors)],
+                    steps=5,
+                    tokens=700,
+                    loss_first=2.0,
+                    loss_last=1.0,
+                )
+            )
         writer.commit()
 
 

@@ -11,7 +11,7 @@ augmentation or adapter was made from. Records carry no behaviour beyond their o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -85,19 +85,21 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """One document as LoRA factors, with the figures of its training. Loss is in nats a token."""
+    """One document as LoRA factors, with the numbers of its training. Losses are in nats per token.
+
+    `accepted` is the verdict of the exam and `score` its score (see `training.acceptance`); both are None if none was held.
+    """
 
     doc_id: str
     chunk: int
     content_hash: str
     factors: AdapterFactors
+    _: KW_ONLY
     steps: int
     tokens: int
     loss_first: float
     loss_last: float
-    accepted: bool | None = (
-        None  # the verdict of an exam, and its score (`acceptance`); None where none was held
-    )
+    accepted: bool | None = None
     score: float | None = None
 
     @property
@@ -157,19 +159,21 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a method said: its text, the passages it used, the documents whose adapters were merged, those shown as text
-    for want of an adapter (with the reason), milliseconds by stage (`retrieve`, `fetch`, `merge`, `generate`; `judge` where a
-    method looks into its drafts, `route` where it chooses a strategy), every retrieval in order, how many tokens were generated,
-    thrown-away ones included, the strategy that was taken ("": the method has none to choose from), which documents the prompt
-    ever showed, and whether the text ended by itself (`stop`) or was cut (`length`)."""
+    """A method's answer to one question, and how it came about."""
 
     text: str
-    passages: tuple[Passage, ...] = ()
-    adapters: tuple[Key, ...] = ()
-    degraded: tuple[tuple[Key, str], ...] = ()
+    _: KW_ONLY
+    passages: tuple[Passage, ...] = ()  # retrieved, best first
+    adapters: tuple[Key, ...] = ()  # documents whose adapters were merged
+    degraded: tuple[
+        tuple[Key, str], ...
+    ] = ()  # documents shown as text because they have no usable adapter; why
+    # Milliseconds by stage: retrieve, fetch, merge, generate; judge (iterative methods), route (adaptive methods).
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-    rounds: tuple[Round, ...] = ()
-    num_tokens: int = 0
-    route: str = ""
-    shown: tuple[Key, ...] = ()
-    finish: Literal["stop", "length"] = "stop"
+    rounds: tuple[Round, ...] = ()  # every retrieval, in order
+    num_tokens: int = 0  # generated, discarded ones included
+    route: str = ""  # the strategy that an adaptive method chose
+    shown: tuple[Key, ...] = ()  # documents that were in a prompt
+    finish: Literal["stop", "length"] = (
+        "stop"  # whether the text ended by itself or was cut at the token limit
+    )

@@ -170,10 +170,10 @@ def answer_once(
     return [
         Answer(
             done.text,
-            tuple(found),
-            merge.keys,
-            merge.degraded,
-            timings,
+            passages=tuple(found),
+            adapters=merge.keys,
+            degraded=merge.degraded,
+            timings_ms=timings,
             num_tokens=len(done.token_ids),
             shown=tuple(passage.key for passage in in_prompt),
             finish=done.finish,

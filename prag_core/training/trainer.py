@@ -326,8 +326,8 @@ def _record(item: TrainingItem, document: TrainedDocument) -> Adapter | Failure:
         *item.key,
         item.content_hash,
         factors,
-        document.steps,
-        document.tokens,
-        document.loss_first,
-        document.loss_last,
+        steps=document.steps,
+        tokens=document.tokens,
+        loss_first=document.loss_first,
+        loss_last=document.loss_last,
     )

@@ -14,7 +14,7 @@ from prag_core.records import Answer, Passage, Round
 
 ADA, BO = Passage("d1", 0, "Ada", "text", 2.5), Passage("d2", 0, "Bo", "text", 1.0)
 ANSWER = Answer(
-    "Rome.", (ADA,), rounds=(Round("Where [was] Ada?", (ADA, BO)), Round("river", ())), num_tokens=41
+    "Rome.", passages=(ADA,), rounds=(Round("Where [was] Ada?", (ADA, BO)), Round("river", ())), num_tokens=41
 )
 
 

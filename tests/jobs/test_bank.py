@@ -35,7 +35,18 @@ def uri(tmp_path: Path) -> str:
     info = bank.write_documents("shard", documents)
     with bank.begin(Stage.adapters, "shard") as writer:
         for seed, document in enumerate(documents[:2]):
-            writer.add(Adapter(document.doc_id, 0, content_hash(document), factors(seed), 5, 100, 3.0, 1.0))
+            writer.add(
+                Adapter(
+                    document.doc_id,
+                    0,
+                    content_hash(document),
+                    factors(seed),
+                    steps=5,
+                    tokens=100,
+                    loss_first=3.0,
+                    loss_last=1.0,
+                )
+            )
         writer.add(Failure("cy", 0, content_hash(documents[2]), "train", "too long for the model", 1))
         writer.commit([info])
     rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
@@ -60,7 +71,18 @@ def test_text_only_documents_are_listed_inspected_and_exported(
     info = bank.write_documents("examined", [document])
     with bank.begin(Stage.adapters, "examined") as writer:
         writer.add(
-            Adapter("di", 0, content_hash(document), factors, 5, 100, 3.0, 1.0, accepted=False, score=0.25)
+            Adapter(
+                "di",
+                0,
+                content_hash(document),
+                factors,
+                steps=5,
+                tokens=100,
+                loss_first=3.0,
+                loss_last=1.0,
+                accepted=False,
+                score=0.25,
+            )
         )
         writer.commit([info])
     row = {"doc_id": "di", "chunk": 0, "content_hash": content_hash(document)}

@@ -148,7 +148,18 @@ def test_the_report_counts_what_is_answered_from_as_text_and_says_where_it_is_li
     with bank.begin(Stage.adapters, "shard") as writer:
         for document, score in zip(documents, (1.0, 0.0), strict=True):
             figures = {"accepted": score > 0, "score": score}
-            writer.add(Adapter(*document.key, content_hash(document), factors, 5, 100, 3.0, 1.0, **figures))
+            writer.add(
+                Adapter(
+                    *document.key,
+                    content_hash(document),
+                    factors,
+                    steps=5,
+                    tokens=100,
+                    loss_first=3.0,
+                    loss_last=1.0,
+                    **figures,
+                )
+            )
         writer.commit([bank.write_documents("shard", documents)])
     rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
     printed = io.StringIO()

@@ -11,7 +11,7 @@ from prag_core.records import Adapter, Augmentation, Document, Failure, Passage,
 KEYED = [
     Document("a", "text", chunk=2),
     Augmentation("a", 2, "h", ("r",), (QAPair("q", "a", "f"),), "g"),
-    Adapter("a", 2, "h", {}, 1, 1, 1.0, 0.5),
+    Adapter("a", 2, "h", {}, steps=1, tokens=1, loss_first=1.0, loss_last=0.5),
     Failure("a", 2, "h", "augment", "bad", 1),
     Passage("a", 2, "t", "text", 1.0),
 ]

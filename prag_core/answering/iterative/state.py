@@ -120,12 +120,12 @@ def answers(threads: Sequence[Thread], tools: Tools, clock: Stopwatch) -> list[A
     return [
         Answer(
             tools.engine.tokenizer.decode(thread.token_ids, skip_special_tokens=True),
-            tuple(thread.used.values()),
-            thread.merge.keys,
-            thread.merge.degraded,
-            timings,
-            tuple(thread.rounds),
-            thread.num_tokens,
+            passages=tuple(thread.used.values()),
+            adapters=thread.merge.keys,
+            degraded=thread.merge.degraded,
+            timings_ms=timings,
+            rounds=tuple(thread.rounds),
+            num_tokens=thread.num_tokens,
             shown=tuple(thread.shown),
             finish="length" if len(thread.token_ids) >= tools.max_new_tokens else "stop",
         )

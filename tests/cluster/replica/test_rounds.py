@@ -103,7 +103,12 @@ class Twice:
             raise
         return [
             Answer(
-                "said said", (PLACE,), rounds=tuple(rounds), num_tokens=6, shown=(PLACE.key,), finish="length"
+                "said said",
+                passages=(PLACE,),
+                rounds=tuple(rounds),
+                num_tokens=6,
+                shown=(PLACE.key,),
+                finish="length",
             )
         ]
 

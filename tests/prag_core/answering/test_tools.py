@@ -44,7 +44,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
             writer.add(
                 Failure(*document.key, content, "train", "diverged", 1)
                 if failed
-                else Adapter(*document.key, content, factors, 5, 100, 2.0, 1.0)
+                else Adapter(
+                    *document.key, content, factors, steps=5, tokens=100, loss_first=2.0, loss_last=1.0
+                )
             )
         writer.commit([bank.write_documents("shard", DOCUMENTS)])
     return config

@@ -70,7 +70,14 @@ class World:
 
     def adapter(self, document: Document, seed: int) -> Adapter:
         return Adapter(
-            document.doc_id, document.chunk, content_hash(document), self.factors(seed), 5, 900, 3.5, 1.25
+            document.doc_id,
+            document.chunk,
+            content_hash(document),
+            self.factors(seed),
+            steps=5,
+            tokens=900,
+            loss_first=3.5,
+            loss_last=1.25,
         )
 
     def examined(self, document: Document, seed: int, score: float, *, accepted: bool) -> Adapter:

@@ -34,7 +34,12 @@ def make_report() -> Callable[..., Report]:
         found = (Passage("d1", 0, "T", "t", 2.0), Passage("d9", 0, "T", "t", 1.0))
         answers = {
             name: [
-                Answer(text, found, (("d1", 0),), timings_ms={"retrieve": 1.0, "generate": float(i)})
+                Answer(
+                    text,
+                    passages=found,
+                    adapters=(("d1", 0),),
+                    timings_ms={"retrieve": 1.0, "generate": float(i)},
+                )
                 for i, text in enumerate(lines)
             ]
             for name, lines in texts.items()

@@ -79,7 +79,19 @@ def train(bank: Bank, shard: Shard, text_only: Sequence[str] = ()) -> None:
     with bank.begin(Stage.adapters, shard.shard_id) as writer:
         for a in bank.read_augmentations(augmented):
             examined = {"accepted": a.doc_id not in text_only, "score": 0.5} if text_only else {}
-            writer.add(Adapter(a.doc_id, a.chunk, a.content_hash, FACTORS, 1, 1, 1.0, 0.5, **examined))
+            writer.add(
+                Adapter(
+                    a.doc_id,
+                    a.chunk,
+                    a.content_hash,
+                    FACTORS,
+                    steps=1,
+                    tokens=1,
+                    loss_first=1.0,
+                    loss_last=0.5,
+                    **examined,
+                )
+            )
         writer.commit()
 
 

@@ -17,15 +17,15 @@ from prag_core.records import Answer, Passage, Question, Round
 PASSAGE = Passage("dé", 1, "Title", "", 2.5)
 FULL = Answer(
     "Rome.",
-    (PASSAGE,),
-    (("dé", 1),),
-    ((("d2", 0), "corrupt"),),
-    {"generate": 1.5},
-    (Round("query", (PASSAGE,)),),
-    7,
-    "rag",
-    (("dé", 1),),
-    "length",
+    passages=(PASSAGE,),
+    adapters=(("dé", 1),),
+    degraded=((("d2", 0), "corrupt"),),
+    timings_ms={"generate": 1.5},
+    rounds=(Round("query", (PASSAGE,)),),
+    num_tokens=7,
+    route="rag",
+    shown=(("dé", 1),),
+    finish="length",
 )
 
 
@@ -52,7 +52,7 @@ def test_answers_come_back_as_they_were_given(snapshots: list[Snapshot], tmp_pat
 
 def test_passages_are_kept_without_their_text(snapshots: list[Snapshot], tmp_path: Path) -> None:
     AnswerStore(str(tmp_path)).put(
-        snapshots[0], fields(), [Answer("", (Passage("d", 0, "T", "a long text", 1.0),))]
+        snapshots[0], fields(), [Answer("", passages=(Passage("d", 0, "T", "a long text", 1.0),))]
     )
     assert "a long text" not in next(tmp_path.iterdir()).read_text()
 
