@@ -55,7 +55,8 @@ def parameterize(config: Config, command: str, console: Console, *, retry_failed
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
     plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
     record_run(bank, plan, config)
-    console.print(plan.summary(), highlight=False, soft_wrap=True)
+    for line in (plan.summary(), *plan.rejections()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     rows = run_shards(config, bank, plan, console) if plan.shards else []
     snapshot = bank.write_snapshot(plan.wanted())
     write_run_figures(bank, plan.run, rows)

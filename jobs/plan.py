@@ -72,6 +72,8 @@ def show(plan: Plan, config: Config, *, exists: bool) -> None:
         work.add_row(name, value)
     console.print(work)
     console.print("Assumed:\n" + "\n".join(f"  {line}" for line in cost.assumptions), soft_wrap=True)
+    for line in plan.rejections():
+        console.print(line, soft_wrap=True, markup=False)
     if counts.long:
         named = ", ".join(plan.long_documents) + (", …" if counts.long > len(plan.long_documents) else "")
         console.print(
@@ -93,6 +95,7 @@ def documents_table(plan: Plan, config: Config, *, exists: bool) -> Table:
     for name, value, always in (
         ("documents in the corpus", counts.documents, True),
         ("repeated in the corpus, dropped", counts.duplicates, False),
+        ("rows rejected", counts.rejected, False),
         ("new", counts.new, True),
         ("  of these quarantined or text_only before, tried again", counts.retried, False),
         ("left over from an unfinished run", counts.resumed, False),

@@ -57,6 +57,7 @@ MINIMUM = {
     ),
     0: (
         "corpus.chunk_overlap",
+        "corpus.max_rejected",
         "augmentation.num_rewrites",
         "augmentation.num_qa_pairs",
         "augmentation.temperature",
@@ -110,6 +111,8 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         value = config[section][name]
         if value is not None and not 0 < value <= 1:
             raise ConfigError(f"{key}={value}: expected a share above 0 and at most 1")
+    if (share := config["corpus"]["max_rejected"]) > 1:
+        raise ConfigError(f"corpus.max_rejected={share}: expected a share, 0 to 1")
     if (threshold := config["acceptance"]["threshold"]) is not None:
         if threshold > 1:
             raise ConfigError(

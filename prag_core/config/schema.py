@@ -54,6 +54,9 @@ class CorpusConfig:
     uri: str = "${root:examples/mini/corpus.jsonl}"  # file, folder or glob; any fsspec URI
     format: CorpusFormat = CorpusFormat.auto
     limit: int | None = None  # read only the first so many documents
+    max_rejected: float = (
+        0.01  # share of rows that may be unusable, rounded up to whole rows; more stop the run
+    )
     long_documents: LongDocuments = (
         LongDocuments.quarantine
     )  # what to do with text longer than the model's context

@@ -1,44 +1,56 @@
 """A corpus as a stream of checked documents, however many there are.
 
-A row needs an id (`doc_id`, `id` or `_id`) and a text (`text` or `contents`); `title` is optional. A mapping `metadata` is
-kept, and every other field is added to it (a key that `metadata` has wins). Documents come in the order of the files; a
-repeated document is dropped and counted. What cannot be used is refused with its file, line and id, never skipped.
+A row needs an id and a text (`rows` says under which names). Documents come in the order of the files; a repeated document is
+dropped and counted. A row that cannot be used is rejected: counted, kept with its place and reason, and the rest go on. The
+corpus is refused, once it has been read, if more than the share `corpus.max_rejected` of its rows was rejected, rounded up to
+whole rows: a wrong column or file shows in many rows, and a single bad row stops nothing. A file that cannot be read, or in
+which the following rows cannot be found, is a CorpusError at once.
 
 Memory: about 200 bytes a document, to notice repeated ids; never a text.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from prag_core.config.schema import CorpusConfig
-from prag_core.corpus.formats import Row, list_files, read_rows
+from prag_core.corpus.documents import UnusableRow, to_document
+from prag_core.corpus.formats import list_files, read_rows
 from prag_core.errors import ConfigError, CorpusError
+from prag_core.files.rows import Rejected, Row, Rows
 from prag_core.records import Document
 from prag_core.storage import open_root, storage_errors
 
-MAX_ID_CHARACTERS = 1024
-ID_FIELDS = ("doc_id", "id", "_id")
-TEXT_FIELDS = ("text", "contents")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-SURROGATE = re.compile(r"[\ud800-\udfff]")
+MAX_REASONS = 20  # rejected rows that are kept with their reason; all are counted
+SHOWN = 5  # of these, in an error message
 
 
 @dataclass
 class CorpusCounts:
-    """What reading has met so far."""
+    """Counts of what has been read so far."""
 
     documents: int = 0
     duplicates: int = 0
+    rejected: int = 0
+    reasons: list[Rejected] = field(default_factory=list)  # the first rejected rows
+    conflicts: dict[str, str] = field(default_factory=dict)  # of these, by place: ids with two wordings
+
+    @property
+    def rows(self) -> int:
+        return self.documents + self.duplicates + self.rejected
+
+    def reject(self, row: Rejected) -> None:
+        self.rejected += 1
+        if len(self.reasons) < MAX_REASONS:
+            self.reasons.append(row)
 
 
 class CorpusReader(Iterator[Document]):
-    """The documents of a corpus as they are read, with what reading has met so far in `counts`."""
+    """The documents of a corpus, one after another, and the `counts` of what has been read so far."""
 
     def __init__(self, config: CorpusConfig) -> None:
         self.counts = CorpusCounts()
@@ -49,10 +61,10 @@ class CorpusReader(Iterator[Document]):
 
 
 def read_corpus(config: CorpusConfig) -> CorpusReader:
-    """Stream the documents of `config.uri`, at most `config.limit` of them. Nothing is opened before the first is asked for.
+    """Stream the documents of `config.uri`, at most `config.limit` of them. No file is opened before the first is asked for.
 
-    Raises CorpusError where the corpus is missing, unreadable or empty, where a row is no document, and where one id
-    has two wordings.
+    Raises CorpusError if the corpus is missing, unreadable or empty, and, after the last document, if too many rows were
+    rejected.
     """
     if config.limit is not None and config.limit < 1:
         raise ConfigError(f"corpus.limit={config.limit}: expected at least 1, or null for the whole corpus")
@@ -60,43 +72,39 @@ def read_corpus(config: CorpusConfig) -> CorpusReader:
 
 
 def _read(config: CorpusConfig, counts: CorpusCounts) -> Iterator[Document]:
-    wordings: dict[bytes, bytes] = {}
-    for where, fields in _rows(config):
-        document = to_document(fields, where)
+    wordings: dict[bytes, bytes] = {}  # digest of an id → digest of its title and text
+    for row in _rows(config):
+        if isinstance(row, Rejected):
+            counts.reject(row)
+            continue
+        try:
+            document = to_document(row.fields)
+        except UnusableRow as error:
+            counts.reject(Rejected(row.place, str(error)))
+            continue
         key, wording = _digest(document.doc_id), _digest(f"{document.title}\0{document.text}")
         known = wordings.setdefault(key, wording)
-        if known is not wording:
-            if known != wording:
-                raise CorpusError(_conflict(config, document.doc_id, where))
+        if known is wording:
+            counts.documents += 1
+            yield document
+            if counts.documents == config.limit:
+                break
+        elif known == wording:
             counts.duplicates += 1
-            continue
-        counts.documents += 1
-        yield document
-        if counts.documents == config.limit:
-            return
-    if not counts.documents:
+        else:
+            reason = (
+                f"document {document.doc_id!r} has another text or title than an earlier one of the same id"
+            )
+            counts.reject(Rejected(row.place, f"{reason}; give each its own id"))
+            if len(counts.conflicts) < MAX_REASONS:
+                counts.conflicts[row.place] = document.doc_id
+    if not counts.rows:
         raise CorpusError(f"corpus.uri={config.uri}: the corpus is empty; it needs at least one document")
+    if not counts.documents or counts.rejected > math.ceil(config.max_rejected * counts.rows):
+        raise CorpusError(_refusal(config, counts))
 
 
-def to_document(fields: Mapping[str, Any], where: str) -> Document:
-    """A row as a Document. `where` names it in the CorpusErrors raised for what is missing or unusable."""
-    rest = dict(fields)
-    doc_id = _take_id(rest, where)
-    where = f"{where}: document {doc_id!r}"
-    name = next((name for name in TEXT_FIELDS if rest.get(name) is not None), "text")
-    text = _take_string(rest, name, where)
-    if not text.strip():
-        raise CorpusError(f"{where} has no text; give it a {name!r} or remove it")
-    title = _take_string(rest, "title", where)
-    metadata = rest.pop("metadata", None) or {}
-    if isinstance(metadata, str):
-        metadata = _parse_metadata(metadata, where)
-    if not isinstance(metadata, Mapping):
-        raise CorpusError(f"{where}: metadata is {_kind(metadata)}, expected a mapping of names to values")
-    return Document(doc_id, text, title, metadata=_json_values({**rest, **metadata}, where))
-
-
-def _rows(config: CorpusConfig) -> Iterator[Row]:
+def _rows(config: CorpusConfig) -> Rows:
     try:
         with storage_errors("reading", config.uri):
             fs, path = open_root(config.uri)
@@ -110,71 +118,38 @@ def _rows(config: CorpusConfig) -> Iterator[Row]:
         yield from read_rows(fs, file, config.format)
 
 
-def _take_id(fields: dict[str, Any], where: str) -> str:
-    name = next((name for name in ID_FIELDS if fields.get(name) is not None), None)
-    if name is None:
-        raise CorpusError(f"{where}: a document without an id; give each a 'doc_id' that is its own")
-    value = fields.pop(name)
-    doc_id = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(doc_id, str):
-        raise CorpusError(f"{where}: {name} is {_kind(value)}, expected text or a whole number")
-    if not doc_id.strip():
-        raise CorpusError(f"{where}: {name} is empty; give each document an id that is its own")
-    if len(doc_id) > MAX_ID_CHARACTERS:
-        length = f"{len(doc_id):,} characters; at most {MAX_ID_CHARACTERS:,} are allowed"
-        raise CorpusError(f"{where}: {name} {doc_id[:40]!r}… has {length}")
-    if found := CONTROL.search(doc_id) or SURROGATE.search(doc_id):
-        character = f"U+{ord(found.group()):04X}"
-        rule = "control characters and lone surrogates are not allowed in ids"
-        raise CorpusError(f"{where}: {name} {doc_id!r} holds the character {character}; {rule}")
-    return doc_id
+def _refusal(config: CorpusConfig, counts: CorpusCounts) -> str:
+    shown = counts.reasons[:SHOWN]
+    firsts = _first_places(
+        config, {counts.conflicts[row.place] for row in shown if row.place in counts.conflicts}
+    )
+    reasons = [
+        f"{row} (the earlier one: {firsts[counts.conflicts[row.place]]})"
+        if row.place in counts.conflicts
+        else str(row)
+        for row in shown
+    ]
+    more = "; …" if counts.rejected > len(shown) else ""
+    return (
+        f"corpus.uri={config.uri}: {counts.rejected:,} of {counts.rows:,} rows cannot be used, and "
+        f"corpus.max_rejected={config.max_rejected:g} is the largest share that may be left out; correct them, or raise "
+        f"corpus.max_rejected: {'; '.join(reasons)}{more}"
+    )
 
 
-def _take_string(fields: dict[str, Any], name: str, where: str) -> str:
-    value = fields.pop(name, None)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise CorpusError(f"{where}: {name} is {_kind(value)}, expected text")
-    if "\0" in value or (not value.isascii() and SURROGATE.search(value)):
-        raise CorpusError(
-            f"{where}: {name} holds a NUL character or a lone surrogate (half a character); clean the text"
-        )
-    return value
-
-
-def _parse_metadata(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise CorpusError(
-            f"{where}: metadata is text that is not JSON; expected a mapping of names to values"
-        ) from None
-
-
-def _json_values(metadata: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Metadata as plain JSON (dates and the like as text), so that every store and language can carry it."""
-    if not metadata:
-        return {}
-    try:
-        text = json.dumps(metadata, default=str, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CorpusError(f"{where}: metadata cannot be written as JSON ({error})") from None
-    values: dict[str, Any] = json.loads(text)
-    return values
-
-
-def _conflict(config: CorpusConfig, doc_id: str, where: str) -> str:
-    """The message for one id with two wordings; reads the corpus again to say where the first was."""
-    first = next(place for place, fields in _rows(config) if to_document(fields, place).doc_id == doc_id)
-    other = f"another text or title than the document of the same id at {first}"
-    return f"{where}: document {doc_id!r} has {other}; give each its own id"
+def _first_places(config: CorpusConfig, doc_ids: set[str]) -> dict[str, str]:
+    """The place of the first row of each of these documents. Reads the corpus again."""
+    places: dict[str, str] = {}
+    for row in _rows(config) if doc_ids else ():
+        if isinstance(row, Row):
+            with contextlib.suppress(UnusableRow):
+                doc_id = to_document(row.fields).doc_id
+                if doc_id in doc_ids:
+                    places.setdefault(doc_id, row.place)
+        if len(places) == len(doc_ids):
+            break
+    return places
 
 
 def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def _kind(value: Any) -> str:
-    return f"{value!r:.40} ({type(value).__name__})"

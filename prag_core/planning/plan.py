@@ -40,6 +40,7 @@ class PlanCounts:
 
     documents: int = 0  # in the corpus
     duplicates: int = 0  # repeated in the corpus, dropped
+    rejected: int = 0  # rows of the corpus that are no usable document, left out
     done: int = 0  # have their adapter
     new: int = 0  # in shards of this plan, edited and retried ones included
     resumed: int = 0  # in shards that an earlier run left unfinished
@@ -61,6 +62,7 @@ class Plan:
     counts: PlanCounts
     estimate: Estimate
     long_documents: tuple[str, ...]  # the first few ids of those too long
+    rejected_rows: tuple[str, ...]  # the first rejected rows: file, row and reason
     wanted_table: pa.Table = field(repr=False, compare=False)
 
     def wanted(self) -> pa.Table:
@@ -78,6 +80,17 @@ class Plan:
             f" ({c.new:,} new, {c.resumed:,} left from an earlier run); {c.left:,} leave, {c.deleted:,} stay deleted"
         )
 
+    def rejections(self) -> list[str]:
+        """Lines that name the rejected rows of the corpus; none if every row was usable."""
+        if not self.counts.rejected:
+            return []
+        hidden = self.counts.rejected - len(self.rejected_rows)
+        more = [f"… {hidden:,} more"] if hidden else []
+        return [
+            f"{self.counts.rejected:,} rows rejected:",
+            *(f"  {line}" for line in [*self.rejected_rows, *more]),
+        ]
+
 
 def save_plan(bank: Bank, plan: Plan, members: pa.Table) -> None:
     """Write all of a plan under its run, plan.json last."""
@@ -88,6 +101,7 @@ def save_plan(bank: Bank, plan: Plan, members: pa.Table) -> None:
         "counts": asdict(plan.counts),
         "estimate": asdict(plan.estimate),
         "long_documents": plan.long_documents,
+        "rejected_rows": plan.rejected_rows,
         "shards": [asdict(shard) for shard in plan.shards],
     }
     bank.write_run(plan.run, "plan.json", json.dumps(fields, indent=1, ensure_ascii=False).encode())

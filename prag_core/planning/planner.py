@@ -28,7 +28,7 @@ from prag_core.bank.codec import encoded_size
 from prag_core.bank.tables import WANTED, group_rows
 from prag_core.config.schema import Config, as_dict
 from prag_core.corpus.chunking import split_long
-from prag_core.corpus.reader import CorpusReader
+from prag_core.corpus.reader import CorpusCounts, CorpusReader
 from prag_core.identity import adapter_version, content_hash, digest, shard_id
 from prag_core.planning.estimate import Estimator
 from prag_core.planning.known_documents import DELETED, DONE, FAILED, NEW, TEXT_ONLY, Ledger
@@ -66,8 +66,7 @@ def make_plan(
     planner = _Planner(config, bank, prepared, write=write, retry_failed=retry_failed)
     for batch in _batches(split_long(documents, prepared.limit, config.corpus)):
         planner.add(batch)
-    duplicates = documents.counts.duplicates if isinstance(documents, CorpusReader) else 0
-    return planner.finish(duplicates)
+    return planner.finish(documents.counts if isinstance(documents, CorpusReader) else CorpusCounts())
 
 
 class _Planner:
@@ -135,19 +134,27 @@ class _Planner:
         for place in np.flatnonzero(np.isin(codes, todo)).tolist():
             self._plan(batch[place], hashes[place])
 
-    def finish(self, duplicates: int) -> Plan:
+    def finish(self, corpus: CorpusCounts) -> Plan:
         """Settle what earlier runs left, cut the last shard, save."""
         kept = self._settle_unfinished()
         self._cut()
         if self.write and self.bank:
             self.shards = _write_documents(self.bank, self.shards, self.spool)
-        self.counts.duplicates = duplicates
+        self.counts.duplicates, self.counts.rejected = corpus.duplicates, corpus.rejected
         wanted = pa.Table.from_batches(self.wanted, WANTED)
         self.counts.left, self.counts.edited = self._count_leaving(wanted)
         shards = (*kept, *self.shards)
         documents, tokens = sum(s.num_documents for s in shards), sum(s.num_tokens for s in shards)
         estimate = self.estimator.estimate(documents, tokens)
-        plan = Plan(_new_run(self.config), shards, self.counts, estimate, tuple(self.long_documents), wanted)
+        plan = Plan(
+            run=_new_run(self.config),
+            shards=shards,
+            counts=self.counts,
+            estimate=estimate,
+            long_documents=tuple(self.long_documents),
+            rejected_rows=tuple(map(str, corpus.reasons)),
+            wanted_table=wanted,
+        )
         if self.write and self.bank:
             members = pa.concat_tables(
                 [members_of(self.members, [shard.shard_id for shard in kept]), *self.new_members]

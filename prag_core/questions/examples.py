@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import fsspec
 
-from prag_core.errors import ConfigError
+from prag_core.errors import ConfigError, CorpusError, StorageError
+from prag_core.files.opening import read_file
+from prag_core.files.rows import Row, read_jsonl, refuse_rejected
 
 Example = tuple[str, str]  # (question, worked answer)
 
@@ -25,49 +26,38 @@ class ReplaySample:
 
 def load_replay(uri: str) -> list[ReplaySample]:
     """Read `training.replay_uri`: JSONL of {question, answer, passages: [text, …]}. Raises ConfigError."""
-    samples = []
-    for where, fields in _read_jsonl("training.replay_uri", uri):
-        passages = fields.get("passages", [])
-        if not isinstance(passages, list) or not all(isinstance(text, str) for text in passages):
-            raise ConfigError(f"{where}: passages must be a list of texts")
-        samples.append(ReplaySample(*_question_answer(where, fields), tuple(passages)))
-    return samples
+    return [_replay_sample(row) for row in _read("training.replay_uri", uri)]
 
 
 def load_fewshot(uri: str | None) -> tuple[Example, ...]:
-    """Read `prompt.fewshot`: JSONL of {question, answer}; none where it is unset. Raises ConfigError."""
+    """Read `prompt.fewshot`: JSONL of {question, answer}; () if it is unset. Raises ConfigError."""
     if uri is None:
         return ()
-    return tuple(_question_answer(where, fields) for where, fields in _read_jsonl("prompt.fewshot", uri))
+    return tuple(_question_answer(row) for row in _read("prompt.fewshot", uri))
 
 
-def _question_answer(where: str, fields: dict[str, Any]) -> Example:
-    question, answer = fields.get("question"), fields.get("answer")
-    if (
-        not isinstance(question, str)
-        or not isinstance(answer, str)
-        or not question.strip()
-        or not answer.strip()
-    ):
-        raise ConfigError(f"{where}: question and answer must be texts that are not empty")
-    return question, answer
+def _replay_sample(row: Row) -> ReplaySample:
+    passages: Any = row.fields.get("passages", [])
+    if not isinstance(passages, list) or not all(isinstance(text, str) for text in passages):
+        raise ConfigError(f"{row.place}: passages must be a list of texts")
+    return ReplaySample(*_question_answer(row), tuple(passages))
 
 
-def _read_jsonl(setting: str, uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _question_answer(row: Row) -> Example:
+    question, answer = row.fields.get("question"), row.fields.get("answer")
+    for value in (question, answer):
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(f"{row.place}: question and answer must be texts that are not empty")
+    return str(question), str(answer)
+
+
+def _read(setting: str, uri: str) -> Iterator[Row]:
+    """The rows of the file that `setting` names; their places begin with the setting."""
     try:
-        with fsspec.open(uri, "rt", encoding="utf-8", compression="infer") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield f"{setting}={uri}, line {number}", _parse_object(setting, uri, number, line)
-    except (OSError, UnicodeDecodeError) as error:
+        fs, path = fsspec.core.url_to_fs(uri)
+        for row in refuse_rejected(read_file(fs, path, read_jsonl)):
+            yield Row(f"{setting}={row.place}", row.fields)
+    except (CorpusError, StorageError) as error:
+        raise ConfigError(f"{setting}={error}") from None
+    except (OSError, ImportError, ValueError) as error:
         raise ConfigError(f"{setting}={uri}: cannot be read: {error}") from None
-
-
-def _parse_object(setting: str, uri: str, number: int, line: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{setting}={uri}, line {number}: not JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ConfigError(f"{setting}={uri}, line {number}: expected an object with question and answer")
-    return fields

@@ -1,5 +1,7 @@
-"""Question sets in the files that they were published as: what is in a record, and which paragraphs come with it.
+"""The record formats of question sets: this project's own and the published ones, with the paragraphs that come with them.
 
+    jsonl      {question_id, question, answers: [accepted, …], gold_doc_ids: [doc_id, …], type}; the last two are optional, other
+               fields are ignored. FlashRAG's names are read too: `id` (or `_id`) and `golden_answers`
     2wiki      dev.json of 2WikiMultihopQA: a JSON list of {_id, question, answer, answer_id, type, context, supporting_facts, …};
                more names of the answers in id_aliases.json beside it (a line each: {Q_id, aliases})
     hotpotqa   hotpot_dev_distractor_v1.json: a JSON list of {_id, question, answer, type, context, supporting_facts, …}
@@ -9,6 +11,7 @@
 `context` is a question's paragraphs: [[title, [sentence, …]], …]. A paragraph's `doc_id` is its title and a digest of its
 text, so that a question's labelled documents and a corpus made of the same file agree without a table between them.
 
+A file is a JSON list of records or has one a line, whichever set it is (PopQA's: a TSV too). Whole numbers count as text.
 Everything unusable is a CorpusError that names the file, the record and the field.
 """
 
@@ -16,33 +19,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prag_core.errors import CorpusError
+from prag_core.files.rows import excerpt, pick
+from prag_core.questions.fields import as_text, text_of, texts_of
 from prag_core.records import Question
 
-Record = tuple[str, dict[str, Any]]  # "dev.json record 3", fields
 Aliases = Mapping[str, tuple[str, ...]]  # Wikidata id → other names
+ID_FIELDS = ("question_id", "id", "_id")  # of the project's own format
+ANSWER_FIELDS = ("answers", "golden_answers")
 JOINTS = {"2wiki": " ", "hotpotqa": ""}  # between a paragraph's sentences: HotpotQA's carry their own spaces
 
 
-def read_json_list(stream: IO[bytes], name: str) -> Iterator[Record]:
-    """The objects of a JSON list, each with its place (counted from 1). The file is read whole."""
-    try:
-        records = json.loads(stream.read().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{name}: not UTF-8 text ({error.reason} at byte {error.start}); convert the file to UTF-8"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{name}: not JSON: {error}; is the file whole?") from None
-    if not isinstance(records, list):
-        raise CorpusError(f"{name}: expected a JSON list of records, found {_excerpt(records)}")
-    for number, fields in enumerate(records, 1):
-        if not isinstance(fields, dict):
-            raise CorpusError(f"{name} record {number}: expected a JSON object, found {_excerpt(fields)}")
-        yield f"{name} record {number}", fields
+def plain_question(fields: Mapping[str, Any], where: str) -> Question:
+    """A record of the project's own format, or of FlashRAG's."""
+    question_id = text_of(fields, pick(fields, ID_FIELDS) or ID_FIELDS[0], where)
+    where = f"{where}: question {question_id!r}"
+    answers = texts_of(fields, pick(fields, ANSWER_FIELDS) or ANSWER_FIELDS[0], where)
+    if not answers:
+        raise CorpusError(f"{where}: answers is empty; a question needs at least one accepted answer")
+    return Question(
+        question_id=question_id,
+        question=text_of(fields, "question", where),
+        answers=answers,
+        gold_doc_ids=() if fields.get("gold_doc_ids") is None else texts_of(fields, "gold_doc_ids", where),
+        type=text_of(fields, "type", where) if fields.get("type") else "",
+    )
 
 
 def paragraphs(fields: Mapping[str, Any], where: str, joint: str) -> list[dict[str, str]]:
@@ -50,7 +54,7 @@ def paragraphs(fields: Mapping[str, Any], where: str, joint: str) -> list[dict[s
     context = fields.get("context")
     if not isinstance(context, list):
         raise CorpusError(
-            f"{where}: context is {_excerpt(context)}; expected a list of [title, [sentence, …]]"
+            f"{where}: context is {excerpt(context)}; expected a list of [title, [sentence, …]]"
         )
     rows = [
         _paragraph(item, f"{where}: context item {number}", joint) for number, item in enumerate(context, 1)
@@ -63,7 +67,7 @@ def _paragraph(item: Any, where: str, joint: str) -> dict[str, str]:
         case [str(title), [*sentences]] if all(isinstance(sentence, str) for sentence in sentences):
             text = joint.join(sentences).strip()
             return {"doc_id": paragraph_id(title, text), "title": title, "text": text}
-    raise CorpusError(f"{where} is {_excerpt(item)}; expected [title, [sentence, …]]")
+    raise CorpusError(f"{where} is {excerpt(item)}; expected [title, [sentence, …]]")
 
 
 def paragraph_id(title: str, text: str) -> str:
@@ -75,7 +79,7 @@ def paragraph_id(title: str, text: str) -> str:
 def multihop_question(fields: Mapping[str, Any], where: str, joint: str, aliases: Aliases) -> Question:
     """A record of 2WikiMultihopQA or HotpotQA. Labelled are the paragraphs that its supporting facts name; a fact whose
     paragraph does not come with the question has no document."""
-    question_id = _text(fields, "_id", where)
+    question_id = text_of(fields, "_id", where)
     where = f"{where}: question {question_id!r}"
     documents = {row["title"]: row["doc_id"] for row in paragraphs(fields, where, joint)}
     facts = fields.get("supporting_facts", [])
@@ -83,62 +87,65 @@ def multihop_question(fields: Mapping[str, Any], where: str, joint: str, aliases
         isinstance(fact, list) and fact and isinstance(fact[0], str) for fact in facts
     ):
         raise CorpusError(
-            f"{where}: supporting_facts is {_excerpt(facts)}; expected a list of [title, sentence number]"
+            f"{where}: supporting_facts is {excerpt(facts)}; expected a list of [title, sentence number]"
         )
     answer_id = fields.get("answer_id")
     names = aliases.get(answer_id, ()) if isinstance(answer_id, str) else ()
     gold = dict.fromkeys(documents[fact[0]] for fact in facts if fact[0] in documents)
     return Question(
         question_id,
-        _text(fields, "question", where),
-        _distinct(_text(fields, "answer", where), *names),
+        text_of(fields, "question", where),
+        _distinct([text_of(fields, "answer", where), *names]),
         tuple(gold),
-        _text(fields, "type", where),
+        text_of(fields, "type", where),
     )
 
 
 def popqa_question(fields: Mapping[str, Any], where: str) -> Question:
     """A row of PopQA. It has no type: the properties asked for are too many to be told apart in a report."""
-    question_id = _text(fields, "id", where)
+    question_id = text_of(fields, "id", where)
     where = f"{where}: question {question_id!r}"
-    given = _text(fields, "possible_answers", where)
+    value = fields.get("possible_answers")
     try:
-        answers = json.loads(given)
+        answers = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         answers = None
-    if not isinstance(answers, list) or not answers or not all(isinstance(answer, str) for answer in answers):
-        raise CorpusError(f"{where}: possible_answers is {_excerpt(given)}; expected a JSON list of texts")
-    return Question(question_id, _text(fields, "question", where), _distinct(*answers))
+    texts = [as_text(answer) for answer in answers] if isinstance(answers, list) else []
+    if not texts or None in texts:
+        raise CorpusError(f"{where}: possible_answers is {excerpt(value)}; expected a JSON list of texts")
+    return Question(question_id, text_of(fields, "question", where), _distinct(texts))
 
 
 def cwq_question(fields: Mapping[str, Any], where: str) -> Question:
     """A record of ComplexWebQuestions. Answers without a name in Freebase (null) are left out."""
-    question_id = _text(fields, "ID", where)
+    question_id = text_of(fields, "ID", where)
     where = f"{where}: question {question_id!r}"
-    given = fields.get("answers")
-    if not isinstance(given, list) or not all(isinstance(answer, dict) for answer in given):
-        raise CorpusError(f"{where}: answers is {_excerpt(given)}; expected a list of {{answer, aliases}}")
-    names = [
-        name
-        for answer in given
-        for name in (answer.get("answer"), *(answer.get("aliases") or ()))
-        if name is not None
-    ]
-    if not names or not all(isinstance(name, str) for name in names):
+    answers = fields.get("answers")
+    if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
+        raise CorpusError(f"{where}: answers is {excerpt(answers)}; expected a list of {{answer, aliases}}")
+    names = [name for answer in answers for name in (answer.get("answer"), *(answer.get("aliases") or ()))]
+    texts = [as_text(name) for name in names if name is not None]
+    if not texts or None in texts:
         raise CorpusError(
-            f"{where}: answers is {_excerpt(given)}; it names no answer, or one that is no text"
+            f"{where}: answers is {excerpt(answers)}; it names no answer, or one that is no text"
         )
     kind = fields.get("compositionality_type") or ""
-    return Question(question_id, _text(fields, "question", where), _distinct(*names), type=kind)
+    return Question(question_id, text_of(fields, "question", where), _distinct(texts), type=kind)
 
 
 def format_of_record(fields: Mapping[str, Any]) -> str | None:
-    """Which of the formats a record of a JSON list is in, by a field that only this one has; None if none fits."""
-    signs = {"cwq": "compositionality_type", "2wiki": "evidences", "hotpotqa": "supporting_facts"}
-    return next((name for name, sign in signs.items() if sign in fields), None)
+    """The format that a record is in, by a field that only this format has; None if none fits."""
+    signs = {
+        "cwq": "compositionality_type",
+        "2wiki": "evidences",
+        "hotpotqa": "supporting_facts",
+        "popqa": "possible_answers",
+    }
+    published = next((name for name, sign in signs.items() if sign in fields), None)
+    return published or ("jsonl" if pick(fields, ANSWER_FIELDS) else None)
 
 
-READERS: dict[str, Callable[[Mapping[str, Any], str, Aliases], Question]] = {
+PUBLISHED: dict[str, Callable[[Mapping[str, Any], str, Aliases], Question]] = {
     "2wiki": lambda fields, where, aliases: multihop_question(fields, where, JOINTS["2wiki"], aliases),
     "hotpotqa": lambda fields, where, aliases: multihop_question(fields, where, JOINTS["hotpotqa"], {}),
     "popqa": lambda fields, where, aliases: popqa_question(fields, where),
@@ -146,16 +153,8 @@ READERS: dict[str, Callable[[Mapping[str, Any], str, Aliases], Question]] = {
 }
 
 
-def _distinct(*answers: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(answers))
+READERS = PUBLISHED | {"jsonl": lambda fields, where, aliases: plain_question(fields, where)}
 
 
-def _text(fields: Mapping[str, Any], name: str, where: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value.strip() or any("\ud800" <= char <= "\udfff" for char in value):
-        raise CorpusError(f"{where}: {name} is {_excerpt(value)}; expected text that is not empty")
-    return value
-
-
-def _excerpt(value: Any) -> str:
-    return "missing" if value is None else json.dumps(value, default=str)[:80]
+def _distinct(texts: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in texts if text is not None))

@@ -10,7 +10,7 @@ from prag_core.answering.tools import DEFAULT_NEW_TOKENS
 from prag_core.config.load import CONF, load_config
 from prag_core.evaluation.metrics import extract_answer
 from prag_core.questions.examples import load_fewshot
-from prag_core.questions.formats import READERS
+from prag_core.questions.formats import PUBLISHED
 
 WORKED = {
     "2wiki": True,
@@ -21,7 +21,7 @@ WORKED = {
 
 
 def test_every_published_question_set_has_its_wording() -> None:
-    assert {path.stem for path in (CONF / "prompt").glob("*.yaml")} == set(WORKED) == set(READERS)
+    assert {path.stem for path in (CONF / "prompt").glob("*.yaml")} == set(WORKED) == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", WORKED)

@@ -96,6 +96,18 @@ def test_documents_that_are_too_long_are_named_with_what_to_do(
     assert "quarantined: [long]" not in output and int(cells(output)["documents in the corpus"]) > 1
 
 
+def test_rejected_rows_are_counted_and_named_with_file_row_and_reason(plan: Plan, tmp_path: Path) -> None:
+    with (tmp_path / "corpus.jsonl").open("a") as corpus:
+        corpus.write('{"_id": "[empty]", "title": "T", "text": "", "metadata": {}}\n')
+    status, output, _ = plan()
+    shown = cells(output)
+    assert status == 0 and (shown["documents in the corpus"], shown["rows rejected"]) == ("10", "1")
+    assert "1 rows rejected:" in output
+    assert "corpus.jsonl line 12: document '[empty]' has no text" in output
+    status, _, error = plan("corpus.max_rejected=0")
+    assert status != 0 and "1 of 12 rows cannot be used" in error and "line 12" in error
+
+
 def test_a_mistake_is_one_line_on_standard_error(plan: Plan) -> None:
     status, output, error = plan("corpus.uri=/nowhere.jsonl")
     assert status == 1 and output == ""

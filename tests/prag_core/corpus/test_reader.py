@@ -192,7 +192,7 @@ def test_one_id_with_two_wordings_is_refused_naming_both_places(tmp_path: Path) 
     write_jsonl(tmp_path / "1.jsonl", rows("x", "a"))
     write_jsonl(tmp_path / "2.jsonl", [{"doc_id": "a", "text": "something else"}])
     with pytest.raises(CorpusError, match=r"2\.jsonl line 1: document 'a' .*1\.jsonl line 2"):
-        read(tmp_path)
+        read(tmp_path, max_rejected=0)
 
 
 def test_one_id_with_two_titles_is_refused_too(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_one_id_with_two_titles_is_refused_too(tmp_path: Path) -> None:
         [{"id": "a", "text": "t", "title": "one"}, {"id": "a", "text": "t", "title": "two"}],
     )
     with pytest.raises(CorpusError, match="document 'a'"):
-        read(uri)
+        read(uri, max_rejected=0)
 
 
 GOOD = {"doc_id": "ok", "text": "fine"}
@@ -242,7 +242,7 @@ def test_a_row_that_is_no_document_is_refused_with_its_line(tmp_path: Path, name
         json.dumps(GOOD) + "\n" + json.dumps(row) + "\n"
     )  # ASCII: surrogates stay escapes
     with pytest.raises(CorpusError, match=rf"c\.jsonl line 2.*{message}"):
-        read(tmp_path / "c.jsonl")
+        read(tmp_path / "c.jsonl", max_rejected=0)
 
 
 def test_an_id_of_the_longest_allowed_length_is_taken(tmp_path: Path) -> None:
@@ -255,13 +255,13 @@ def test_an_id_of_the_longest_allowed_length_is_taken(tmp_path: Path) -> None:
 def test_a_line_that_is_not_a_json_object_is_refused_with_its_number(tmp_path: Path, line: str) -> None:
     (tmp_path / "c.jsonl").write_text(json.dumps(GOOD) + "\n\n" + line + "\n")
     with pytest.raises(CorpusError, match=r"c\.jsonl line 3.*JSON"):
-        read(tmp_path / "c.jsonl")
+        read(tmp_path / "c.jsonl", max_rejected=0)
 
 
 def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_bytes(jsonl(rows("a")) + b'{"doc_id": "b", "text": "caf\xe9"}\n')
     with pytest.raises(CorpusError, match=r"c\.jsonl line 2: not UTF-8"):
-        read(tmp_path / "c.jsonl")
+        read(tmp_path / "c.jsonl", max_rejected=0)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd])
@@ -297,7 +297,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: 
 def test_a_broken_tsv_is_refused_with_its_line(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "c.tsv").write_text(content)
     with pytest.raises(CorpusError, match=rf"c\.tsv {message}"):
-        read(tmp_path / "c.tsv")
+        read(tmp_path / "c.tsv", max_rejected=0)
 
 
 def test_a_tsv_field_may_be_longer_than_the_csv_modules_own_limit(tmp_path: Path) -> None:
@@ -329,3 +329,69 @@ def test_nothing_is_read_ahead_of_what_is_asked_for(tmp_path: Path) -> None:
     assert [next(documents).doc_id, next(documents).doc_id] == ["a", "b"]
     with pytest.raises(CorpusError, match=r"2\.jsonl line 1"):
         next(documents)
+
+
+def test_a_row_that_cannot_be_used_is_rejected_with_its_reason_and_the_rest_go_on(tmp_path: Path) -> None:
+    uri = write_jsonl(tmp_path / "c.jsonl", [*rows("a"), {"_id": "b", "title": "T", "text": ""}, *rows("c")])
+    corpus = read_corpus(CorpusConfig(uri=uri))
+    assert ids(list(corpus)) == ["a", "c"]
+    assert (corpus.counts.documents, corpus.counts.rejected) == (2, 1)
+    (reason,) = corpus.counts.reasons
+    assert str(reason) == f"{uri} line 2: document 'b' has no text; give it a 'text' or remove it"
+
+
+def test_every_kind_of_unusable_row_is_rejected_and_only_it(tmp_path: Path) -> None:
+    bad = [row for row, _ in BAD_ROWS.values()]
+    lines = [line for row in bad for line in (json.dumps(row), json.dumps({**GOOD, "doc_id": f"g{id(row)}"}))]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    corpus = read_corpus(CorpusConfig(uri=str(tmp_path / "c.jsonl"), max_rejected=0.5))
+    assert len(list(corpus)) == corpus.counts.rejected == len(bad)
+
+
+def test_more_than_the_allowed_share_stops_and_names_the_first_reasons(tmp_path: Path) -> None:
+    bad: Rows = [{"doc_id": f"bad{n}"} for n in range(3)]
+    uri = write_jsonl(tmp_path / "c.jsonl", [*bad, *rows(*(f"d{n}" for n in range(97)))])
+    assert len(read(uri, max_rejected=0.03)) == 97
+    with pytest.raises(
+        CorpusError, match=r"3 of 100 rows cannot be used.*corpus\.max_rejected.*line 1: .*'bad0'.*'bad2'"
+    ):
+        read(uri)
+
+
+def test_a_corpus_without_one_usable_row_is_refused_whatever_share_is_allowed(tmp_path: Path) -> None:
+    uri = write_jsonl(tmp_path / "c.jsonl", [{"doc_id": "a"}])
+    with pytest.raises(CorpusError, match=r"1 of 1 rows cannot be used.*line 1: document 'a' has no text"):
+        read(uri, max_rejected=1)
+
+
+def test_numbers_that_json_does_not_have_are_null_in_metadata(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text(
+        '{"id": 1, "text": "t", "score": NaN, "metadata": {"deep": [1.5, -Infinity, {"x": NaN}]}}\n'
+    )
+    (document,) = read(tmp_path / "c.jsonl")
+    assert document.metadata == {"score": None, "deep": [1.5, None, {"x": None}]}
+
+
+def test_empty_cells_of_a_data_frame_are_missing_fields(tmp_path: Path) -> None:
+    columns = {
+        "id": ["a", "b"],
+        "text": ["t", "u"],
+        "title": pa.array([None, "B"]),
+        "metadata": pa.array([float("nan")] * 2),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    (tmp_path / "d.jsonl").write_text('{"id": "c", "text": "v", "title": NaN}\n')
+    assert read(tmp_path) == [Document("a", "t"), Document("b", "u", "B"), Document("c", "v")]
+
+
+def test_contents_is_read_where_text_is_empty(tmp_path: Path) -> None:
+    uri = write_jsonl(tmp_path / "c.jsonl", [{"id": "a", "text": " ", "contents": "words"}])
+    assert read(uri) == [Document("a", "words")]
+
+
+def test_a_parquet_row_that_is_not_utf8_is_named_with_file_and_row(tmp_path: Path) -> None:
+    text = pa.Array.from_buffers(pa.string(), 2, pa.array([b"fine", b"caf\xe9"], pa.binary()).buffers())
+    pq.write_table(pa.table({"id": ["a", "b"], "text": text}), tmp_path / "c.parquet")
+    assert ids(read(tmp_path)) == ["a"]
+    with pytest.raises(CorpusError, match=r"c\.parquet row 2: text is not UTF-8 text[^\n]*\Z"):
+        read(tmp_path, max_rejected=0)

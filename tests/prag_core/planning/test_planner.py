@@ -1,5 +1,6 @@
 """A plan holds exactly what is still to do, and the same again when it is asked again."""
 
+import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -387,3 +388,17 @@ def test_whatever_happens_to_runs_and_corpus_the_last_whole_run_leaves_every_doc
     assert sorted(index["doc_id"].to_pylist()) == sorted(kept)
     assert set(index["content_hash"].to_pylist()) == {content_hash(corpus[doc_id]) for doc_id in kept}
     assert plan(list(corpus.values())).shards == ()
+
+
+def test_a_plan_counts_and_names_the_rejected_rows_of_its_corpus(
+    bank: Bank, plan: Planner, tmp_path: Path
+) -> None:
+    rows = "".join(f'{{"id": {i}, "text": "{"x" if i % 2 else ""}"}}\n' for i in range(50))
+    (tmp_path / "c.jsonl").write_text(rows)
+    made = plan(read_corpus(CorpusConfig(uri=str(tmp_path / "c.jsonl"), max_rejected=0.5)))
+    assert (made.counts.documents, made.counts.rejected) == (25, 25)
+    first, *named, more = made.rejections()
+    assert first == "25 rows rejected:" and more == "  … 5 more"
+    assert "c.jsonl line 1: document '0' has no text" in named[0]
+    saved = json.loads(bank.read_run(made.run, "plan.json"))
+    assert saved["counts"]["rejected"] == 25 and saved["rejected_rows"] == list(made.rejected_rows)

@@ -125,7 +125,7 @@ def test_the_first_questions_of_a_type_are_those_of_the_file(tmp_path: Path) -> 
             {"question": " "},
             "record 2: question 'x': question is \" \"; expected text that is not empty",
         ),
-        (WIKI, {"answer": 7}, "record 2: question 'x': answer is 7"),
+        (WIKI, {"answer": 7.5}, "record 2: question 'x': answer is 7.5"),
         (WIKI, {"type": None}, "record 2: question 'x': type is missing"),
         (WIKI, {"context": {"title": []}}, "record 2: question 'x': context is .*expected a list of"),
         (
@@ -155,8 +155,8 @@ def test_an_unusable_field_is_named_with_file_and_record(
     ("text", "message"),
     [
         ("[1]", r"q record 1: expected a JSON object, found 1"),
-        ('[{"_id": "a"', r"q: not JSON: .*is the file whole"),
-        ("[]", r"q: an empty list; it holds no questions"),
+        ('[{"_id": "a"', r"q: not JSON: .*is the file complete"),
+        ("[]", r"q: holds no questions"),
         (POPQA.replace("id\t", "no\t", 1), r"q line 1: no column id; PopQA's header has"),
         (
             POPQA.replace('"[""Rome""]"', "Rome"),
@@ -204,3 +204,21 @@ def test_hotpotqa_paragraphs_are_joined_as_their_labels_are(tmp_path: Path) -> N
         CorpusError, match=r"hotpot\.json: no known suffix .* set corpus\.format to one of .*2wiki, hotpotqa"
     ):
         list(read_corpus(CorpusConfig(uri=uri)))
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (WIKI, "w1"),
+        (HOTPOT, "h1"),
+        (CWQ, "WebQTest-1_a"),
+        ({"id": 42, "question": "What?", "possible_answers": '["pol", 7]'}, "42"),
+    ],
+)
+def test_a_published_set_is_recognised_as_json_lines_too(
+    tmp_path: Path, record: dict[str, Any], expected: str
+) -> None:
+    (tmp_path / "q.jsonl").write_text(json.dumps(record) + "\n")
+    (question,) = load_questions(str(tmp_path / "q.jsonl"))
+    assert question.question_id == expected and question.answers
+    assert load_questions(write(tmp_path / "q.json", record)) == [question]

@@ -57,7 +57,7 @@ def test_they_are_read_from_any_file_system_and_compressed() -> None:
             "line 2: question 'q2': answers is \"Ada\"; expected a list",
         ),
         ({**ROW, "question_id": "q2", "answers": []}, "line 2: question 'q2': answers is empty"),
-        ({**ROW, "question_id": "q2", "gold_doc_ids": [7]}, "line 2: question 'q2': gold_doc_ids"),
+        ({**ROW, "question_id": "q2", "gold_doc_ids": [7.5]}, "line 2: question 'q2': gold_doc_ids"),
         ({**ROW, "question_id": "q2", "question": "\ud800"}, "line 2: question 'q2': question is"),
         (ROW, "line 2: question_id 'q1' is that of .*line 1 too"),
     ],
@@ -96,3 +96,37 @@ def test_questions_to_choose_on_may_not_be_among_those_to_measure_on(
         load_unseen(dev, None, "calibrate.questions", EvaluateConfig(questions=test))
     (first,) = load_unseen(dev, 1, "calibrate.questions", EvaluateConfig(questions=test))
     assert first.question_id == "q2"
+
+
+def test_whole_numbers_are_read_as_text_like_a_corpus_does(tmp_path: Path) -> None:
+    row = {"question_id": 1, "question": "When?", "gold_doc_ids": [1, "d"], "answers": [1999]}
+    (question,) = load_questions(write(tmp_path / "q.jsonl", row))
+    assert question == Question("1", "When?", ("1999",), ("1", "d"))
+
+
+def test_flashrags_names_are_read(tmp_path: Path) -> None:
+    row = {"id": "test_0", "question": "Who?", "golden_answers": ["Ada"], "metadata": {"type": "x"}}
+    assert load_questions(write(tmp_path / "q.jsonl", row)) == [Question("test_0", "Who?", ("Ada",))]
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_file_of_questions_is_a_json_list_or_json_lines(tmp_path: Path, as_list: bool) -> None:
+    rows = [ROW, {**ROW, "question_id": "q2"}]
+    text = json.dumps(rows, indent=1) if as_list else "\n".join(map(json.dumps, rows))
+    (tmp_path / "questions").write_text(text)
+    assert [question.question_id for question in load_questions(str(tmp_path / "questions"))] == ["q1", "q2"]
+
+
+@pytest.mark.parametrize("value", [True, 7.5, None, {"a": 1}])
+def test_what_is_neither_text_nor_a_whole_number_is_no_answer(tmp_path: Path, value: object) -> None:
+    with pytest.raises(CorpusError, match=r"line 1: question 'q1': answers is .*expected a list of texts"):
+        load_questions(write(tmp_path / "q.jsonl", {**ROW, "answers": ["Ada", value]}))
+
+
+def test_records_of_no_known_shape_are_refused_with_the_expected_fields(tmp_path: Path) -> None:
+    row = {"query-id": "1", "query": "Who?"}
+    with pytest.raises(
+        CorpusError,
+        match=r"line 1: of no known question set.*question_id, question and answers.*query-id, query",
+    ):
+        load_questions(write(tmp_path / "q.jsonl", row))

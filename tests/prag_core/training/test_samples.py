@@ -293,7 +293,7 @@ def test_replay_and_fewshot_files_are_read_back(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", "line 2: not JSON"),
-        ("[1]", "line 2: expected an object"),
+        ("[1]", "line 2: expected a JSON object"),
         ('{"question": "q"}', "line 2: question and answer"),
         ('{"question": " ", "answer": "a"}', "line 2: question and answer"),
         ('{"question": "q", "answer": "a", "passages": "p"}', "line 2: passages"),
@@ -303,7 +303,7 @@ def test_replay_and_fewshot_files_are_read_back(tmp_path: Path) -> None:
 def test_a_bad_replay_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "replay.jsonl"
     path.write_text('{"question": "q", "answer": "a"}\n' + line + "\n")
-    with pytest.raises(ConfigError, match=rf"training\.replay_uri=.*replay\.jsonl, {message}"):
+    with pytest.raises(ConfigError, match=rf"training\.replay_uri=.*replay\.jsonl {message}"):
         load_replay(str(path))
 
 
@@ -311,5 +311,5 @@ def test_an_unreadable_replay_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.replay_uri=.*none\.jsonl: cannot be read"):
         load_replay(str(tmp_path / "none.jsonl"))
     (tmp_path / "latin.jsonl").write_bytes(b'{"question": "\xe9", "answer": "a"}')
-    with pytest.raises(ConfigError, match=r"latin\.jsonl: cannot be read"):
+    with pytest.raises(ConfigError, match=r"latin\.jsonl line 1: not UTF-8"):
         load_replay(str(tmp_path / "latin.jsonl"))

@@ -12,7 +12,7 @@ from prag_core.answering.registry import METHODS
 from prag_core.config.load import CONF
 from prag_core.errors import ConfigError
 from prag_core.experiments.paper.description import load_paper_table, load_setup, table_names
-from prag_core.questions.formats import READERS
+from prag_core.questions.formats import PUBLISHED
 
 SETUP = load_setup()
 MAIN = load_paper_table("main", SETUP)
@@ -28,7 +28,7 @@ def test_every_table_loads_and_asks_for_methods_that_are_there(name: str) -> Non
     table = load_paper_table(name, SETUP)
     assert {row.method for row in table.rows} <= set(METHODS)
     assert set(table.published) <= set(SETUP.models) and set(table.datasets) <= set(SETUP.datasets) == set(
-        READERS
+        PUBLISHED
     )
 
 
