@@ -11,8 +11,10 @@ from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
 from prag_core.errors import BankError
 from prag_core.retrieval import build_index, has_index, open_index
+from prag_core.retrieval.analyzer import unspaced_note
 
 EXAMPLE = "prag index bank.uri=out/bank retrieval.k1=0.9"
+SAMPLED = 1000  # documents whose script is looked at
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,9 +31,11 @@ def main(argv: Sequence[str]) -> int:
     start = time.perf_counter()
     where = build_index(bank, snapshot, config.retrieval)
     seconds = time.perf_counter() - start
-    num_documents = len(open_index(bank, snapshot, config.retrieval))
+    index = open_index(bank, snapshot, config.retrieval)
     done = "already indexed" if there else f"indexed in {seconds:.1f} s"
-    print(f"snapshot {snapshot.name}: {num_documents:,} documents {done}: {where}")
+    print(f"snapshot {snapshot.name}: {len(index):,} documents {done}: {where}")
+    if note := unspaced_note(*index.count_unspaced(SAMPLED)):
+        print(note)
     return 0
 
 

@@ -17,6 +17,7 @@ from prag_core.errors import BankError
 from prag_core.planning.plan import Plan
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import PreparedRecipe, prepare_recipe
+from prag_core.retrieval.analyzer import unspaced_note
 
 EXAMPLE = "prag plan corpus.uri=corpus.jsonl bank.uri=out/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
 
@@ -74,6 +75,8 @@ def show(plan: Plan, config: Config, *, exists: bool) -> None:
     console.print("Assumed:\n" + "\n".join(f"  {line}" for line in cost.assumptions), soft_wrap=True)
     for line in plan.rejections():
         console.print(line, soft_wrap=True, markup=False)
+    if note := unspaced_note(counts.unspaced, counts.documents):
+        console.print(note, soft_wrap=True, markup=False)
     if counts.long:
         named = ", ".join(plan.long_documents) + (", …" if counts.long > len(plan.long_documents) else "")
         console.print(

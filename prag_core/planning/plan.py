@@ -50,6 +50,7 @@ class PlanCounts:
     deleted: int = 0  # deleted from the bank, stay out
     left: int = 0  # in the last snapshot, no longer in the corpus
     edited: int = 0  # in the last snapshot with another wording
+    unspaced: int = 0  # in a script without spaces between words
     long: int = 0  # longer than the model's context: will be set aside
 
 

@@ -44,6 +44,7 @@ from prag_core.planning.plan import (
 )
 from prag_core.planning.recipe import PreparedRecipe
 from prag_core.records import Document
+from prag_core.retrieval.analyzer import is_unspaced
 from prag_core.storage import list_files
 
 BATCH_DOCUMENTS = 1024
@@ -122,6 +123,7 @@ class _Planner:
         codes = np.where(deleted, DELETED, self.ledger.look_up(hashes))
         failed, text_only = int((codes == FAILED).sum()), int((codes == TEXT_ONLY).sum())
         self.counts.documents += len(batch)
+        self.counts.unspaced += sum(is_unspaced(document.text) for document in batch)
         self.counts.deleted += int(deleted.sum())
         self.counts.done += int((codes == DONE).sum())
         if self.retry_failed:

@@ -3,12 +3,14 @@
 Scores are Lucene's BM25 (bm25s), computed when the index is built, so that a search is a sum of sparse columns. It promises:
 - higher score first, equal scores by (doc_id, chunk): one index gives one answer, whatever order it was built in;
 - only documents that share a word with the question (score > 0), so perhaps fewer than k, or none;
-- with a filter, the best k of those documents that it lets through. Words count as rare or common over all documents,
+- stop words count only in a question that has no other words ("Who are The Who?");
+- with a filter, the best k of those documents that it allows. Words count as rare or common over all documents,
   filtered or not, so that a passage's score does not depend on the filter.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -21,7 +23,7 @@ import pyarrow as pa
 from prag_core.config.schema import RetrievalConfig
 from prag_core.errors import ConfigError
 from prag_core.records import Document, Passage
-from prag_core.retrieval.analyzer import make_analyzer
+from prag_core.retrieval.analyzer import Analyzer, is_unspaced
 from prag_core.retrieval.filters import TERMS, Filter, TermsBuilder, select_rows
 
 PASSAGE = pa.schema(
@@ -33,58 +35,74 @@ PASSAGE = pa.schema(
     ]
 )
 METADATA = pa.field("metadata", TERMS)
-SCHEMA = PASSAGE.append(METADATA)
 BATCH = 4096  # documents turned into Arrow at once
-MASK_BYTES = 64 << 20  # of the filters whose rows are remembered
+MASK_BYTES = 64 << 20  # of the cached row masks of filters
 
 
 class LexicalIndex:
     """Documents in key order (an Arrow table, perhaps memory-mapped) and their BM25 scores, one sparse column a term."""
 
     def __init__(
-        self, scorer: bm25s.BM25, documents: pa.Table, settings: RetrievalConfig, keep_alive: object = None
+        self,
+        scorer: bm25s.BM25,
+        stop_scorer: bm25s.BM25,
+        documents: pa.Table,
+        settings: RetrievalConfig,
+        *,
+        keep_alive: object = None,
     ) -> None:
-        """`keep_alive` is whatever owns the files that `scorer` and `documents` are mapped from."""
-        self.scorer, self.documents, self.settings, self._keep_alive = scorer, documents, settings, keep_alive
-        self._analyze = make_analyzer(settings.stemmer, settings.stopwords)
+        """`stop_scorer` has the scores of stop words; `keep_alive` owns the files that the others are mapped from."""
+        self.scorer, self.stop_scorer, self.documents, self.settings = (
+            scorer,
+            stop_scorer,
+            documents,
+            settings,
+        )
+        self._keep_alive = keep_alive
+        self._analyze = Analyzer(settings.stemmer, settings.stopwords)
         self._allowed = lru_cache(max(1, MASK_BYTES // max(len(self), 1)))(self._select)
 
     @classmethod
     def build(cls, documents: Iterable[Document], settings: RetrievalConfig) -> LexicalIndex:
         """Index documents that are read once, in any order. Holds their text (Arrow) and term ids, not the records."""
         _check_settings(settings)
-        analyze = make_analyzer(settings.stemmer, settings.stopwords)
-        vocabulary: dict[str, int] = {
-            "": 0
-        }  # a term of no document, so that no corpus has an empty vocabulary
-        term_ids: list[list[int]] = []
-        batches, metadata = [], TermsBuilder()
+        analyze = Analyzer(settings.stemmer, settings.stopwords)
+        terms, stop_terms, metadata = _TermIds(), _TermIds(), TermsBuilder()
+        batches = []
         for batch in _batches(documents):
-            texts = (f"{document.title} {document.text}" for document in batch)
-            term_ids += [
-                [vocabulary.setdefault(term, len(vocabulary)) for term in analyze(text)] for text in texts
-            ]
-            batches.append(_as_arrow(batch))
             for document in batch:
+                words, stops = analyze.split(f"{document.title} {document.text}")
+                terms.add(words)
+                stop_terms.add(stops)
                 metadata.add(document.metadata)
+            batches.append(_as_arrow(batch))
         table = pa.Table.from_batches(batches, PASSAGE).append_column(METADATA, metadata.finish())
         order = _key_order(table)
-        scorer = bm25s.BM25(k1=settings.k1, b=settings.b, method="lucene")
-        _score_terms(scorer, [term_ids[row] for row in order], vocabulary)
-        return cls(scorer, table.take(pa.array(order, pa.int64())).combine_chunks(), settings)
+        return cls(
+            terms.score(order, settings),
+            stop_terms.score(order, settings),
+            table.take(pa.array(order, pa.int64())).combine_chunks(),
+            settings,
+        )
 
     def __len__(self) -> int:
         return self.documents.num_rows
 
+    def count_unspaced(self, sampled: int) -> tuple[int, int]:
+        """How many of about `sampled` documents, evenly spread, are in a script without spaces, and how many were looked at."""
+        rows = range(0, len(self), max(1, len(self) // sampled))
+        texts = self.documents["text"]
+        return sum(is_unspaced(texts[row].as_py()) for row in rows), len(rows)
+
     def search(self, questions: Sequence[str], k: int, where: Filter | None = None) -> list[list[Passage]]:
-        """For each question its best k passages among those that `where` lets through, fewer where fewer share a word with it."""
+        """The best k passages for each question among those that `where` allows; fewer if fewer share a word with it."""
         if k < 1:
             raise ConfigError(f"retrieval.top_k={k}: at least one passage must be asked for")
         return [self._search(question, k, where) for question in questions]
 
     def look_up(self, doc_ids: Sequence[str], where: Filter | None = None) -> list[Passage]:
-        """All chunks of these documents, in the order asked, with score 0. A document that is not there or that `where` does
-        not let through has none."""
+        """All chunks of these documents, in the order asked, with score 0; none of a document that is not in the index or
+        that `where` does not allow."""
         rows = (row for doc_id in dict.fromkeys(doc_ids) for row in self._rows_of(doc_id))
         return [self._passage(row, 0.0) for row in rows if where is None or self._allowed(where)[row]]
 
@@ -96,10 +114,12 @@ class LexicalIndex:
         return range(first, end)
 
     def _search(self, question: str, k: int, where: Filter | None) -> list[Passage]:
-        terms = self.scorer.get_tokens_ids(self._analyze(question))
+        words, stops = self._analyze.split(question)
+        scorer = self.scorer if words else self.stop_scorer
+        terms = scorer.get_tokens_ids(words or stops)
         if not terms:
             return []
-        scores = self.scorer.get_scores_from_ids(terms)
+        scores = scorer.get_scores_from_ids(terms)
         if where is not None:
             scores *= self._allowed(where)
         return [self._passage(row, float(scores[row])) for row in best_rows(scores, k)]
@@ -129,20 +149,32 @@ def _check_settings(settings: RetrievalConfig) -> None:
         )
 
 
-def _score_terms(scorer: bm25s.BM25, term_ids: list[list[int]], vocabulary: dict[str, int]) -> None:
-    if any(term_ids):
-        scorer.index((term_ids, vocabulary), create_empty_token=False, show_progress=False)
-        return
-    scorer.vocab_dict, scorer.nonoccurrence_array = (
-        {},
-        None,
-    )  # bm25s cannot average over nothing: no term, no answer
-    scorer.scores = {
-        "data": np.zeros(0, np.float32),
-        "indices": np.zeros(0, np.int32),
-        "indptr": np.zeros(1, np.int32),
-        "num_docs": len(term_ids),
-    }
+class _TermIds:
+    """Collects the terms of one document after another as numbers, then scores them."""
+
+    def __init__(self) -> None:
+        self._vocabulary: dict[str, int] = {"": 0}  # a term of no document: bm25s needs one
+        self._documents: list[array[int]] = []
+
+    def add(self, terms: Sequence[str]) -> None:
+        ids = (self._vocabulary.setdefault(term, len(self._vocabulary)) for term in terms)
+        self._documents.append(array("i", ids))
+
+    def score(self, order: Sequence[int], settings: RetrievalConfig) -> bm25s.BM25:
+        """BM25 over the documents, rows in this order."""
+        scorer = bm25s.BM25(k1=settings.k1, b=settings.b, method="lucene")
+        if any(self._documents):
+            documents = [self._documents[row] for row in order]
+            scorer.index((documents, self._vocabulary), create_empty_token=False, show_progress=False)
+            return scorer
+        scorer.vocab_dict, scorer.nonoccurrence_array = {}, None  # bm25s cannot average over no term at all
+        scorer.scores = {
+            "data": np.zeros(0, np.float32),
+            "indices": np.zeros(0, np.int32),
+            "indptr": np.zeros(1, np.int32),
+            "num_docs": len(order),
+        }
+        return scorer
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

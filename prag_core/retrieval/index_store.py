@@ -26,9 +26,14 @@ from prag_core.identity import digest
 from prag_core.retrieval.bm25 import LexicalIndex
 from prag_core.storage import FileSystem, PendingObject, create_exclusive, is_local, read, storage_errors
 
-FORMAT = 2  # 2: documents.arrow has their metadata
+FORMAT = 3  # 3: the stop words' scores, and the analyzer of this version
 MARKER = "index.json"
 DOCUMENTS = "documents.arrow"
+STOP_FILES = {
+    f"{part}_name": f"stop.{part}{suffix}"
+    for suffix, parts in ((".npy", ("data", "indices", "indptr", "nnoc")), (".json", ("vocab", "params")))
+    for part in parts
+}  # beside the files that bm25s names itself
 
 
 def index_name(snapshot: str, settings: RetrievalConfig) -> str:
@@ -59,7 +64,8 @@ def open_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> Lex
             return load_index(bank.fs, _folder(bank, snapshot, settings))
     except FileNotFoundError:
         raise BankError(
-            f"{bank.uri}: snapshot {snapshot.name} has no index for these retrieval settings; run prag index bank.uri={bank.uri}"
+            f"{bank.uri}: snapshot {snapshot.name} has no index for these retrieval settings that this version can read; "
+            f"run prag index bank.uri={bank.uri}"
         ) from None
 
 
@@ -68,6 +74,7 @@ def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
     attempt = new_attempt()
     with tempfile.TemporaryDirectory(prefix="prag-index-") as temporary:
         index.scorer.save(temporary, show_progress=False)
+        index.stop_scorer.save(temporary, show_progress=False, **STOP_FILES)
         with (
             pa.OSFile(f"{temporary}/{DOCUMENTS}", "wb") as file,
             pa.ipc.new_file(file, index.documents.schema) as writer,
@@ -82,6 +89,7 @@ def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
         "settings": _identity(index.settings),
         "documents": len(index),
         "postings": len(index.scorer.scores["data"]),
+        "stop_postings": len(index.stop_scorer.scores["data"]),
         "files": files,
     }
     create_exclusive(fs, f"{folder}/{MARKER}", seal(fields))
@@ -100,11 +108,12 @@ def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
     for file in fields["files"]:
         path = place / file["name"]
         _fetch_and_check(fs, f"{source}/{file['name']}", path, file)
-    scorer = bm25s.BM25.load(
-        place, mmap=fields["postings"] > 0, show_progress=False
-    )  # nothing cannot be mapped
+    # An empty file cannot be mapped.
+    scorer = bm25s.BM25.load(place, mmap=fields["postings"] > 0, show_progress=False)
+    stop_scorer = bm25s.BM25.load(place, mmap=fields["stop_postings"] > 0, show_progress=False, **STOP_FILES)
     documents = pa.ipc.open_file(pa.memory_map(str(place / DOCUMENTS))).read_all()
-    return LexicalIndex(scorer, documents, RetrievalConfig(**fields["settings"]), keep_alive=temporary)
+    settings = RetrievalConfig(**fields["settings"])
+    return LexicalIndex(scorer, stop_scorer, documents, settings, keep_alive=temporary)
 
 
 def _folder(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:

@@ -1,11 +1,11 @@
-"""Of a corpus too large to parameterize, the passages that a set of questions retrieves.
+"""A hand-written BM25 for narrowing a corpus: bm25s would have to index all of it, and only the questions' words are needed.
 
-Two passes over the corpus and no index: only the questions' own words are counted, so that memory is the documents' lengths (4
-bytes each), those words' places, and what reading a corpus takes. Scores are exactly those of `LexicalIndex` over the whole
-corpus; equal ones count in the order of the corpus.
+Narrowing takes, of a corpus too large to parameterize, the passages that a set of questions retrieves, in two passes over the
+corpus. Memory is the documents' lengths (8 bytes each), the places of the questions' words, and what reading a corpus takes.
+Scores are those of `LexicalIndex` over the whole corpus (a test holds them equal); ties go by the order of the corpus.
 
-A kept document's metadata say which questions found it (`found_by`), so that retrieval over the kept ones alone, where other
-words are rare and common, can still find for these questions what they found in the whole corpus: `AsNarrowed`.
+The metadata of a kept document say which questions retrieved it (`found_by`). Over the kept documents alone other words are
+rare and common; with that field `AsNarrowed` still retrieves for these questions what they retrieved from the whole corpus.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -24,34 +24,33 @@ from prag_core.corpus.reader import read_corpus
 from prag_core.errors import CorpusError
 from prag_core.identity import digest
 from prag_core.records import Document, Passage
-from prag_core.retrieval.analyzer import make_analyzer
+from prag_core.retrieval.analyzer import Analyzer
 from prag_core.retrieval.bm25 import LexicalIndex
 from prag_core.retrieval.filters import Filter
 
-FOUND_BY = "found_by"  # in a kept document's metadata: the marks of the questions that found it
+FOUND_BY = "found_by"  # in a kept document's metadata: the marks of the questions that retrieved it
 
 
 @dataclass(frozen=True)
 class Narrowed:
-    """The documents that any question retrieves, in the order of the corpus, and how many there were to choose from. `kept`: the
-    share of what the questions retrieve from the whole corpus that they also retrieve from these documents alone."""
+    """The documents that any question retrieves, in the order of the corpus."""
 
     documents: tuple[Document, ...]
-    corpus_documents: int
-    kept: float
+    corpus_documents: int  # how many there were to choose from
+    kept: float  # share of what the questions retrieve from the whole corpus that they retrieve from these documents alone
 
 
 def narrow_corpus(
     corpus: CorpusConfig, questions: Sequence[str], settings: RetrievalConfig, k: int
 ) -> Narrowed:
-    """The `k` best documents of the corpus for each question. Raises CorpusError where none shares a word with any."""
+    """The `k` best documents of the corpus for each question. Raises CorpusError if no document shares a word with any."""
     return narrow_corpora(corpus, {"": questions}, settings, k)[""]
 
 
 def narrow_corpora(
     corpus: CorpusConfig, questions: Mapping[str, Sequence[str]], settings: RetrievalConfig, k: int
 ) -> dict[str, Narrowed]:
-    """The same for each of several sets of questions, by name, in as many passes as for one."""
+    """Narrow a corpus to each of several sets of questions, by name, in as many passes as for one set."""
     words = QuestionWords([question for asked in questions.values() for question in asked], settings)
     for document in read_corpus(corpus):
         words.add(document)
@@ -97,11 +96,11 @@ def _keep(
 
 
 class AsNarrowed(LexicalIndex):
-    """The index of a narrowed corpus, in which each question that it was narrowed to finds the documents that it found in the
-    whole corpus and no others, ranked among themselves. Any other question finds what it would anyway."""
+    """The index of a narrowed corpus that gives each question it was narrowed to the documents it retrieved from the whole
+    corpus, and no others, ranked among themselves. Any other question retrieves what it would from any index."""
 
     def __init__(self, index: LexicalIndex) -> None:
-        super().__init__(index.scorer, index.documents, index.settings, keep_alive=index)
+        super().__init__(index.scorer, index.stop_scorer, index.documents, index.settings, keep_alive=index)
         self._terms = set(index.documents["metadata"].combine_chunks().values.dictionary.to_pylist())
 
     def search(self, questions: Sequence[str], k: int, where: Filter | None = None) -> list[list[Passage]]:
@@ -122,46 +121,68 @@ def _mark(question: str) -> str:
 
 
 class QuestionWords:
-    """Where the words of some questions stand in a corpus that is read once; then, for each question, its best documents."""
+    """Where the words of some questions occur in a corpus that is read once; then the best documents for each question.
+
+    A question of stop words only is scored by these, over the documents' stop words, as `LexicalIndex` does.
+    """
 
     def __init__(self, questions: Sequence[str], settings: RetrievalConfig) -> None:
-        self._analyze = make_analyzer(settings.stemmer, settings.stopwords)
+        self._analyze = Analyzer(settings.stemmer, settings.stopwords)
+        split = [self._analyze.split(question) for question in questions]
+        self._questions = [(bool(words), Counter(words or stops)) for words, stops in split]
+        self._words = _Postings({term for is_words, terms in self._questions if is_words for term in terms})
+        self._stops = _Postings(
+            {term for is_words, terms in self._questions if not is_words for term in terms}
+        )
         self._k1, self._b = settings.k1, settings.b
-        self._questions = [Counter(self._analyze(question)) for question in questions]
-        self._places: dict[str, tuple[array[int], array[int]]] = {
-            term: (array("q"), array("i")) for question in self._questions for term in question
-        }  # term → (rows, how often there)
-        self._lengths = array("i")
 
     def add(self, document: Document) -> None:
-        terms = self._analyze(f"{document.title} {document.text}")
+        words, stops = self._analyze.split(f"{document.title} {document.text}")
+        self._words.add(words)
+        self._stops.add(stops)
+
+    @property
+    def num_documents(self) -> int:
+        return len(self._words)
+
+    def best(self, k: int) -> list[list[int]]:
+        """The numbers of the k best documents for each question (0: the first that was added), best first; fewer if fewer
+        share a word with it."""
+        return [
+            (self._words if is_words else self._stops).best(terms, k, self._k1, self._b)
+            for is_words, terms in self._questions
+        ]
+
+
+class _Postings:
+    """Where some terms occur, and the documents' lengths in terms."""
+
+    def __init__(self, terms: Iterable[str]) -> None:
+        self._places = {term: (array("q"), array("i")) for term in terms}  # term → (rows, counts there)
+        self._lengths = array("i")
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def add(self, terms: Sequence[str]) -> None:
         for term, count in Counter(term for term in terms if term in self._places).items():
             rows, counts = self._places[term]
             rows.append(len(self._lengths))
             counts.append(count)
         self._lengths.append(len(terms))
 
-    @property
-    def num_documents(self) -> int:
-        return len(self._lengths)
-
-    def best(self, k: int) -> list[list[int]]:
-        """For each question the numbers of its k best documents (0: the first that was added), best first; fewer where fewer
-        share a word with it."""
+    def best(self, question: Counter[str], k: int, k1: float, b: float) -> list[int]:
+        """The k rows with the highest BM25 (Lucene's), of those that share a term with the question."""
         lengths = np.frombuffer(self._lengths, np.int32) if self._lengths else np.zeros(0, np.int32)
-        return [self._best(question, lengths, k) for question in self._questions]
-
-    def _best(self, question: Counter[str], lengths: np.ndarray, k: int) -> list[int]:
-        """Lucene's BM25, over the documents that share a word with the question."""
-        found = {
+        postings = {
             term: tuple(map(np.asarray, self._places[term])) for term in question if self._places[term][0]
         }
-        if not found:
+        if not postings:
             return []
-        rows = np.unique(np.concatenate([places for places, _ in found.values()]))
+        rows = np.unique(np.concatenate([places for places, _ in postings.values()]))
         total = np.zeros(len(rows))
-        for term, (places, counts) in found.items():
+        for term, (places, counts) in postings.items():
             idf = math.log(1 + (len(lengths) - len(places) + 0.5) / (len(places) + 0.5))
-            norm = self._k1 * (1 - self._b + self._b * lengths[places] / lengths.mean())
+            norm = k1 * (1 - b + b * lengths[places] / lengths.mean())
             total[np.searchsorted(rows, places)] += question[term] * idf * counts / (counts + norm)
         return [int(row) for row in rows[np.lexsort((rows, -total))[:k]]]

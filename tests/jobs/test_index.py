@@ -1,4 +1,5 @@
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,13 @@ def bank(tmp_path: Path) -> Bank:
     )
 
 
-def add_snapshot(bank: Bank) -> None:
-    rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in DOCUMENTS]
+def add_snapshot(bank: Bank, documents: Sequence[Document] = DOCUMENTS) -> None:
+    rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
     shard = uuid.uuid4().hex
     with bank.begin(Stage.adapters, shard) as writer:
         for row in rows:
             writer.add(Failure(**row, stage="augment", reason="a test", attempts=1))
-        writer.commit([bank.write_documents(shard, DOCUMENTS)])
+        writer.commit([bank.write_documents(shard, documents)])
     bank.write_snapshot(pa.Table.from_pylist(rows))
 
 
@@ -81,3 +82,14 @@ def test_settings_that_make_no_index_are_refused_and_leave_nothing(
     assert main(["index", f"bank.uri={bank.uri}", "retrieval.stemmer=klingon"]) == 2
     assert "retrieval.stemmer=klingon: not known; one of" in capsys.readouterr().err
     assert not Path(bank.uri, "indexes").exists()
+
+
+def test_a_corpus_in_a_script_without_spaces_is_found_and_what_is_supported_is_said(
+    bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_snapshot(bank, [*DOCUMENTS, Document("d3", "東京は日本の首都です。")])
+    assert main(["index", f"bank.uri={bank.uri}"]) == 0
+    assert "33 % of the documents are in scripts without spaces" in capsys.readouterr().out
+    snapshot = bank.latest_snapshot()
+    assert snapshot is not None
+    assert open_index(bank, snapshot, RetrievalConfig()).search(["首都"], 3)[0][0].doc_id == "d3"

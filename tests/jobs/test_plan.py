@@ -108,6 +108,15 @@ def test_rejected_rows_are_counted_and_named_with_file_row_and_reason(plan: Plan
     assert status != 0 and "1 of 12 rows cannot be used" in error and "line 12" in error
 
 
+def test_what_is_supported_of_scripts_without_spaces_is_said_where_it_matters(
+    plan: Plan, tmp_path: Path
+) -> None:
+    assert "scripts without spaces" not in plan()[1]
+    with (tmp_path / "corpus.jsonl").open("a") as corpus:
+        corpus.write(json.dumps({"id": "ja", "text": "東京は日本の首都です。"}) + "\n")
+    assert "9 % of the documents are in scripts without spaces" in plan()[1]
+
+
 def test_a_mistake_is_one_line_on_standard_error(plan: Plan) -> None:
     status, output, error = plan("corpus.uri=/nowhere.jsonl")
     assert status == 1 and output == ""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import pairwise
 
 from prag_core.records import Passage
-from prag_core.retrieval.analyzer import Analyzer, fold, make_analyzer
+from prag_core.retrieval.analyzer import fold, is_content_word
 
 Features = dict[
     str, float
@@ -48,12 +47,7 @@ def _hide_names(question: str) -> tuple[list[str], list[str]]:
 
 def _words(question: str) -> Iterator[tuple[str, bool]]:
     for place, word in enumerate(_WORD.findall(question)):
-        yield word, word[0].isupper() and (place > 0 or bool(_content()(word)))
-
-
-@cache
-def _content() -> Analyzer:
-    return make_analyzer(None, "english_plus")
+        yield word, word[0].isupper() and (place > 0 or is_content_word(word))
 
 
 def _of_retrieval(names: Sequence[str], passages: Sequence[Passage]) -> Features:

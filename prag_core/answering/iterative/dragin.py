@@ -19,12 +19,13 @@ import numpy as np
 
 from prag_core.answering.base import Tools
 from prag_core.answering.iterative.active import Doubt, Draft, answer_actively, observe
-from prag_core.answering.iterative.spans import is_content_word, token_spans, tokens_in, word_spans
+from prag_core.answering.iterative.spans import token_spans, tokens_in, word_spans
 from prag_core.answering.iterative.state import Thread, most_adapters
 from prag_core.config.schema import Config, EngineKind, MethodsConfig
 from prag_core.engines.base import AttentiveEngine, Request
 from prag_core.errors import ConfigError, EngineError
 from prag_core.records import Answer, Question
+from prag_core.retrieval.analyzer import is_content_word
 
 PUBLISHED = {"2wiki": (0.8, 25), "hotpotqa": (1.2, 35)}  # threshold, words of a query
 UNABLE = (

@@ -3,20 +3,14 @@
 A sentence ends at `.`, `!` or `?` (with closing quotes or brackets) before white space, or at a line's end; not after a single
 letter ("J. Smith") or one of a few titles ("Dr."). Sentences tile the text: white space belongs to the one before it. No
 parser is needed for this, so none is loaded: the published code of FLARE and DRAGIN asks spaCy.
-
-A content word is one with a letter or digit that is not among bm25s's English stop words (`english_plus`, the longer list).
-The published code of DRAGIN takes nouns, adjectives, verbs, proper nouns and numbers by spaCy's tagger instead.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from typing import Any
-
-from prag_core.retrieval.analyzer import fold, make_analyzer
 
 Span = tuple[int, int]  # characters: start, end
 
@@ -54,13 +48,3 @@ def tokens_in(tokens: Sequence[Span], span: Span) -> range:
     """Which tokens end inside a span: " The" belongs to the sentence that "The" begins."""
     inside = [i for i, (start, end) in enumerate(tokens) if span[0] <= max(end - 1, start) < span[1]]
     return range(inside[0], inside[-1] + 1) if inside else range(0)
-
-
-def is_content_word(word: str) -> bool:
-    """See the module: has a letter or digit, and is no stop word."""
-    return any(char.isalnum() for char in word) and bool(_content()(fold(word)))
-
-
-@cache
-def _content() -> Any:
-    return make_analyzer(None, "english_plus")

@@ -100,11 +100,44 @@ def test_documents_that_share_no_word_are_never_returned() -> None:
     ]
 
 
-@pytest.mark.parametrize("documents", [[], [Document("a", "the")], [Document("a", "…")]])
+@pytest.mark.parametrize("documents", [[], [Document("a", "_?!")], [Document("a", "…")]])
 def test_a_corpus_without_words_answers_nothing(documents: list[Document]) -> None:
     index = LexicalIndex.build(documents, RetrievalConfig())
     assert index.search(["the", "anything"], 3) == [[], []]
     assert len(index) == len(documents)
+
+
+def test_a_question_of_stop_words_only_is_searched_as_it_is() -> None:
+    documents = [
+        Document("band", "The Who are an English rock band.", "The Who"),
+        Document("river", "The Rhine is a river. It flows to the sea, and it is long."),
+        Document("ada", "Ada Lovelace, mathematician."),
+    ]
+    index = LexicalIndex.build(documents, RetrievalConfig())
+    (found,) = index.search(["Who are The Who?"], 3)
+    assert [p.doc_id for p in found] == ["band", "river"]
+
+
+def test_stop_words_do_not_count_beside_other_words() -> None:
+    index = LexicalIndex.build([Document("a", "who who who"), Document("b", "bread")], RetrievalConfig())
+    with_stops, without = index.search(["Who made the bread?", "made bread"], 5)
+    assert with_stops == without and [p.doc_id for p in without] == ["b"]
+
+
+def test_stop_words_are_scored_as_bm25_over_the_stop_words_of_documents() -> None:
+    stops = ["who", "are", "the", "a"]
+    generator = random.Random(4)
+    documents = [
+        Document(f"d{i}", " ".join(generator.choices([*stops, "w1", "w2"], k=12))) for i in range(30)
+    ]
+    only_stops = [
+        Document(d.doc_id, " ".join(word for word in d.text.split() if word in stops)) for d in documents
+    ]
+    settings = RetrievalConfig(stemmer=None)
+    expected = LexicalIndex.build(only_stops, PLAIN).search(["who are the who"], 30)
+    assert LexicalIndex.build(documents, settings).search(["who are the who"], 30) == [
+        [replace(p, text=documents[int(p.doc_id[1:])].text) for p in expected[0]]
+    ]
 
 
 def test_a_batch_answers_as_its_questions_alone() -> None:

@@ -18,10 +18,12 @@ from prag_core.retrieval import Filter, LexicalIndex, build_index, has_index, op
 
 SETTINGS = RetrievalConfig()
 DOCUMENTS = [
-    Document(f"d/{i}", f"alpha beta{i} gamma", f"Title {i}", metadata={"odd": i % 2 == 1, "tags": ["x", i]})
+    Document(
+        f"d/{i}", f"alpha beta{i} of gamma", f"Title {i}", metadata={"odd": i % 2 == 1, "tags": ["x", i]}
+    )
     for i in range(7)
 ]
-QUESTIONS = ["beta3", "alpha title", "nothing"]
+QUESTIONS = ["beta3", "alpha title", "nothing", "of the"]
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -79,7 +81,7 @@ def test_an_opened_index_filters_as_the_one_that_was_built(uri: str) -> None:
 
 
 def test_an_index_without_words_can_be_kept(uri: str) -> None:
-    bank, snapshot = make_bank(uri, [Document("a", "the")])
+    bank, snapshot = make_bank(uri, [Document("a", "?!")])
     build_index(bank, snapshot, SETTINGS)
     assert open_index(bank, snapshot, SETTINGS).search(["the"], 3) == [[]]
 
@@ -143,3 +145,17 @@ def test_of_racing_builders_one_counts_and_the_index_is_whole(uri: str) -> None:
         thread.join()
     assert sum(path.endswith("/index.json") for path in files_of(bank)) == 1
     assert open_index(bank, snapshot, SETTINGS).search(["beta3"], 1)[0][0].doc_id == "d/3"
+
+
+def test_an_index_of_another_analyzer_is_not_searched_but_built_again(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("prag_core.retrieval.index_store.FORMAT", 2)
+        build_index(bank, snapshot, SETTINGS)
+    assert not has_index(bank, snapshot, SETTINGS)
+    with pytest.raises(BankError, match=r"no index .*this version can read.*prag index"):
+        open_index(bank, snapshot, SETTINGS)
+    build_index(bank, snapshot, SETTINGS)
+    assert len(open_index(bank, snapshot, SETTINGS)) == len(DOCUMENTS)

@@ -16,7 +16,7 @@ from prag_core.retrieval.bm25 import LexicalIndex
 from prag_core.retrieval.filters import Filter
 from prag_core.retrieval.narrow import AsNarrowed, narrow_corpora, narrow_corpus
 
-WORDS = [f"word{i}" for i in range(60)]
+WORDS = [*(f"word{i}" for i in range(60)), "the", "of"]
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ def test_what_is_kept_is_what_an_index_of_the_whole_corpus_finds(
     corpus: CorpusConfig, settings: RetrievalConfig
 ) -> None:
     questions = [
+        "of the",
         "Which word40 has word3?",
         "word7 word7 word12",
         "word1 unheard",

@@ -1,4 +1,4 @@
-"""Sentences tile a text, tokens belong to one of them, and content words are what the stop list leaves."""
+"""Sentences tile a text, and tokens belong to one of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prag_core.answering.iterative.spans import (
-    is_content_word,
     sentence_spans,
     token_spans,
     tokens_in,
@@ -51,8 +50,7 @@ def test_tokens_of_half_a_character_add_up_to_the_text(tiny_tokenizer: Any) -> N
     assert all(left[1] == right[0] for left, right in pairwise(spans))
 
 
-def test_words_and_content_words() -> None:
+def test_words_tile_a_text_between_white_space() -> None:
     text = "She wrote, in 1912, the Iris ."
     words = [text[slice(*span)] for span in word_spans(text)]
     assert words == ["She", "wrote,", "in", "1912,", "the", "Iris", "."]
-    assert [word for word in words if is_content_word(word)] == ["wrote,", "1912,", "Iris"]
