@@ -117,12 +117,8 @@ def newest_view(bank: Bank, settings: RetrievalConfig) -> View:
 
 def indexed_snapshot(bank: Bank, settings: RetrievalConfig) -> tuple[Snapshot, Snapshot]:
     """The newest snapshot, and the newest that has an index. Raises BankError where there is none."""
-    names = list_names(bank)
-    if not names:
-        raise BankError(
-            f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}"
-        )
-    newest = load(bank, names[0])
+    names = list_names(bank)  # first, so that none of them is newer than `newest`
+    newest = bank.require_snapshot()
     for name in names:
         snapshot = newest if name == newest.name else load(bank, name)
         if has_index(bank, snapshot, settings):

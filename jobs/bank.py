@@ -106,15 +106,8 @@ def duration(text: str) -> timedelta:
     return timedelta(seconds=float(match[1]) * UNITS[match[2]])
 
 
-def newest(bank: Bank) -> Snapshot:
-    snapshot = bank.latest_snapshot()
-    if snapshot is None:
-        raise BankError(f"{bank.uri} has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
-    return snapshot
-
-
 def list_documents(bank: Bank, options: argparse.Namespace, console: Console) -> int:
-    snapshot = newest(bank)
+    snapshot = bank.require_snapshot()
     columns = ["doc_id", "chunk", "status", "tier", "length", "stage", "reason", "score"]
     index = snapshot.index.select(columns)
     if options.status:
@@ -190,7 +183,7 @@ def describe_bank(bank: Bank) -> dict[str, Any]:
 
 def describe_document(bank: Bank, doc_id: str, chunk: int) -> dict[str, Any]:
     """Everything the newest snapshot has of one document."""
-    snapshot = newest(bank)
+    snapshot = bank.require_snapshot()
     entry = snapshot.lookup([(doc_id, chunk)]).get((doc_id, chunk))
     if entry is None:
         gone = " (it was deleted; prag delete --restore brings it back)" if doc_id in snapshot.deleted else ""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from prag_core.bank import Bank
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
-from prag_core.errors import BankError
 from prag_core.retrieval import build_index, has_index, open_index
 from prag_core.retrieval.analyzer import unspaced_note
 
@@ -22,11 +21,7 @@ def main(argv: Sequence[str]) -> int:
     config, _ = parse_settings(parser, argv)
     config = absolute_paths(config)
     bank = Bank.open(config.bank.uri)
-    snapshot = bank.latest_snapshot()
-    if snapshot is None:
-        raise BankError(
-            f"{bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={bank.uri}"
-        )
+    snapshot = bank.require_snapshot()
     there = has_index(bank, snapshot, config.retrieval)
     start = time.perf_counter()
     where = build_index(bank, snapshot, config.retrieval)

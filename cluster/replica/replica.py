@@ -27,7 +27,7 @@ from prag_core.bank.reader import read_usable
 from prag_core.bank.snapshot import load
 from prag_core.config.schema import Config, MergeConfig
 from prag_core.engines.vllm_async import VllmStream
-from prag_core.errors import BankError, EngineError, ModelError
+from prag_core.errors import EngineError, ModelError
 from prag_core.identity import adapter_version, digest
 from prag_core.merging import counts_once, interference
 from prag_core.models.lora import check_factors
@@ -68,11 +68,7 @@ class Replica:
     def __init__(self, config: Config) -> None:
         serve = config.serve
         self.bank = open_bank(config.bank.uri, config.model)
-        newest = self.bank.latest_snapshot()
-        if newest is None:
-            raise BankError(
-                f"{self.bank.uri}: the bank has no snapshot yet; run prag parameterize bank.uri={self.bank.uri}"
-            )
+        newest = self.bank.require_snapshot()
         self.layout, self.merge, self.methods = self.bank.layout, config.merge, config.methods
         self.wording = recorded_prompt(self.bank.recipe, config.prompt)
         self.fewshot = load_fewshot(self.wording.fewshot)

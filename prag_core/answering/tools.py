@@ -57,9 +57,7 @@ class OpenBank:
     def open(cls, uri: str, config: Config, where: Filter | None = None) -> OpenBank:
         """Raises BankError when the bank has no snapshot or index yet, or was made from another model."""
         bank = open_bank(uri, config.model)
-        snapshot = bank.latest_snapshot()
-        if snapshot is None:
-            raise BankError(f"{uri}: the bank has no snapshot yet; run prag parameterize bank.uri={uri}")
+        snapshot = bank.require_snapshot()
         index = open_index(bank, snapshot, config.retrieval)
         index = AsNarrowed(index) if config.retrieval.as_narrowed else index
         return cls(bank, snapshot, index, config.evaluate.seed, where)

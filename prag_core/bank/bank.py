@@ -245,6 +245,13 @@ class Bank:
             names = snapshot.list_names(self)
             return snapshot.load(self, names[0]) if names else None
 
+    def require_snapshot(self) -> Snapshot:
+        """Return the newest snapshot. Raises BankError, saying what to run, before the first."""
+        newest = self.latest_snapshot()
+        if newest is None:
+            raise BankError(f"{self.uri} has no snapshot yet; run prag parameterize bank.uri={self.uri}")
+        return newest
+
     def write_snapshot(self, wanted: pa.Table, deleted: Collection[str] = ()) -> Snapshot:
         """Publish what of `wanted` (doc_id, chunk, content_hash) is committed, without documents that were deleted before or are
         in `deleted`. Returns the newest snapshot unchanged when it says just that already."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def delete_documents(bank: Bank, doc_ids: Collection[str]) -> Snapshot:
     """A snapshot without these documents (all their chunks). Raises BankError, naming them, if the bank does not know some."""
-    newest = _newest(bank)
+    newest = bank.require_snapshot()
     unknown = set(doc_ids) - newest.deleted.keys() - _among(newest.index, doc_ids)
     if unknown:
         unknown -= _among(bank.committed_rows(), unknown)
@@ -35,7 +35,7 @@ def delete_documents(bank: Bank, doc_ids: Collection[str]) -> Snapshot:
 
 def restore_documents(bank: Bank, doc_ids: Collection[str]) -> Snapshot:
     """A snapshot that has these deleted documents again. Raises BankError, naming them, if some were not, or are erased."""
-    unknown = set(doc_ids) - _newest(bank).deleted.keys()
+    unknown = set(doc_ids) - bank.require_snapshot().deleted.keys()
     if unknown:
         raise BankError(
             f"{bank.uri} has no deletion of {_listed(unknown)} to lift; what gc has erased must be trained again"
@@ -55,13 +55,6 @@ def restore_documents(bank: Bank, doc_ids: Collection[str]) -> Snapshot:
 def same_corpus(parent: Snapshot | None, tombstones: Tombstones) -> pa.Table:
     """What the newest snapshot holds."""
     return parent.index.select(tables.WANTED.names) if parent else tables.WANTED.empty_table()
-
-
-def _newest(bank: Bank) -> Snapshot:
-    newest = bank.latest_snapshot()
-    if newest is None:
-        raise BankError(f"{bank.uri} has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
-    return newest
 
 
 def _among(rows: pa.Table, doc_ids: Collection[str]) -> set[str]:

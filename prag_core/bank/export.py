@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from prag_core.bank.reader import AdapterReader
-from prag_core.errors import BankError, StorageError
+from prag_core.errors import StorageError
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors, Key
 from prag_core.storage import storage_errors
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 def export_adapter(bank: Bank, key: Key, out_dir: str | Path, base_model: str | None = None) -> Path:
     """Write one document's adapter. Raises BankError if the newest snapshot has none, StorageError if the folder has files."""
     _check_free(Path(out_dir))
-    snapshot = bank.latest_snapshot()
-    if snapshot is None:
-        raise BankError(f"{bank.uri} has no snapshot yet; run prag parameterize bank.uri={bank.uri}")
-    return _write(AdapterReader(bank, snapshot).fetch([key])[key], bank.layout, Path(out_dir), base_model)
+    return _write(
+        AdapterReader(bank, bank.require_snapshot()).fetch([key])[key], bank.layout, Path(out_dir), base_model
+    )
 
 
 def export_initial(bank: Bank, out_dir: str | Path, base_model: str | None = None) -> Path:
