@@ -15,7 +15,7 @@ import pytest
 import ray
 
 from cluster import metrics
-from tests.cluster.conftest import DAMAGED, Endpoint
+from tests.cluster.endpoint import DAMAGED, Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "cluster/grafana/dashboard.json").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from ray import serve
 from cluster.app import NAME
 from prag_core.bank import Bank, delete_documents, restore_documents
 from prag_core.retrieval import build_index
-from tests.cluster.conftest import Endpoint
+from tests.cluster.endpoint import Endpoint
 
 QUESTION = "In which country is Jelamnax?"
 SUBJECT = "dev-000-place"

@@ -12,7 +12,7 @@ import httpx
 import psutil
 
 from cluster.replica.installer import PREFIX
-from tests.cluster.conftest import free_port
+from tests.cluster.endpoint import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

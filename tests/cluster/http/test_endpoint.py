@@ -17,8 +17,8 @@ from prag_core.answering.tools import open_tools
 from prag_core.config.schema import EngineKind
 from prag_core.merging import RULES
 from prag_core.records import Question
-from tests.cluster.conftest import DAMAGED, Endpoint
-from tests.cluster.conftest import METHODS as OFFERED
+from tests.cluster.endpoint import DAMAGED, Endpoint
+from tests.cluster.endpoint import METHODS as OFFERED
 
 
 def ask(endpoint: Endpoint, method: str, question: str, **more: Any) -> Any:

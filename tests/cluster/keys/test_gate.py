@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.cluster.conftest import Endpoint
+from tests.cluster.endpoint import Endpoint
 
 PLACE, PERSON = "dev-000-place", "dev-021-person"
 QUESTION = "In which country is Jelamnax?"

@@ -31,8 +31,8 @@ from prag_core.engines.base import Decoding, Generation, Request, Sampling
 from prag_core.merging import MergedAdapter
 from prag_core.records import Answer, Passage, Question, Round
 from prag_core.retrieval import Filter, build_index
-from tests.cluster.conftest import METHODS as OFFERED
-from tests.cluster.conftest import Endpoint
+from tests.cluster.endpoint import METHODS as OFFERED
+from tests.cluster.endpoint import Endpoint
 
 SEVERAL = OFFERED[4:]
 PLACE = Passage("place", 0, "A place", "It lies.", 2.0)

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from playwright.sync_api import Browser, Page, expect
 
 from cluster.http.page import FILES, FOLDER, HEADERS
-from tests.cluster.page.conftest import METHODS
+from tests.cluster.http.page.conftest import METHODS
 
 QUESTION = "What is Jelamnax known for?"
 PASSAGE = {
