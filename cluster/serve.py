@@ -1,4 +1,4 @@
-"""`prag serve`: the endpoint on this machine, until it is told to stop; or on the Ray cluster that ray.address names."""
+"""`prag serve`: run the endpoint until SIGINT or SIGTERM, on this machine or on the Ray cluster that ray.address names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
+from cluster.port import reserved_port
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
+from prag_core.config.ray_access import open_cluster_warning
 from prag_core.config.schema import Config
 from prag_core.errors import StorageError
 
@@ -19,7 +22,7 @@ EXAMPLE = "prag serve bank.uri=out/bank serve.port=8000"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGINT or SIGTERM; returns the exit code."""
+    """Serve until SIGINT or SIGTERM. Returns the exit code."""
     parser = settings_parser("serve", "Answer questions over HTTP, in OpenAI's protocol.", EXAMPLE)
     config, _ = parse_settings(parser, argv)
     config = absolute_paths(config)
@@ -34,18 +37,36 @@ def main(argv: Sequence[str]) -> int:
 
 
 def start(config: Config) -> str:
-    """Bring the endpoint up; returns its URL. Only its own port listens beyond loopback, and only if `serve.host` says so."""
-    os.environ.setdefault(
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
-    )  # Ray's own ports on loopback, as it does on a Mac
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
-    from ray import serve
+    """Start the endpoint; returns its URL. Only its own port listens beyond loopback, and only if `serve.host` says so.
 
-    from cluster.app import LOGS, NAME, application
-
-    app = application(config)
+    Raises ConfigError where the port is taken or settings contradict each other, BankError where the bank cannot be served,
+    StorageError where no Ray cluster answers.
+    """
     address = config.ray.address or os.environ.get("RAY_ADDRESS")
+    options = config.serve
+    # On a cluster the port belongs to the nodes' proxies, which a running Serve may have opened long ago.
+    with nullcontext() if address else reserved_port(options.host, options.port):
+        # Ray reads its environment when it is imported: its own ports on loopback, as on a Mac, and no log lines.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        from ray import serve
+
+        from cluster.app import LOGS, NAME, application
+
+        app = application(config)
+        _join_ray(address)
+        http = {"host": options.host, "port": options.port, "request_timeout_s": options.timeout_seconds + 10}
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        location = "EveryNode" if address else "HeadOnly"
+        serve.start(proxy_location=location, http_options=http, logging_config=LOGS)
+    serve.run(app, name=NAME, route_prefix="/")
+    return f"http://{options.host}:{options.port}/v1"
+
+
+def _join_ray(address: str | None) -> None:
+    """Connect to the cluster at `address`, with a warning where it is open to anyone, or start a Ray on this machine."""
+    import ray  # after `start` has set the environment
+
     local: dict[str, Any] = {} if address else {"include_dashboard": False, "dashboard_host": "127.0.0.1"}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
@@ -53,17 +74,13 @@ def start(config: Config) -> str:
         raise StorageError(
             f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out"
         ) from None
-    options = config.serve
-    http = {"host": options.host, "port": options.port, "request_timeout_s": options.timeout_seconds + 10}
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(proxy_location="HeadOnly" if local else "EveryNode", http_options=http, logging_config=LOGS)
-    serve.run(app, name=NAME, route_prefix="/")
-    return f"http://{options.host}:{options.port}/v1"
+    if warning := open_cluster_warning(address, os.environ):
+        print(warning, file=sys.stderr)
 
 
 def shut_down() -> None:
-    """Let every replica finish what it has, then end Serve and this process's Ray."""
-    import ray
+    """Let every replica finish the requests it has, then end Serve and this process's Ray."""
+    import ray  # after `start` has set the environment
     from ray import serve
 
     from cluster.app import NAME
