@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 import ray
 
+from prag_core.config.ray_access import open_cluster_warning
 from prag_core.config.schema import RayConfig
 from prag_core.errors import StorageError
 
@@ -34,6 +36,8 @@ def ray_session(settings: RayConfig) -> Iterator[None]:
         raise StorageError(
             f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out"
         ) from None
+    if warning := open_cluster_warning(address, os.environ):
+        print(warning, file=sys.stderr)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         with _terminable():

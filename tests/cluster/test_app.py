@@ -69,3 +69,11 @@ def test_the_deployment_files_build_what_prag_serve_does(settings: list[str]) ->
     assert build({"config": str(ROOT / args["config"]), "settings": [*theirs, *ours]})
     with pytest.raises(ConfigError, match="unknown"):
         build({"setings": []})
+
+
+@pytest.mark.parametrize(
+    ("file", "cluster"), [("rayservice", "rayClusterConfig"), ("rayjob", "rayClusterSpec")]
+)
+def test_clusters_on_kubernetes_ask_for_a_token(file: str, cluster: str) -> None:
+    manifest = yaml.safe_load((ROOT / f"cluster/kuberay/{file}.yaml").read_text())
+    assert manifest["spec"][cluster]["authOptions"] == {"mode": "token"}
