@@ -1,6 +1,5 @@
 """A passage's budget is what its prompts leave; long documents become chunks that cover all their text and fit."""
 
-import itertools
 import random
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,6 @@ from prag_core.corpus.chunking import (
     PassageLimit,
     TokenBudget,
     chunk_document,
-    chunk_text,
     split_long,
     token_budget,
 )
@@ -125,47 +123,6 @@ def test_chunks_fit_with_their_title(limit: PassageLimit, seed: int) -> None:
     assert covers(document.text, [chunk.text for chunk in chunks])
 
 
-def test_words_stay_whole_where_they_can() -> None:
-    words = [f"word{i}" for i in range(60)]
-    chunks = chunk_text(" ".join(words), lambda text: len(text) <= 50, lambda text: len(text) <= 12)
-    assert {word for chunk in chunks for word in chunk.split()} == set(words)
-
-
-def test_neighbours_share_about_the_overlap_and_no_more() -> None:
-    text = " ".join(f"w{i:03}" for i in range(100))  # five characters a word with its space
-    chunks = chunk_text(text, lambda piece: len(piece) <= 50, lambda piece: len(piece) <= 10)
-    for left, right in itertools.pairwise(chunks):
-        shared = set(left.split()) & set(right.split())
-        assert len(shared) == 2
-    assert len(chunks) < 14
-
-
-def test_without_overlap_the_chunks_joined_are_the_text() -> None:
-    text = "one two three four five six seven " * 5
-    assert "".join(chunk_text(text, lambda piece: len(piece) <= 20, lambda piece: piece == "")) == text
-
-
-def test_a_word_longer_than_a_chunk_is_cut_inside() -> None:
-    assert chunk_text("x" * 25, lambda piece: len(piece) <= 10, lambda piece: piece == "") == [
-        "x" * 10,
-        "x" * 10,
-        "x" * 5,
-    ]
-
-
-def test_a_chunk_of_blanks_is_left_out() -> None:
-    assert (
-        chunk_text("a" + " " * 50 + "b", lambda piece: len(piece) <= 10, lambda piece: piece == "")[
-            -1
-        ].strip()
-        == "b"
-    )
-    assert all(
-        c.strip()
-        for c in chunk_text("a" + " " * 50 + "b", lambda piece: len(piece) <= 10, lambda piece: piece == "")
-    )
-
-
 def test_short_documents_pass_through_and_long_ones_only_as_configured(limit: PassageLimit) -> None:
     documents = [Document("a", "short"), Document("b", "long " * 20)]
     assert list(split_long(documents, limit, CorpusConfig())) == documents
@@ -176,6 +133,49 @@ def test_short_documents_pass_through_and_long_ones_only_as_configured(limit: Pa
 def test_a_document_whose_title_fills_the_context_stays_whole(limit: PassageLimit) -> None:
     document = Document("a", "text " * 20, "T" * 100)
     assert chunk_document(document, replace(limit, with_title=True), overlap=6) == [document]
+
+
+class CountingTokenizer:
+    """Counts the characters that it is asked to tokenise."""
+
+    def __init__(self, tokenizer: Any, *, is_fast: bool = True) -> None:
+        self._tokenizer, self.is_fast, self.characters = tokenizer, is_fast, 0
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        self.characters += len(text)
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        return ids
+
+    def __call__(self, text: str, **options: Any) -> Any:
+        self.characters += len(text)
+        return self._tokenizer(text, **options)
+
+
+def test_a_long_document_is_tokenised_a_few_times_not_once_for_every_guess(tiny_tokenizer: Any) -> None:
+    counting = CountingTokenizer(tiny_tokenizer)
+    rng = random.Random(5)
+    text = " ".join("w" * rng.randrange(1, 12) for _ in range(8000))
+    chunks = chunk_document(
+        Document("a", text), PassageLimit((TokenBudget(counting, max_tokens=1500, overhead=0),)), overlap=32
+    )
+    assert len(chunks) > 30 and counting.characters < 6 * len(text)
+
+
+def test_a_tokenizer_that_cannot_say_where_tokens_lie_gives_the_same_chunks(tiny_tokenizer: Any) -> None:
+    slow = CountingTokenizer(tiny_tokenizer, is_fast=False)
+    document = Document("a", random_text(random.Random(7)))
+    one, other = (
+        chunk_document(document, PassageLimit((TokenBudget(t, max_tokens=40, overhead=0),)), overlap=6)
+        for t in (slow, tiny_tokenizer)
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize("length", [1000, 5000])
+def test_a_text_far_beyond_its_budget_is_told_by_its_beginning(tiny_tokenizer: Any, length: int) -> None:
+    counting = CountingTokenizer(tiny_tokenizer)
+    assert not TokenBudget(counting, max_tokens=10, overhead=0).holds("word " * length)
+    assert counting.characters == 160
 
 
 def test_an_overlap_that_leaves_no_progress_is_refused(limit: PassageLimit) -> None:
