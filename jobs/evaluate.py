@@ -20,8 +20,11 @@ def main(argv: Sequence[str]) -> int:
     parser = settings_parser("evaluate", "Score methods on a file of questions.", EXAMPLE)
     config, _ = parse_settings(parser, argv)
     config = absolute_paths(config)
+    errors = Console(stderr=True)
     with ticking() as tick:
-        report = evaluate(config, tick)
+        report = evaluate(
+            config, tick, lambda note: errors.print(note, markup=False, highlight=False, soft_wrap=True)
+        )
     written = write_report(report, config.evaluate.out)
     show_report(report, Console())
     for path in written:

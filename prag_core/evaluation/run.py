@@ -15,6 +15,7 @@ from prag_core.config.schema import Config
 from prag_core.errors import ConfigError
 from prag_core.evaluation.asked import find_asked_in
 from prag_core.evaluation.report import Report, build_report
+from prag_core.questions.gold import gold_note
 from prag_core.questions.reader import load_questions
 from prag_core.records import Answer, Question
 
@@ -23,9 +24,13 @@ RANKING_DEPTH = 10
 Tick = Callable[[str, int, int], None]  # (method, questions answered, of how many)
 
 
-def evaluate(config: Config, tick: Tick = lambda *_: None) -> Report:
-    """Answer every question by every method and score it. Raises ConfigError for unknown methods or banks before any
-    model is loaded."""
+def evaluate(
+    config: Config, tick: Tick = lambda *_: None, warn: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Answer every question by every method and score it. Calls `warn` with what a user should know of the questions.
+
+    Raises ConfigError for unknown methods or banks before any model is loaded.
+    """
     runs = {label: _parse_method(label, config) for label in config.evaluate.methods}
     if not runs:
         raise ConfigError("evaluate.methods is empty; name at least one method")
@@ -38,12 +43,16 @@ def evaluate(config: Config, tick: Tick = lambda *_: None) -> Report:
     }
     documents = most_documents((method for method, _ in runs.values()), config)
     with open_tools(config, banks, documents=documents) as tools:
+        source = tools[""].source
+        assert isinstance(source, OpenBank)
+        gold = {doc_id for question in questions for doc_id in question.gold_doc_ids}
+        there = {doc_id for doc_id, _ in source.snapshot.keys_of(gold)}
+        if note := gold_note(questions, there, config.bank.uri):
+            warn(note)
         answers = {
             label: answer_all(label, method, questions, tools[bank], tick)
             for label, (method, bank) in runs.items()
         }
-        source = tools[""].source
-        assert isinstance(source, OpenBank)
         config = replace(config, prompt=tools[""].prompt)
         retrieved = source.search(
             [question.question for question in questions], max(RANKING_DEPTH, config.retrieval.top_k)
