@@ -6,7 +6,6 @@ whole, so that the same command goes on where it stopped, and one more row costs
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from jobs.parameterize import parameterize
+from jobs.make_bank import make_bank, resume_command
 from jobs.ray_session import ray_session
 from prag_core.config.command_line import settings_parser
 from prag_core.config.schema import as_yaml
@@ -60,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     out = tables[0].config.ablate.out.rstrip("/")
     store, names = AnswerStore(f"{out}/answers"), BankNames(f"{out}/banks")
     planned = [plan_table(table, names) for table in tables]
-    command = f"prag ablate {shlex.join(arg for arg in argv if arg not in ('--retry-failed', '--dry-run'))}"
+    command = resume_command("ablate", argv)
     console = Console(stderr=True)
     missing = banks_to_make(planned, retry_failed=options.retry_failed)
     for table in planned:
@@ -141,7 +140,7 @@ def make_banks(
             console.print(
                 f"bank {number} of {len(missing)}: {', '.join(rows)}", markup=False, highlight=False
             )
-            if parameterize(with_source(bank, known), command, console, retry_failed=retry_failed):
+            if make_bank(with_source(bank, known), command, console, retry_failed=retry_failed):
                 return False
     return True
 

@@ -6,17 +6,15 @@ questions find. With `retrieval.as_narrowed=true` they find the same ones again,
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
+from prag_core.corpus.writer import write_corpus
 from prag_core.errors import ConfigError
 from prag_core.questions.reader import load_questions
-from prag_core.records import Document
-from prag_core.retrieval.narrow import Narrowed, narrow_corpus
-from prag_core.storage import open_root, put_whole, storage_errors
+from prag_core.retrieval.narrow import narrow_corpus
 
 EXAMPLE = "prag narrow corpus.uri=psgs_w100.tsv.gz evaluate.questions=popQA.tsv evaluate.limit=300 --out corpus.jsonl"
 
@@ -42,25 +40,8 @@ def main(argv: Sequence[str]) -> int:
         config.corpus, [question.question for question in questions], config.retrieval, depth
     )
     write_corpus(narrowed.documents, options.out)
-    print(f"{options.out}: {describe(narrowed)}")
+    print(f"{options.out}: {narrowed.summary()}")
     return 0
-
-
-def describe(narrowed: Narrowed) -> str:
-    """How much was kept, and how near retrieval from it alone comes to retrieval from all."""
-    share = f"{100 * narrowed.kept:.1f} % of what the questions retrieve from the whole corpus"
-    return f"{len(narrowed.documents):,} of {narrowed.corpus_documents:,} documents; retrieval from these alone finds {share}"
-
-
-def write_corpus(documents: Sequence[Document], uri: str) -> None:
-    """The documents as JSON lines, put in place whole. Raises StorageError."""
-    rows = (
-        {"doc_id": d.doc_id, "title": d.title, "text": d.text, "metadata": dict(d.metadata)}
-        for d in documents
-    )
-    fs, path = open_root(uri)
-    with storage_errors("writing", uri):
-        put_whole(fs, path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode())
 
 
 if __name__ == "__main__":

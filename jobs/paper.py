@@ -8,19 +8,19 @@ What an earlier command has made is taken from there, so that the same command g
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
 from jobs.ablate import answer_all_missing, banks_to_make, make_banks
-from jobs.narrow import describe, write_corpus
-from jobs.warmup import progress
+from jobs.make_bank import resume_command
+from jobs.progress import stage_progress
 from prag_core.bank.initial_adapter import read_warm_start, write_warm_start
 from prag_core.config.command_line import settings_parser
 from prag_core.config.schema import as_dict, as_yaml
 from prag_core.corpus.reader import read_corpus
+from prag_core.corpus.writer import write_corpus
 from prag_core.evaluation.output import show_grid, write_report
 from prag_core.evaluation.tables import grid_to_markdown
 from prag_core.experiments.ablations.answers import AnswerStore
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     check_data(made)
     console, out = Console(stderr=True), made.config(made.datasets[0]).paper.out.rstrip("/")
-    command = f"prag paper {shlex.join(arg for arg in argv if arg not in ('--retry-failed', '--dry-run'))}"
+    command = resume_command("paper", argv)
     corpora = narrowed(made, out, console)
     wanted = any(row.warm for row in made.table.rows)
     warm = warmed_up(made, out, console, train=not options.dry_run) if wanted else {}
@@ -119,7 +119,7 @@ def narrowed(made: Reproduction, out: str, console: Console) -> dict[str, str]:
         )
         for name, found in narrow_corpora(corpus, missing, config.retrieval, depth).items():
             write_corpus(found.documents, places[name])
-            say(f"{name}: {describe(found)}", console)
+            say(f"{name}: {found.summary()}", console)
     return places
 
 
@@ -145,7 +145,7 @@ def warmed_up(made: Reproduction, out: str, console: Console, *, train: bool) ->
                     console,
                 )
                 continue
-            with progress(console) as tick:
+            with stage_progress(console) as tick:
                 done = warm_up(config, tick)
             if not done.reused:
                 write_warm_start(config.warmup.out, done.warm)

@@ -1,19 +1,26 @@
-"""Progress of a run in the terminal: a live bar on a screen, a line a shard or a method in a log."""
+"""Progress of a run in the terminal: a live bar on a screen, a line a shard, a method or a tenth of a stage in a log."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-if TYPE_CHECKING:
-    from prag_core.evaluation.run import Tick
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 Row = dict[str, Any]
+Tick = Callable[[str, int, int], None]  # (name, done, total)
+LOG_EVERY = 10  # lines of a log for a stage
 
 
 def show_progress(
@@ -41,25 +48,40 @@ def show_progress(
             yield row
 
 
+def ticking() -> AbstractContextManager[Tick]:
+    """Report how many questions each method has answered: a bar a method on a screen, a line for each that ends in a log."""
+
+    def line(method: str, done: int, total: int) -> str | None:
+        return f"{method}: {done} questions answered" if done == total else None
+
+    return _bars(Console(stderr=True), TextColumn("questions"), line)
+
+
+def stage_progress(console: Console) -> AbstractContextManager[Tick]:
+    """Report how far each stage is: a bar a stage on a screen, a line for every tenth of it in a log."""
+
+    def line(stage: str, done: int, total: int) -> str | None:
+        is_told = done == total or done % max(1, total // LOG_EVERY) == 0
+        return f"{stage}: {done:,} of {total:,}" if is_told else None
+
+    return _bars(console, TimeRemainingColumn(), line)
+
+
 @contextmanager
-def ticking() -> Iterator[Tick]:
-    """A function to tell how many questions a method has answered; a bar a method while the context lasts."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:>24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("questions"),
-    )
+def _bars(
+    console: Console, last: ProgressColumn, line: Callable[[str, int, int], str | None]
+) -> Iterator[Tick]:
+    """Show a bar for each name that is counted; without a terminal, print the lines that `line` returns."""
+    columns = (TextColumn("{task.description:>24}", markup=False), BarColumn(), MofNCompleteColumn(), last)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
 
-        def tick(method: str, done: int, total: int) -> None:
-            if method not in tasks:
-                tasks[method] = bar.add_task(method, total=total)
-            bar.update(tasks[method], completed=done)
-            if not console.is_terminal and done == total:
-                console.print(f"{method}: {done} questions answered", highlight=False)
+        def tick(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+            if not console.is_terminal and (text := line(name, done, total)) is not None:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
 
         yield tick
 

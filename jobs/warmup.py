@@ -4,12 +4,11 @@ is used where there is one. What lies at `warmup.out` already is not made again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jobs.progress import stage_progress
 from prag_core.bank.initial_adapter import write_warm_start
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
@@ -23,36 +22,18 @@ DESCRIPTION = (
     "Train the adapter that documents start from, on questions without passages; with prompt.cot=true on the model's own "
     "reasoning, where its answer is right. Then: prag parameterize training.initial=FILE (docs/warmup.md)."
 )
-LOG_EVERY = 10  # lines of a log from start to end of a stage
 
 
 def main(argv: Sequence[str]) -> int:
     config, _ = parse_settings(settings_parser("warmup", DESCRIPTION, EXAMPLE), argv)
     config = absolute_paths(config)
     console = Console(stderr=True)
-    with progress(console) as tick:
+    with stage_progress(console) as tick:
         made = warm_up(config, tick)
     if not made.reused:
         write_warm_start(config.warmup.out, made.warm)
     report(made, config, Console())
     return 0
-
-
-@contextmanager
-def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a stage on a screen; in a log a line every tenth of it."""
-    columns = (TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks = {}
-
-        def tick(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-            if not console.is_terminal and (done == total or done % max(1, total // LOG_EVERY) == 0):
-                console.print(f"{stage}: {done:,} of {total:,}", highlight=False)
-
-        yield tick
 
 
 def report(made: WarmedUp, config: Config, console: Console) -> None:

@@ -39,6 +39,12 @@ class Narrowed:
     corpus_documents: int  # how many there were to choose from
     kept: float  # share of what the questions retrieve from the whole corpus that they retrieve from these documents alone
 
+    def summary(self) -> str:
+        """State how many documents were kept, and how much of the whole corpus's retrieval they preserve."""
+        share = f"{100 * self.kept:.1f} % of what the questions retrieve from the whole corpus"
+        count = f"{len(self.documents):,} of {self.corpus_documents:,} documents"
+        return f"{count}; retrieval from these alone finds {share}"
+
 
 def narrow_corpus(
     corpus: CorpusConfig, questions: Sequence[str], settings: RetrievalConfig, k: int

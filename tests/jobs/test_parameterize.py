@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from jobs.parameterize import report
+from jobs.make_bank import report
 from prag_core.bank import Bank, Stage
 from prag_core.bank.tables import WANTED
 from prag_core.bank.verify import verify

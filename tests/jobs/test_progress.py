@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jobs.progress import describe_shard, show_progress, ticking
+from jobs.progress import describe_shard, show_progress, stage_progress, ticking
 
 
 def row(shard_id: str, **fields: Any) -> dict[str, Any]:
@@ -39,3 +39,12 @@ def test_a_log_has_a_line_for_each_method_that_has_answered(capsys: pytest.Captu
             tick("rag", done, 3)
         tick("prag", 1, 3)
     assert capsys.readouterr().err.split("\n") == ["rag: 3 questions answered", ""]
+
+
+def test_a_log_has_a_line_for_every_tenth_of_a_stage() -> None:
+    printed = io.StringIO()
+    with stage_progress(Console(file=printed)) as tick:
+        for done in range(1, 41):
+            tick("stage [x]", done, 40)
+    lines = printed.getvalue().splitlines()
+    assert len(lines) == 10 and lines[0] == "stage [x]: 4 of 40" and lines[-1] == "stage [x]: 40 of 40"

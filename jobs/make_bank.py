@@ -1,0 +1,93 @@
+"""One run of the offline pipeline: plan, augment and train on Ray, write the snapshot, and report on every document.
+
+Used by every verb that makes banks. What a run promises is said in `jobs/parameterize.py`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from jobs.progress import show_progress
+from jobs.ray_pipeline import Row, run_pipeline
+from jobs.ray_session import ray_session
+from prag_core.bank import Bank, Snapshot
+from prag_core.config.schema import Config, as_yaml
+from prag_core.corpus.reader import read_corpus
+from prag_core.planning.plan import Plan
+from prag_core.planning.planner import make_plan
+from prag_core.planning.recipe import prepare_recipe
+from prag_core.planning.run_stats import write_run_figures
+from prag_core.stages.shard import open_augmentations
+from prag_core.versions import installed_versions
+
+SHOWN = 10  # quarantined documents and failed shards that are named
+NOT_TO_REPEAT = ("--retry-failed", "--dry-run")
+
+
+def resume_command(verb: str, argv: Sequence[str]) -> str:
+    """Return the command line that resumes this run: the same arguments, without the options of a single run."""
+    return f"prag {verb} {shlex.join(arg for arg in argv if arg not in NOT_TO_REPEAT)}"
+
+
+def make_bank(config: Config, command: str, console: Console, *, retry_failed: bool = False) -> int:
+    """Plan, run, write the snapshot, say what became of every document. Returns the exit code."""
+    prepared = prepare_recipe(config)
+    documents = read_corpus(config.corpus)
+    if config.augmentation.uri:
+        open_augmentations(config.augmentation.uri, prepared.recipe)  # refused now rather than shard by shard
+    bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
+    record_run(bank, plan, config)
+    for line in (plan.summary(), *plan.rejections()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    rows = run_shards(config, bank, plan, console) if plan.shards else []
+    snapshot = bank.write_snapshot(plan.wanted())
+    write_run_figures(bank, plan.run, rows)
+    failed = [row for row in rows if row["error"]]
+    report(config.bank.uri, snapshot, failed, command, console)
+    return 1 if failed else 0
+
+
+def record_run(bank: Bank, plan: Plan, config: Config) -> None:
+    """Keep the resolved settings and the versions beside the plan."""
+    bank.write_run(plan.run, "config.yaml", as_yaml(config).encode())
+    versions = "".join(f"{package}=={version}\n" for package, version in installed_versions().items())
+    bank.write_run(plan.run, "versions.txt", versions.encode())
+
+
+def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list[Row]:
+    """Run the pipeline over the plan's shards; a row each."""
+    num_documents = sum(shard.num_documents for shard in plan.shards)
+    with ray_session(config.ray):
+        rows = run_pipeline(bank.uri, config, plan.shards)
+        return list(show_progress(rows, len(plan.shards), num_documents, console))
+
+
+def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, console: Console) -> None:
+    """What is in the bank now, what is not and why, and the command that goes on."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    adapters, text_only, quarantined = (
+        snapshot.counts[status] for status in ("adapter", "text_only", "failed")
+    )
+    served_as_text = f"{text_only:,} documents text_only, " if text_only else ""
+    say(
+        f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {served_as_text}{quarantined:,} documents quarantined"
+    )
+    for failure in snapshot.failures[:SHOWN]:
+        say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
+    if quarantined > SHOWN:
+        say(f"  … {quarantined - SHOWN:,} more: prag bank ls {uri} --failed")
+    if text_only:
+        say(f"  text_only: their adapters did not pass the exam: prag bank ls {uri} --text-only")
+    if quarantined:
+        say(f"  to try them again: {command} --retry-failed")
+    for row in failed[:SHOWN]:
+        say(f"shard {row['shard_id']} failed while making {row['error_stage']}: {row['error']}", "red")
+    if failed:
+        say(f"{len(failed)} shards failed; to go on with them: {command}", "bold red")
