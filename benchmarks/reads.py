@@ -73,7 +73,7 @@ def raw_read(bank: Bank) -> Callable[[Entry], bytes]:
 
 def measure(reader: AdapterReader, together: int, rounds: int) -> dict[str, float]:
     """Milliseconds of floor and ours, 50th and 99th percentile."""
-    raw, rng = raw_read(reader.bank), random.Random(together)
+    raw, rng = raw_read(reader.store), random.Random(together)
     index = reader.snapshot.index["doc_id"].to_pylist()
     floor, ours = [], []
     with ThreadPoolExecutor(together) as pool:

@@ -12,6 +12,7 @@ import pytest
 
 from jobs import cli
 from prag_core.bank import Bank, Stage
+from prag_core.bank.reader import read_adapter_rows
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config, MethodsConfig
 from prag_core.corpus.reader import read_corpus
@@ -99,7 +100,7 @@ def test_distillation_makes_another_bank_whose_adapters_come_nearer_to_the_readi
     (commit,) = distilled.list_commits(Stage.adapters).values()
     written = commit.object("adapters")
     assert written is not None
-    adapters = {adapter.key: adapter for adapter in distilled.read_adapters(written.path)}
+    adapters = {adapter.key: adapter for adapter in read_adapter_rows(distilled, written.path)}
     (augmented,) = distilled.list_commits(Stage.augmentations).values()
     for written_about in distilled.read_augmentations(augmented):
         assert adapters[written_about.key].steps == 4 * len(written_about.qa_pairs) * (

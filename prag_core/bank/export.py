@@ -1,42 +1,39 @@
-"""Adapters as PEFT folders: what `PeftModel.from_pretrained(base, folder)` loads, giving the logits the bank's adapter gives."""
+"""Adapters as PEFT folders: `PeftModel.from_pretrained(base, folder)` loads one and gives the logits of the bank's adapter."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save
 
+from prag_core.bank.initial_adapter import read_initial
 from prag_core.bank.reader import AdapterReader
+from prag_core.bank.snapshot import require
+from prag_core.bank.store import BankStore
 from prag_core.errors import StorageError
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors, Key
 from prag_core.storage import storage_errors
 
-if TYPE_CHECKING:
-    from prag_core.bank.bank import Bank
 
-
-def export_adapter(bank: Bank, key: Key, out_dir: str | Path, base_model: str | None = None) -> Path:
+def export_adapter(store: BankStore, key: Key, out_dir: str | Path, base_model: str | None = None) -> Path:
     """Write one document's adapter. Raises BankError if the newest snapshot has none, StorageError if the folder has files."""
     _check_free(Path(out_dir))
-    return _write(
-        AdapterReader(bank, bank.require_snapshot()).fetch([key])[key], bank.layout, Path(out_dir), base_model
-    )
+    factors = AdapterReader(store, require(store)).fetch([key])[key]
+    return _write(factors, store.layout, Path(out_dir), base_model)
 
 
-def export_initial(bank: Bank, out_dir: str | Path, base_model: str | None = None) -> Path:
-    """Write the adapter every document started from."""
+def export_initial(store: BankStore, out_dir: str | Path, base_model: str | None = None) -> Path:
+    """Write the initial adapter, which every document's training started from."""
     _check_free(Path(out_dir))
-    return _write(bank.initial_factors(), bank.layout, Path(out_dir), base_model)
+    return _write(read_initial(store), store.layout, Path(out_dir), base_model)
 
 
 def peft_config(layout: AdapterLayout, base_model: str | None = None) -> dict[str, object]:
     """The adapter_config.json of a layout."""
-    targets = sorted({module.name.rsplit(".", 1)[-1] for module in layout.modules})
     alpha = int(layout.alpha) if float(layout.alpha).is_integer() else layout.alpha
     return {
         "peft_type": "LORA",
@@ -47,7 +44,7 @@ def peft_config(layout: AdapterLayout, base_model: str | None = None) -> dict[st
         "lora_alpha": alpha,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": targets,
+        "target_modules": layout.target_modules,
         "fan_in_fan_out": False,
         "use_rslora": False,
         "use_dora": False,
@@ -55,7 +52,7 @@ def peft_config(layout: AdapterLayout, base_model: str | None = None) -> dict[st
 
 
 def peft_tensors(factors: AdapterFactors) -> dict[str, np.ndarray]:
-    """Factors under the names PEFT saves them by."""
+    """Factors under the names that PEFT saves them by."""
     return {
         f"base_model.model.{name}.lora_{part.upper()}.weight": np.ascontiguousarray(array, dtype=np.float32)
         for name, pair in factors.items()
@@ -71,7 +68,7 @@ def _check_free(folder: Path) -> None:
 
 
 def _write(factors: AdapterFactors, layout: AdapterLayout, folder: Path, base_model: str | None) -> Path:
-    """Built beside and renamed, so that a folder is whole or not there."""
+    """Build the folder beside its place and rename it, so that it is whole or not there."""
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     with storage_errors("writing", str(folder)):
         folder.parent.mkdir(parents=True, exist_ok=True)

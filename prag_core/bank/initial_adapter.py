@@ -1,7 +1,7 @@
-"""Where documents' adapters start from, as bytes: in a bank (`init/`), and as the file that a warm-up writes.
+"""The initial adapter, which every document's training starts from: in a bank (`init/`), and as the file of a warm-up.
 
 Both are safetensors with `<module>.a` and `<module>.b` in float32, so that equal factors are equal bytes, whose SHA-256 names
-the adapter. A warm-up's file has besides, sealed, what it was made from; any changed byte of either is noticed.
+the adapter. A warm-up's file also records, sealed, what it was made from. Any changed byte of either is noticed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from prag_core.bank.layout import seal, unseal
+from prag_core.bank.layout import ObjectInfo
+from prag_core.bank.sealed import seal, unseal
+from prag_core.bank.store import BankStore
 from prag_core.errors import ConfigError, CorruptBankError, StorageError
 from prag_core.models.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors
@@ -42,6 +44,7 @@ class WarmStart:
 
 
 def pack(factors: AdapterFactors, note: str | None = None) -> bytes:
+    """Encode factors as safetensors, with a note in the metadata."""
     tensors = {
         f"{name}.{part}": array for name, pair in factors.items() for part, array in _parts(pair).items()
     }
@@ -49,17 +52,31 @@ def pack(factors: AdapterFactors, note: str | None = None) -> bytes:
 
 
 def unpack(data: bytes, layout: AdapterLayout) -> AdapterFactors:
+    """Decode the factors of a layout's modules."""
     tensors = load(data)
     return {m.name: Factors(tensors[f"{m.name}.a"], tensors[f"{m.name}.b"]) for m in layout.modules}
 
 
 def adds_nothing(factors: AdapterFactors) -> bool:
-    """As every adapter does whose b is zero: where random initialisation starts."""
+    """Whether the adapter leaves the model as it is: all its b are zero, as after random initialisation."""
     return not any(pair.b.any() for pair in factors.values())
 
 
+def read_initial(store: BankStore) -> AdapterFactors:
+    """Read the initial adapter of a bank. Raises CorruptBankError if it is damaged."""
+    fields = store.fields["initial"]
+    (data,) = store.read_objects([ObjectInfo(fields["path"], 1, fields["bytes"], fields["sha256"])])
+    return unpack(data, store.layout)
+
+
+def read_initial_to_add(store: BankStore) -> tuple[str, AdapterFactors] | None:
+    """Read the initial adapter of a bank with its digest, as merging needs it. None if it adds nothing to the model."""
+    factors = read_initial(store)
+    return None if adds_nothing(factors) else (store.fields["initial"]["sha256"], factors)
+
+
 def write_warm_start(uri: str, warm: WarmStart) -> None:
-    """Write the file whole, or not at all. Raises StorageError."""
+    """Write a warm-up's file, whole or not at all. Raises StorageError."""
     check_factors(warm.factors, warm.layout)
     note = {
         "format": FORMAT,
@@ -75,7 +92,7 @@ def write_warm_start(uri: str, warm: WarmStart) -> None:
 
 
 def read_warm_start(uri: str) -> WarmStart | None:
-    """The warm-up's file at `uri`; None where there is no file. Raises StorageError for one that is damaged or something else."""
+    """Read a warm-up's file; None if there is no file. Raises StorageError for one that is damaged or something else."""
     fs, path = open_root(uri)
     try:
         with storage_errors("reading", uri):
@@ -101,7 +118,7 @@ def read_warm_start(uri: str) -> WarmStart | None:
 
 
 def load_warm_start(setting: str, uri: str, layout: AdapterLayout, model: str) -> WarmStart:
-    """The same, for documents of this layout and base model. Raises ConfigError where there is none or it does not fit."""
+    """Read the warm-up's file that a setting names. Raises ConfigError if there is none, or it is of another layout or model."""
     warm = read_warm_start(uri)
     if warm is None:
         raise ConfigError(f"{setting}={uri}: no such file; prag warmup makes one")
@@ -118,8 +135,8 @@ def load_warm_start(setting: str, uri: str, layout: AdapterLayout, model: str) -
 
 
 def _shape(layout: AdapterLayout) -> str:
-    kinds = sorted({module.name.rsplit(".", 1)[-1] for module in layout.modules})
-    return f"rank {layout.rank}, alpha {layout.alpha:g}, {len(layout.modules)} modules ({', '.join(kinds)})"
+    kinds = ", ".join(layout.target_modules)
+    return f"rank {layout.rank}, alpha {layout.alpha:g}, {len(layout.modules)} modules ({kinds})"
 
 
 def _parts(factors: Factors) -> dict[str, np.ndarray]:

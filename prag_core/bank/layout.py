@@ -1,36 +1,32 @@
-"""Where everything lies in a bank, and the sealed JSON that its small files are.
+"""Where everything lies in a bank: the paths of its objects, and how to recognise them in a listing.
 
     BANK/bank.json                              format, recipe, adapter layout, initial adapter
     BANK/init/<digest>.safetensors              the shared initial adapter
-    BANK/runs/<run>/…                           what a run was told: configuration, versions, plan; what its shards took
-    BANK/documents/<shard>-<attempt>.parquet       what came in
-    BANK/augmentations/<shard>-<attempt>.parquet   what the language model wrote
+    BANK/runs/<run>/…                           settings, versions and plan of a run; results and seconds of its shards
+    BANK/documents/<shard>-<attempt>.parquet       the documents of a shard
+    BANK/augmentations/<shard>-<attempt>.parquet   their augmentations
     BANK/adapters/<shard>-<attempt>.parquet        one row an adapter
-    BANK/rows/<shard>-<attempt>.parquet            where in that object each adapter's bytes lie
-    BANK/failures/<shard>-<attempt>.parquet        what was set aside, and why
-    BANK/commits/<stage>/<shard>.json           which attempt of a shard counts
-    BANK/snapshots/<number>-<digest>/…          manifest.json, index.parquet: what a corpus is made of
-    BANK/indexes/<snapshot>-<digest>/…          retrieval indexes, built from a snapshot
+    BANK/rows/<shard>-<attempt>.parquet            location of each adapter's bytes in that object
+    BANK/failures/<shard>-<attempt>.parquet        quarantined documents, with the reasons
+    BANK/commits/<stage>/<shard>.json           the attempt of a shard that counts
+    BANK/snapshots/<number>-<digest>/…          manifest.json and index.parquet: one complete view of the corpus
+    BANK/indexes/<snapshot>-<settings>/…        a retrieval index of a snapshot: index.json names the attempt that counts,
+                                                whose files lie in a folder of its name
 
-A sealed file is JSON with the SHA-256 of its other fields; it is accepted only if its bytes are exactly what sealing its
-fields gives, so that any changed byte is noticed.
+All paths are relative to the bank. Doc_ids are never part of one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
-from prag_core.errors import CorruptBankError
-from prag_core.identity import digest
-
-FORMAT = 1
 BANK_FILE = "bank.json"
-KINDS = ("documents", "augmentations", "adapters", "rows", "failures")
+MANIFEST = re.compile(r"snapshots/((\d{8,})-([0-9a-f]{16}))/manifest\.json")
+INDEX_MARKER = re.compile(r"(indexes/(\d+-[0-9a-f]+)-[^/]+)/index\.json")
 
 
 class Stage(Enum):
@@ -55,7 +51,7 @@ class ObjectInfo:
 
 
 def new_attempt() -> str:
-    """A name no other attempt has."""
+    """Return a name that no other attempt has."""
     return uuid.uuid4().hex[:16]
 
 
@@ -63,36 +59,58 @@ def object_path(kind: str, shard_id: str, attempt: str) -> str:
     return f"{kind}/{shard_id}-{attempt}.parquet"
 
 
+def rows_path(adapters_path: str) -> str:
+    """Path of the rows object of an adapters object."""
+    return adapters_path.replace("adapters/", "rows/", 1)
+
+
+def adapters_path(rows_path: str) -> str:
+    """Path of the adapters object that a rows object describes."""
+    return rows_path.replace("rows/", "adapters/", 1)
+
+
+def attempt_of(object_path: str) -> str:
+    """Name of the attempt that wrote an object."""
+    return object_path.removesuffix(".parquet").rsplit("-", 1)[-1]
+
+
 def marker_path(stage: Stage, shard_id: str) -> str:
     return f"commits/{stage.value}/{shard_id}.json"
 
 
-def seal(fields: dict[str, Any]) -> bytes:
-    """`fields` as JSON with the digest of themselves."""
-    return (
-        json.dumps({**fields, "sha256": digest(fields)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    ).encode()
+def initial_path(sha256: str) -> str:
+    return f"init/{sha256[:16]}.safetensors"
 
 
-def unseal(data: bytes, name: str) -> dict[str, Any]:
-    """The fields of a sealed file. Raises CorruptBankError, naming it, unless every byte is as it was sealed."""
-    try:
-        fields = json.loads(data)
-        fields.pop("sha256")
-        intact = seal(fields) == data
-    except (ValueError, KeyError, AttributeError, TypeError):
-        intact = False
-    if not intact:
-        raise CorruptBankError(
-            f"{name} is damaged: its bytes are not those that were written; restore it from a copy"
-        )
-    return dict(fields)
+def run_path(run: str, name: str) -> str:
+    return f"runs/{run}/{name}"
 
 
-def check_digest(data: bytes, expected: str, name: str) -> bytes:
-    """`data`, if its SHA-256 is as expected. Raises CorruptBankError naming the object."""
-    if hashlib.sha256(data).hexdigest() != expected:
-        raise CorruptBankError(
-            f"{name} is damaged: its SHA-256 is not the recorded {expected[:12]}…; run prag bank verify"
-        )
-    return data
+def manifest_path(snapshot: str) -> str:
+    return f"snapshots/{snapshot}/manifest.json"
+
+
+def index_path(snapshot: str) -> str:
+    """Path of a snapshot's own index: its table of documents, not a retrieval index."""
+    return f"snapshots/{snapshot}/index.parquet"
+
+
+def retrieval_folder(snapshot: str, settings: str) -> str:
+    """Folder of the retrieval index of a snapshot under the settings with this digest."""
+    return f"indexes/{snapshot}-{settings}"
+
+
+def retrieval_marker(folder: str) -> str:
+    """The file whose presence makes the retrieval index in `folder` count."""
+    return f"{folder}/index.json"
+
+
+def retrieval_files(folder: str, attempt: str) -> str:
+    """The folder inside `folder` where an attempt keeps its files."""
+    return f"{folder}/{attempt}"
+
+
+def retrieval_folders(files: Iterable[str]) -> dict[str, str]:
+    """Find the retrieval indexes among a bank's files: the folder of each, and the snapshot it was built from."""
+    matches = map(INDEX_MARKER.fullmatch, sorted(files))
+    return {match[1]: match[2] for match in matches if match}

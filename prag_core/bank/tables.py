@@ -1,6 +1,6 @@
-"""Records as Arrow tables, and Parquet bytes of them: the columns of every object but the adapters' values.
+"""Records as Arrow tables and as Parquet: the columns of every object except the values of adapters.
 
-Row tables carry only ids, text and numbers; ids are data and never part of a path, so that any id goes.
+Doc_ids are data and never part of a path, so any text may be one.
 """
 
 from __future__ import annotations
@@ -50,16 +50,10 @@ ADAPTERS = pa.schema(
         pa.field("value", pa.binary(), nullable=False),
     ]
 )
-SCORED_ADAPTERS = ADAPTERS.insert(
-    len(ADAPTERS) - 1, pa.field("score", pa.float64())
-)  # where an exam was held
-WANTED = pa.schema(KEY)  # what a snapshot is asked to hold: one row a document
+SCORED_ADAPTERS = ADAPTERS.insert(len(ADAPTERS) - 1, pa.field("score", pa.float64()))  # after an exam
+WANTED = pa.schema(KEY)  # the documents that a snapshot is asked to hold
 NAME = pa.dictionary(pa.int32(), pa.string())  # an object's path, repeated over its rows
-STATUSES = (
-    "adapter",
-    "text_only",
-    "failed",
-)  # what a document of an index is; of several rows the first counts
+STATUSES = ("adapter", "text_only", "failed")  # of an index's document; of several rows the first counts
 INDEX = pa.schema(
     [
         *KEY,
@@ -80,14 +74,14 @@ INDEX = pa.schema(
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """Compressed Parquet with page checksums."""
+    """Encode a table as compressed Parquet with page checksums."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", row_group_size=1 << 16, write_page_checksum=True)
     return bytes(sink.getvalue())
 
 
 def from_parquet(data: bytes, name: str) -> pa.Table:
-    """The table in some Parquet bytes. Raises CorruptBankError naming the object."""
+    """Decode Parquet bytes. Raises CorruptBankError naming the object."""
     try:  # not pq.read_table: its threads may outlive the interpreter
         return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
@@ -95,13 +89,13 @@ def from_parquet(data: bytes, name: str) -> pa.Table:
 
 
 def join_keys(table: pa.Table, columns: Sequence[str] = WANTED.names) -> pa.ChunkedArray:
-    """Columns (doc_id first) as one that can be compared: all but doc_id are free of NUL, so no two rows look alike."""
+    """Join columns (doc_id first) into one that can be compared: all but doc_id are free of NUL, so no two rows look alike."""
     parts = [table[name].cast(pa.large_string()) for name in columns]
     return pc.binary_join_element_wise(*parts, pa.scalar("\0", pa.large_string()))
 
 
 def is_among(rows: pa.Table, others: pa.Table, columns: Sequence[str] = WANTED.names) -> pa.ChunkedArray:
-    """Whether each row's key is that of one of `others`."""
+    """Whether each row's key is the key of one of `others`."""
     return pc.is_in(join_keys(rows, columns), value_set=join_keys(others, columns).combine_chunks())
 
 
@@ -111,7 +105,7 @@ def has_doc_id(rows: pa.Table, doc_ids: Iterable[str]) -> pa.ChunkedArray:
 
 
 def group_rows(names: pa.ChunkedArray) -> dict[str, np.ndarray]:
-    """The row numbers of each name in a dictionary column, ascending: one sort, however many names there are."""
+    """Group the rows of a dictionary column by name: ascending row numbers. One sort, however many names there are."""
     if not len(names):
         return {}
     whole = names.unify_dictionaries().combine_chunks()
@@ -138,7 +132,13 @@ def documents_table(documents: Iterable[Document]) -> pa.Table:
 
 def documents_of(table: pa.Table) -> Iterator[Document]:
     for row in table.to_pylist():
-        yield Document(row["doc_id"], row["text"], row["title"], row["chunk"], json.loads(row["metadata"]))
+        yield Document(
+            doc_id=row["doc_id"],
+            chunk=row["chunk"],
+            title=row["title"],
+            text=row["text"],
+            metadata=json.loads(row["metadata"]),
+        )
 
 
 def augmentations_table(records: Sequence[Augmentation]) -> pa.Table:
@@ -176,8 +176,19 @@ def _key(record: Augmentation | Failure) -> dict[str, Any]:
     return {"doc_id": record.doc_id, "chunk": record.chunk, "content_hash": record.content_hash}
 
 
+def wanted_table(rows: Iterable[tuple[str, int, str]]) -> pa.Table:
+    """A table of (doc_id, chunk, content_hash)."""
+    return pa.Table.from_pylist([dict(zip(WANTED.names, row, strict=True)) for row in rows], WANTED)
+
+
+def count_statuses(index: pa.Table) -> dict[str, int]:
+    """Count the documents of an index by status."""
+    statuses = index["status"].cast(pa.string())
+    return {status: pc.sum(pc.equal(statuses, status)).as_py() or 0 for status in STATUSES}
+
+
 def index_rows(rows: pa.Table, constant: dict[str, str | None]) -> pa.Table:
-    """Rows or failures with the columns of an index: those that are constant, those that `rows` has, nulls for the rest."""
+    """Give rows or failures the columns of an index: the constant ones, those that `rows` has, and nulls for the rest."""
     columns = []
     for field in INDEX:
         if field.name in constant:

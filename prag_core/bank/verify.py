@@ -1,6 +1,6 @@
-"""Checking a bank: every byte that something counts on, against the digests it was written with.
+"""Verification of a bank: every byte that something counts on, against the digests it was written with.
 
-Covers bank.json, the initial adapter, all commit markers and the objects they name, the manifests and indexes of all
+Covers store.json, the initial adapter, all commit markers and the objects they name, the manifests and indexes of all
 snapshots and the objects of the newest, every adapter's own digest and place in its object, and retrieval indexes.
 Files that nothing names are reported as information: leftovers for `gc`, not damage.
 """
@@ -12,22 +12,32 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import commits, snapshot, tables
-from prag_core.bank.gc.references import INDEX, referenced
-from prag_core.bank.layout import BANK_FILE, ObjectInfo, Stage, marker_path, unseal
-from prag_core.bank.reader import shown
+from prag_core.bank.gc.mark import mark
+from prag_core.bank.layout import (
+    BANK_FILE,
+    ObjectInfo,
+    Stage,
+    adapters_path,
+    index_path,
+    manifest_path,
+    marker_path,
+    retrieval_files,
+    retrieval_folders,
+    retrieval_marker,
+)
+from prag_core.bank.reader import show_key
 from prag_core.bank.snapshot import Snapshot
+from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
-from prag_core.storage import TEMPORARY, list_files, read, storage_errors
+from prag_core.storage import TEMPORARY, list_files, storage_errors
 
-if TYPE_CHECKING:
-    from prag_core.bank.bank import Bank
-
+T = TypeVar("T")
 BLOCK = 1 << 23
 PLACE = ["doc_id", "chunk", "content_hash", "start", "length", "sha256", "adapter_object"]
 
@@ -41,28 +51,28 @@ class Problem:
     severity: Literal["error", "info"] = "error"
 
 
-def verify(bank: Bank) -> list[Problem]:
-    """Everything found: errors first. An empty list, or one of infos alone, is a sound bank."""
-    with storage_errors("verifying", bank.uri):
-        return sorted(_Verifier(bank).run(), key=lambda problem: (problem.severity, problem.path))
+def verify(store: BankStore) -> list[Problem]:
+    """Check everything. Returns the problems, errors first; a sound bank has none, or infos alone."""
+    with storage_errors("verifying", store.uri):
+        return sorted(_Verifier(store).run(), key=lambda problem: (problem.severity, problem.path))
 
 
 class _Verifier:
-    def __init__(self, bank: Bank) -> None:
-        self.bank = bank
-        self.files = list_files(bank.fs, bank.root)
+    def __init__(self, store: BankStore) -> None:
+        self.store = store
+        self.files = list_files(store.fs, store.root)
         self.problems: list[Problem] = []
         self.objects: dict[str, ObjectInfo] = {}
         self.rows: dict[str, pa.Table] = {}  # by adapters object
 
     def run(self) -> list[Problem]:
-        initial = self.bank.fields["initial"]
-        self._attempt(BANK_FILE, partial(self._unseal, BANK_FILE))
+        initial = self.store.fields["initial"]
+        self._attempt(BANK_FILE, partial(self.store.read_sealed, BANK_FILE))
         self._expect(ObjectInfo(initial["path"], 1, initial["bytes"], initial["sha256"]))
         for stage in Stage:
-            for shard_id in sorted(commits.list_shards(self.bank, stage)):
+            for shard_id in sorted(commits.list_shards(self.store, stage)):
                 commit = self._attempt(
-                    marker_path(stage, shard_id), partial(commits.find, self.bank, stage, shard_id)
+                    marker_path(stage, shard_id), partial(commits.find, self.store, stage, shard_id)
                 )
                 for info in commit.objects if commit else ():
                     self._expect(info)
@@ -76,11 +86,8 @@ class _Verifier:
         self._orphans(snapshots)
         return self.problems
 
-    def _unseal(self, path: str) -> dict[str, Any]:
-        return unseal(read(self.bank.fs, self.bank.path(path)), path)
-
-    def _attempt(self, path: str, check: Callable[[], Any]) -> Any:
-        """The result of a check, or None and a problem with `path`."""
+    def _attempt(self, path: str, check: Callable[[], T]) -> T | None:
+        """Return the result of a check, or None after noting a problem with `path`."""
         try:
             return check()
         except FileNotFoundError:
@@ -97,38 +104,36 @@ class _Verifier:
             )
 
     def _snapshots(self) -> list[Snapshot]:
-        """Those whose manifest and index are whole, newest first."""
-        found = []
-        for name in snapshot.list_names(self.bank):
-            loaded = self._attempt(snapshot.manifest_path(name), partial(snapshot.load, self.bank, name))
-            if (
-                loaded
-                and self._attempt(snapshot.index_path(name), partial(getattr, loaded, "index")) is not None
-            ):
-                found.append(loaded)
-        return found
+        """The snapshots whose manifest and index are whole, newest first."""
+        whole = []
+        for name in snapshot.list_names(self.store):
+            loaded = self._attempt(manifest_path(name), partial(snapshot.load, self.store, name))
+            if loaded and self._attempt(index_path(name), partial(getattr, loaded, "index")) is not None:
+                whole.append(loaded)
+        return whole
 
     def _retrieval_indexes(self) -> None:
-        for marker in sorted(
-            name for name in self.files if INDEX.match(name) and name.endswith("/index.json")
-        ):
-            fields = self._attempt(marker, partial(self._unseal, marker))
-            for file in fields["files"] if fields else ():
-                path = f"{marker.rsplit('/', 1)[0]}/{fields['attempt']}/{file['name']}"
+        for folder in retrieval_folders(self.files):
+            marker = retrieval_marker(folder)
+            fields = self._attempt(marker, partial(self.store.read_sealed, marker))
+            if fields is None:
+                continue
+            for file in fields["files"]:
+                path = f"{retrieval_files(folder, fields['attempt'])}/{file['name']}"
                 self._expect(ObjectInfo(path, 0, file["bytes"], file["sha256"]))
 
     def _check_objects(self) -> None:
         for info in self.objects.values():
             if info.kind == "rows" and info.path in self.files:
-                table = self._attempt(info.path, partial(self.bank.read_tables, [info]))
+                table = self._attempt(info.path, partial(self.store.read_table, info))
                 if table is not None:
-                    self.rows[info.path.replace("rows/", "adapters/", 1)] = table[0].sort_by("start")
+                    self.rows[adapters_path(info.path)] = table.sort_by("start")
         with ThreadPoolExecutor(8) as pool:
             for problems in pool.map(lambda info: list(self._check_object(info)), self.objects.values()):
                 self.problems += [problem for problem in problems if problem not in self.problems]
 
     def _check_object(self, info: ObjectInfo) -> Iterator[Problem]:
-        """Size and digest of an object, and of each adapter in it, in one pass."""
+        """Check size and digest of an object, and of each adapter in it, in one pass."""
         if info.path not in self.files:
             yield Problem(info.path, "is missing")
             return
@@ -139,17 +144,17 @@ class _Verifier:
         rows = self.rows[info.path].to_pylist() if info.path in self.rows else []
         whole, damaged = self._digest(info.path, rows)
         if whole != info.sha256:
-            where = f", at the adapter of {', '.join(damaged[:5])}" if damaged else ""
+            place = f", at the adapter of {', '.join(damaged[:5])}" if damaged else ""
             yield Problem(
-                info.path, f"is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…{where}"
+                info.path, f"is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…{place}"
             )
         elif damaged or (info.kind == "adapters" and len(rows) != info.rows):
             yield Problem(info.path, f"does not hold the adapters its rows say: {', '.join(damaged[:5])}")
 
     def _digest(self, path: str, rows: list[dict[str, Any]]) -> tuple[str, list[str]]:
-        """SHA-256 of a whole object, and the rows whose own digest is another."""
+        """SHA-256 of a whole object, and the rows whose own digest does not match."""
         whole, damaged = hashlib.sha256(), []
-        with self.bank.fs.open(self.bank.path(path), "rb", block_size=BLOCK) as file:
+        with self.store.fs.open(self.store.path(path), "rb", block_size=BLOCK) as file:
             for row in rows:
                 for _ in _blocks(file, row["start"] - file.tell(), whole):
                     pass
@@ -157,17 +162,16 @@ class _Verifier:
                 for block in _blocks(file, row["length"], whole):
                     value.update(block)
                 if value.hexdigest() != row["sha256"]:
-                    damaged.append(shown(row["doc_id"], row["chunk"]))
+                    damaged.append(show_key(row["doc_id"], row["chunk"]))
             for _ in _blocks(file, None, whole):
                 pass
         return whole.hexdigest(), damaged
 
     def _check_index(self, newest: Snapshot) -> None:
-        """The index agrees with the counts and with the rows of its objects, and has every document once."""
-        index, path = newest.index, snapshot.index_path(newest.name)
+        """Check that the index agrees with its counts and with the rows of its objects, and has every document once."""
+        index, path = newest.index, index_path(newest.name)
         statuses = index["status"].cast(pa.string())
-        counts = {status: pc.sum(pc.equal(statuses, status)).as_py() or 0 for status in tables.STATUSES}
-        counts["deleted"] = len(newest.deleted)
+        counts = tables.count_statuses(index) | {"deleted": len(newest.deleted)}
         if counts != newest.counts:
             self.problems.append(Problem(path, f"holds {counts}, its manifest says {newest.counts}"))
         if len(pc.unique(tables.join_keys(index, ["doc_id", "chunk"]))) != index.num_rows:
@@ -178,26 +182,22 @@ class _Verifier:
             for name, rows in self.rows.items()
         ]
         if parts:
-            there = tables.is_among(adapters, pa.concat_tables(parts), PLACE)
-            wrong = adapters.filter(pc.invert(there)).slice(0, 5).to_pylist()
-            for row in wrong:
-                self.problems.append(
-                    Problem(
-                        path, f"places the adapter of {shown(row['doc_id'], row['chunk'])} where it is not"
-                    )
-                )
+            confirmed = tables.is_among(adapters, pa.concat_tables(parts), PLACE)
+            for row in adapters.filter(pc.invert(confirmed)).slice(0, 5).to_pylist():
+                key = show_key(row["doc_id"], row["chunk"])
+                self.problems.append(Problem(path, f"places the adapter of {key} where it is not"))
 
     def _orphans(self, snapshots: list[Snapshot]) -> None:
         if any(problem.severity == "error" for problem in self.problems):
-            return  # what a damaged marker names is unknown
-        named = referenced(self.bank, self.files.keys(), snapshots)
-        for name in sorted(self.files.keys() - named):
-            what = "an unfinished file" if TEMPORARY in name else "named by nothing that counts"
-            self.problems.append(Problem(name, f"{what}; prag bank gc clears it away", "info"))
+            return  # the files that a damaged commit names are unknown
+        marked = mark(self.store, self.files.keys(), snapshots)
+        for name in sorted(self.files.keys() - marked):
+            kind = "an unfinished file" if TEMPORARY in name else "named by nothing that counts"
+            self.problems.append(Problem(name, f"{kind}; prag bank gc clears it away", "info"))
 
 
 def _blocks(file: Any, count: int | None, whole: Any) -> Iterator[bytes]:
-    """The next `count` bytes of a file (None: all), fed to the digest `whole` on the way."""
+    """Read the next `count` bytes of a file (None: all), and feed them to the digest `whole`."""
     while count is None or count > 0:
         block = file.read(BLOCK if count is None else min(BLOCK, count))
         if not block:

@@ -1,11 +1,11 @@
-"""Writing one attempt at a shard: records stream in, data objects come out, one marker decides.
+"""Writing one attempt at a shard: records stream in, data objects come out, one commit decides.
 
-    with bank.begin(Stage.adapters, shard_id, tier) as writer:
+    with store.begin(Stage.adapters, shard_id, tier) as writer:
         for record in …:
             writer.add(record)
         commit = writer.commit()
 
-Nothing is visible before `commit`, and nothing ever is when the block is left without it. Adapters are written as they
+Nothing counts before `commit`, and nothing ever does when the block is left without it. Adapters are written as they
 come, so that a shard is never held whole; augmentations and failures are small and kept until the end.
 """
 
@@ -16,25 +16,34 @@ import hashlib
 import json
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prag_core.bank import tables
 from prag_core.bank.codec import describe, encode
-from prag_core.bank.commits import Commit, inputs_of, publish
-from prag_core.bank.layout import ObjectInfo, Stage, new_attempt, object_path
+from prag_core.bank.commits import Commit, claim, inputs_of
+from prag_core.bank.layout import ObjectInfo, Stage, new_attempt, object_path, rows_path
+from prag_core.bank.store import BankStore
 from prag_core.config.choices import Tier
 from prag_core.errors import CorruptBankError
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import Adapter, Augmentation, Failure
-from prag_core.storage import FileSystem, PendingObject, put_whole, storage_errors
-
-if TYPE_CHECKING:
-    from prag_core.bank.bank import Bank
+from prag_core.storage import FileSystem, PendingObject, storage_errors
 
 Record = Augmentation | Adapter | Failure
+FIELDS = (
+    "doc_id",
+    "chunk",
+    "content_hash",
+    "steps",
+    "tokens",
+    "loss_first",
+    "loss_last",
+    "accepted",
+    "score",
+)  # of an Adapter, all but its factors
 
 
 class AdapterFile:
@@ -71,18 +80,12 @@ class AdapterFile:
         self._rows: list[dict[str, object]] = []
 
     def add(self, adapter: Adapter) -> None:
-        figures = {
-            "steps": adapter.steps,
-            "tokens": adapter.tokens,
-            "accepted": adapter.accepted,
-            "score": adapter.score,
-        }
-        losses = {"loss_first": adapter.loss_first, "loss_last": adapter.loss_last}
-        key = {"doc_id": adapter.doc_id, "chunk": adapter.chunk, "content_hash": adapter.content_hash}
-        self.add_row(key | figures | losses, encode(adapter.factors, self.layout, self.tier))
+        """Write an adapter as one row."""
+        fields = {field: getattr(adapter, field) for field in FIELDS}
+        self.add_row(fields, encode(adapter.factors, self.layout, self.tier))
 
     def add_row(self, fields: dict[str, object], value: bytes, expected: str | None = None) -> None:
-        """Write a row whose value is encoded already; tier and digest are filled in (and compared with one expected)."""
+        """Write a row whose value is encoded already. Raises CorruptBankError if its digest is not the expected one."""
         sha256 = hashlib.sha256(value).hexdigest()
         if expected not in (None, sha256):
             raise CorruptBankError(
@@ -93,15 +96,15 @@ class AdapterFile:
         named = {name: fields.get(name) for name in ("doc_id", "chunk", "content_hash", "accepted", "score")}
         self._rows.append(named | {"tier": self.tier.value, "length": len(value), "sha256": sha256})
 
-    def publish(self, bank: Bank) -> list[ObjectInfo]:
-        """Make the object visible, with its rows beside it. Returns both."""
+    def publish(self, store: BankStore) -> list[ObjectInfo]:
+        """Make the object visible, and write its rows object. Returns both."""
         rows = self._close()
         self.object.publish()
         adapters = ObjectInfo(self.path, rows.num_rows, self.object.size, self.object.sha256)
-        return [adapters, write_table(bank, self.path.replace("adapters/", "rows/", 1), rows)]
+        return [adapters, store.write_table(rows_path(self.path), rows)]
 
     def _close(self) -> pa.Table:
-        """Finish the file (not yet visible). Returns its rows with where each value lies in it."""
+        """Finish the file (not yet visible). Returns its rows with the place of each value in it."""
         self._writer.close()
         (metadata,) = self._metadata
         for number, row in enumerate(self._rows):
@@ -111,22 +114,20 @@ class AdapterFile:
         return pa.Table.from_pylist(self._rows, tables.ROWS)
 
     def discard(self) -> None:
-        """Forget the object. Harmless after `publish`."""
-        with contextlib.suppress(
-            Exception
-        ):  # else pyarrow closes it when collected, and writes to a closed file
+        """Discard the object. Harmless after `publish`."""
+        with contextlib.suppress(Exception):  # else pyarrow writes to the closed file when collected
             self._writer.close()
         self.object.discard()
 
 
-def adapter_file(bank: Bank, shard_id: str, attempt: str, tier: Tier, *, scored: bool) -> AdapterFile:
-    """The adapters object of an attempt, open for writing; where its adapters were examined, with their scores."""
-    about = {"recipe_id": bank.recipe.id, "shard_id": shard_id, "attempt": attempt}
+def adapter_file(store: BankStore, shard_id: str, attempt: str, tier: Tier, *, scored: bool) -> AdapterFile:
+    """Open the adapters object of an attempt for writing. `scored`: its adapters sat an exam and have scores."""
+    about = {"recipe_id": store.recipe.id, "shard_id": shard_id, "attempt": attempt}
     return AdapterFile(
-        bank.fs,
-        bank.root,
+        store.fs,
+        store.root,
         object_path("adapters", shard_id, attempt),
-        bank.layout,
+        store.layout,
         tier,
         about,
         scored=scored,
@@ -136,8 +137,8 @@ def adapter_file(bank: Bank, shard_id: str, attempt: str, tier: Tier, *, scored:
 class ShardWriter:
     """One attempt at a shard's stage. Not for sharing between threads."""
 
-    def __init__(self, bank: Bank, stage: Stage, shard_id: str, tier: Tier) -> None:
-        self.bank, self.stage, self.shard_id, self.tier = bank, stage, shard_id, tier
+    def __init__(self, store: BankStore, stage: Stage, shard_id: str, tier: Tier) -> None:
+        self.store, self.stage, self.shard_id, self.tier = store, stage, shard_id, tier
         self.attempt = new_attempt()
         self._adapters: AdapterFile | None = None
         self._augmentations: list[Augmentation] = []
@@ -154,14 +155,14 @@ class ShardWriter:
             self._adapters = None
 
     def add(self, record: Record) -> None:
-        """Take one record of this stage, or a failure."""
+        """Add one record of this stage, or a failure."""
         if isinstance(record, Failure):
             self._failures.append(record)
         elif isinstance(record, Adapter) and self.stage is Stage.adapters:
-            with storage_errors("writing", self.bank.uri):
+            with storage_errors("writing", self.store.uri):
                 scored = record.score is not None
                 self._adapters = self._adapters or adapter_file(
-                    self.bank, self.shard_id, self.attempt, self.tier, scored=scored
+                    self.store, self.shard_id, self.attempt, self.tier, scored=scored
                 )
                 self._adapters.add(record)
         elif isinstance(record, Augmentation) and self.stage is Stage.augmentations:
@@ -169,44 +170,26 @@ class ShardWriter:
         else:
             raise TypeError(f"a {type(record).__name__} is not a record of the {self.stage.value} stage")
 
-    def commit(self, extra_objects: Sequence[ObjectInfo] = ()) -> Commit:
+    def commit(self, inputs: Sequence[ObjectInfo] = ()) -> Commit:
         """Make this attempt's objects visible and claim the shard. Returns the commit that counts: ours, or the one that
         was there first (our objects are then left for gc).
 
-        `extra_objects` are the objects this attempt was made from (documents, augmentations, failures before it); documents and
-        augmentations that are not given are looked up in the bank.
+        `inputs` are the objects this attempt was made from (documents, augmentations, earlier failures). Documents and
+        augmentations that are not among them are looked up in the bank.
         """
-        with storage_errors("writing", self.bank.uri):
+        with storage_errors("writing", self.store.uri):
             objects = self._write_objects()
-            objects += [
-                info
-                for info in inputs_of(self.bank, self.stage, self.shard_id, extra_objects)
-                if info not in objects
-            ]
-            return publish(self.bank, Commit(self.stage, self.shard_id, self.attempt, tuple(objects)))
+            sources = inputs_of(self.store, self.stage, self.shard_id, inputs)
+            objects += [info for info in sources if info not in objects]
+            return claim(self.store, Commit(self.stage, self.shard_id, self.attempt, tuple(objects)))
 
     def _write_objects(self) -> list[ObjectInfo]:
-        objects: list[ObjectInfo] = []
-        if self._adapters:
-            objects += self._adapters.publish(self.bank)
+        objects = self._adapters.publish(self.store) if self._adapters else []
         if self._augmentations:
-            objects.append(
-                write_table(
-                    self.bank, self._path("augmentations"), tables.augmentations_table(self._augmentations)
-                )
-            )
+            objects.append(self._write("augmentations", tables.augmentations_table(self._augmentations)))
         if self._failures:
-            objects.append(
-                write_table(self.bank, self._path("failures"), tables.failures_table(self._failures))
-            )
+            objects.append(self._write("failures", tables.failures_table(self._failures)))
         return objects
 
-    def _path(self, kind: str) -> str:
-        return object_path(kind, self.shard_id, self.attempt)
-
-
-def write_table(bank: Bank, path: str, table: pa.Table) -> ObjectInfo:
-    """Write a table as one Parquet object."""
-    data = tables.to_parquet(table)
-    put_whole(bank.fs, bank.path(path), data)
-    return ObjectInfo(path, table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+    def _write(self, kind: str, table: pa.Table) -> ObjectInfo:
+        return self.store.write_table(object_path(kind, self.shard_id, self.attempt), table)

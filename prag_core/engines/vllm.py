@@ -332,7 +332,7 @@ def _lora_arguments(
         "max_lora_rank": slot_rank(max_merged_rank),
         "max_loras": config.max_sequences,
         "max_cpu_loras": CACHED_BATCHES * config.max_sequences,
-        "lora_target_modules": sorted({m.name.rsplit(".", 1)[-1] for m in layout.modules}),
+        "lora_target_modules": layout.target_modules,
     }
 
 

@@ -41,6 +41,11 @@ class AdapterLayout:
     def num_parameters(self) -> int:
         return sum(self.rank * (m.in_features + m.out_features) for m in self.modules)
 
+    @property
+    def target_modules(self) -> list[str]:
+        """The last names of the modules, sorted: what PEFT and vLLM call target modules."""
+        return sorted({module.name.rsplit(".", 1)[-1] for module in self.modules})
+
     def shapes(self) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
         """Module name, shape of a, shape of b, in order."""
         for m in self.modules:

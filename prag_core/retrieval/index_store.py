@@ -19,7 +19,8 @@ import bm25s
 import pyarrow as pa
 
 from prag_core.bank import Bank, Snapshot
-from prag_core.bank.layout import new_attempt, seal, unseal
+from prag_core.bank.layout import new_attempt, retrieval_files, retrieval_folder, retrieval_marker
+from prag_core.bank.sealed import seal, unseal
 from prag_core.config.schema import RetrievalConfig, as_dict
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import digest
@@ -27,7 +28,6 @@ from prag_core.retrieval.bm25 import LexicalIndex
 from prag_core.storage import FileSystem, PendingObject, create_exclusive, is_local, read, storage_errors
 
 FORMAT = 3  # 3: the stop words' scores, and the analyzer of this version
-MARKER = "index.json"
 DOCUMENTS = "documents.arrow"
 STOP_FILES = {
     f"{part}_name": f"stop.{part}{suffix}"
@@ -36,15 +36,10 @@ STOP_FILES = {
 }  # beside the files that bm25s names itself
 
 
-def index_name(snapshot: str, settings: RetrievalConfig) -> str:
-    """The identity of an index: its snapshot, and a digest of the settings that change it (`top_k` and `as_narrowed` do not)."""
-    return f"{snapshot}-{digest([FORMAT, _identity(settings)])[:16]}"
-
-
 def has_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> bool:
     """Whether this snapshot was indexed with these settings."""
     with storage_errors("reading", bank.uri):
-        return bool(bank.fs.exists(f"{_folder(bank, snapshot, settings)}/{MARKER}"))
+        return bool(bank.fs.exists(retrieval_marker(_folder(bank, snapshot, settings))))
 
 
 def build_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
@@ -81,7 +76,8 @@ def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
         ):
             writer.write_table(index.documents)
         files = [
-            _upload(path, fs, f"{folder}/{attempt}/{path.name}") for path in sorted(Path(temporary).iterdir())
+            _upload(path, fs, f"{retrieval_files(folder, attempt)}/{path.name}")
+            for path in sorted(Path(temporary).iterdir())
         ]
     fields = {
         "format": FORMAT,
@@ -92,18 +88,19 @@ def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
         "stop_postings": len(index.stop_scorer.scores["data"]),
         "files": files,
     }
-    create_exclusive(fs, f"{folder}/{MARKER}", seal(fields))
+    create_exclusive(fs, retrieval_marker(folder), seal(fields))
 
 
 def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
     """Open and check an index. Raises FileNotFoundError where there is none, CorruptBankError naming what is damaged."""
-    fields = unseal(read(fs, f"{folder}/{MARKER}"), f"{folder}/{MARKER}")
+    marker = retrieval_marker(folder)
+    fields = unseal(read(fs, marker), marker)
     if fields["format"] != FORMAT:
         raise BankError(
             f"{folder}: index format {fields['format']}, this version reads {FORMAT}; run prag index again"
         )
     temporary = None if is_local(fs) else tempfile.TemporaryDirectory(prefix="prag-index-")
-    source = f"{folder}/{fields['attempt']}"
+    source = retrieval_files(folder, fields["attempt"])
     place = Path(temporary.name if temporary else source)
     for file in fields["files"]:
         path = place / file["name"]
@@ -117,7 +114,8 @@ def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
 
 
 def _folder(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
-    return bank.path(f"indexes/{index_name(snapshot.name, settings)}")
+    """The folder of an index: of its snapshot, and of the settings that change it (`top_k` and `as_narrowed` do not)."""
+    return bank.path(retrieval_folder(snapshot.name, digest([FORMAT, _identity(settings)])[:16]))
 
 
 def _identity(settings: RetrievalConfig) -> dict[str, Any]:

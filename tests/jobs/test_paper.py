@@ -120,7 +120,7 @@ def test_the_bank_holds_what_the_questions_retrieve_and_was_trained_on_worked_ex
     narrowed = {json.loads(line)["doc_id"] for line in corpus.read_text().splitlines()}
     assert 2 <= len(narrowed) <= 4 and {document.doc_id for document in snapshot.documents()} == narrowed
     assert snapshot.counts["adapter"] >= 1
-    prompt = snapshot.bank.recipe.fields["prompt"]
+    prompt = snapshot.store.recipe.fields["prompt"]
     assert prompt["cot"] is True and prompt["fewshot"]
 
 

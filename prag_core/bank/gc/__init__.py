@@ -1,1 +1,1 @@
-"""Garbage collection of a bank: find what no snapshot needs, and erase it."""
+"""Garbage collection of a bank: erase deleted documents, mark the files that something names, sweep the others."""

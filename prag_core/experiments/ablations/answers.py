@@ -70,7 +70,7 @@ class AnswerStore:
 
 
 def _identity(snapshot: Snapshot, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {"recipe": snapshot.bank.recipe.id, "snapshot": snapshot.name, **fields}
+    return {"recipe": snapshot.store.recipe.id, "snapshot": snapshot.name, **fields}
 
 
 def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_a_text_only_document_goes_in_as_text_and_the_reason_says_so() -> None:
     plan = make_plan(keys, {found.key: found for found in entries})
     assert plan.entries == (entries[0],)
     assert plan.degraded == {
-        ("broken", 0): "set aside at augment: no JSON",
+        ("broken", 0): "quarantined at augment: no JSON",
         ("forgotten", 0): "text_only: its adapter answered 0%",
         ("unheard of", 0): "it has no adapter",
     }

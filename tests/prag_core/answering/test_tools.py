@@ -69,7 +69,7 @@ def test_adapters_come_with_their_versions_and_the_others_with_reasons(indexed: 
     opened = OpenBank.open(indexed.bank.uri, indexed)
     usable, missing = opened.fetch([("d0", 0), ("d1", 0), (SET_ASIDE, 0), ("nowhere", 0)])
     assert set(usable) == {("d0", 0), ("d1", 0)} and usable["d0", 0][0] != usable["d1", 0][0]
-    assert missing == {(SET_ASIDE, 0): "set aside at train: diverged", ("nowhere", 0): "not in the bank"}
+    assert missing == {(SET_ASIDE, 0): "quarantined at train: diverged", ("nowhere", 0): "not in the bank"}
 
 
 def test_a_filter_holds_for_whatever_documents_are_asked_for_as(indexed: Config) -> None:

@@ -48,7 +48,7 @@ def test_a_damaged_bank_json_and_an_unknown_format_are_refused(filled: Any) -> N
     path.write_bytes(good.replace(b'"epochs": 1', b'"epochs": 7'))
     with pytest.raises(CorruptBankError, match=r"bank\.json"):
         Bank.open(filled.bank.uri)
-    from prag_core.bank.layout import seal
+    from prag_core.bank.sealed import seal
 
     path.write_bytes(seal({**filled.bank.fields, "format": 99}))
     with pytest.raises(BankError, match="format 99"):

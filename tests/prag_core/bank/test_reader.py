@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from prag_core.bank import AdapterReader
+from prag_core.bank.reader import read_adapter_rows
 from prag_core.errors import BankError, CorruptBankError
 
 
@@ -101,7 +102,7 @@ def test_a_reader_survives_pickling(filled: Any) -> None:
 
 def test_an_object_is_read_row_by_row(filled: Any, world: Any) -> None:
     (path,) = (f"adapters/{p.name}" for p in Path(filled.bank.root, "adapters").glob("shard0-*"))
-    adapters = list(filled.bank.read_adapters(path))
+    adapters = list(read_adapter_rows(filled.bank, path))
     assert [adapter.key for adapter in adapters] == [("a", 0), ("b", 0)]
     assert_same(adapters[1].factors, filled.factors["b", 0])
     assert adapters[0].loss_last == 1.25 and adapters[0].accepted is None

@@ -88,7 +88,7 @@ def test_a_document_whose_adapter_was_not_accepted_is_text_only_with_its_score_a
         None,
         f"text_only: {why}",
         None,
-        "set aside at train: too long",
+        "quarantined at train: too long",
     ]
     assert [failure.doc_id for failure in snapshot.failures] == ["d"]
     assert (

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from prag_core.bank import Bank, Stage, verify
+from prag_core.bank.reader import read_adapter_rows
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
@@ -77,7 +78,7 @@ def bank(config: Config) -> Bank:
 def adapters(bank: Bank) -> dict[str, Adapter]:
     ((_, commit),) = bank.list_commits(Stage.adapters).items()
     (info,) = commit.all("adapters")
-    return {adapter.doc_id: adapter for adapter in bank.read_adapters(info.path)}
+    return {adapter.doc_id: adapter for adapter in read_adapter_rows(bank, info.path)}
 
 
 def test_who_knows_its_document_is_accepted_and_who_cannot_was_trained_longest(bank: Bank) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from prag_core.bank import AdapterReader, Bank, Stage, delete_documents, encode, gc, restore_documents, verify
 from prag_core.bank.gc.collect import GcReport
+from prag_core.bank.reader import read_adapter_rows
 from prag_core.errors import BankError
 from prag_core.storage import TEMPORARY, list_uploads
 
@@ -54,7 +55,7 @@ def test_scores_and_verdicts_survive_the_erasing_of_a_neighbour(examined: Any) -
     index = examined.bank.latest_snapshot().index.to_pydict()
     assert index["status"] == ["text_only", "adapter", "failed"] and index["score"] == [0.25, 0.5, None]
     commit = examined.bank.find_commit(Stage.adapters, "shard0")
-    adapters = list(examined.bank.read_adapters(commit.object("adapters").path))
+    adapters = list(read_adapter_rows(examined.bank, commit.object("adapters").path))
     assert [(a.doc_id, a.accepted, a.score) for a in adapters] == [("b", False, 0.25), ("c", True, 0.5)]
     assert verify(examined.bank) == []
 
@@ -155,7 +156,9 @@ def test_stale_uploads_are_given_up(swift_uri: str, world: Any) -> None:
 
 
 def test_an_empty_bank_has_nothing_to_clear(tmp_path: Path, world: Any) -> None:
-    assert gc(world.bank(str(tmp_path / "bank")), NOW) == GcReport(True, (), (), {}, {}, ())
+    assert gc(world.bank(str(tmp_path / "bank")), NOW) == GcReport(
+        dry_run=True, erased=(), rewritten=(), removed={}, waiting={}, uploads=()
+    )
 
 
 def age(bank: Bank, hours: float) -> None:

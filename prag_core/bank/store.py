@@ -1,0 +1,101 @@
+"""The objects of a bank: where they are, and how they are read and written with their digests checked.
+
+Every other module of this package works on a `BankStore`. It holds no connection of its own and pickles as its URI and
+bank.json, so that workers need not read that file again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import pyarrow as pa
+
+from prag_core.bank import tables
+from prag_core.bank.layout import ObjectInfo
+from prag_core.bank.sealed import unseal
+from prag_core.errors import BankError, CorruptBankError
+from prag_core.identity import Recipe
+from prag_core.models.lora import AdapterLayout
+from prag_core.storage import FileSystem, open_root, put_whole, read, read_many, storage_errors
+
+
+class BankStore:
+    """The place of one bank. `fields` is the content of its bank.json."""
+
+    def __init__(self, uri: str, fields: dict[str, Any]) -> None:
+        self.uri, self.fields = uri, fields
+        self.recipe = Recipe(fields["recipe"])
+        self.layout = AdapterLayout.from_json(fields["layout"])
+        self._opened: tuple[int, FileSystem, str] | None = None
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, dict[str, Any]]]:
+        return type(self), (self.uri, self.fields)
+
+    @property
+    def fs(self) -> FileSystem:
+        return self._open()[1]
+
+    @property
+    def root(self) -> str:
+        return self._open()[2]
+
+    def _open(self) -> tuple[int, FileSystem, str]:
+        """The file system of this process. One that was opened before a fork must not be used after it."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), *open_root(self.uri))
+        return self._opened
+
+    def path(self, relative: str) -> str:
+        """Path of an object in the file system."""
+        return f"{self.root}/{relative}"
+
+    def read_sealed(self, path: str) -> dict[str, Any]:
+        """Read the fields of a sealed JSON file. Raises FileNotFoundError, or CorruptBankError naming the file."""
+        return unseal(read(self.fs, self.path(path)), self.path(path))
+
+    def read_objects(self, infos: Sequence[ObjectInfo]) -> list[bytes]:
+        """Read whole objects concurrently. Raises CorruptBankError naming one that is missing or not what was written."""
+        try:
+            with storage_errors("reading", self.uri):
+                contents = read_many(self.fs, [self.path(info.path) for info in infos])
+        except FileNotFoundError as error:
+            raise CorruptBankError(
+                f"{error.filename} is missing; restore it from a copy, or train its documents again"
+            ) from None
+        for data, info in zip(contents, infos, strict=True):
+            self._check(data, info)
+        return contents
+
+    def read_tables(self, infos: Sequence[ObjectInfo]) -> list[pa.Table]:
+        """Read Parquet objects concurrently, checked as `read_objects` does."""
+        contents = zip(infos, self.read_objects(infos), strict=True)
+        return [tables.from_parquet(data, self.path(info.path)) for info, data in contents]
+
+    def read_table(self, source: str | ObjectInfo) -> pa.Table:
+        """Read one Parquet object, checked if its digest is given with it. Raises BankError if there is none at a path."""
+        if isinstance(source, ObjectInfo):
+            return self.read_tables([source])[0]
+        try:
+            with storage_errors("reading", self.uri):
+                return tables.from_parquet(read(self.fs, self.path(source)), self.path(source))
+        except FileNotFoundError:
+            raise BankError(
+                f"{self.path(source)} does not exist; prag bank verify says what else is missing"
+            ) from None
+
+    def write_table(self, path: str, table: pa.Table) -> ObjectInfo:
+        """Write a table as one Parquet object."""
+        data = tables.to_parquet(table)
+        with storage_errors("writing", self.uri):
+            put_whole(self.fs, self.path(path), data)
+        return ObjectInfo(path, table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+
+    def _check(self, data: bytes, info: ObjectInfo) -> None:
+        if hashlib.sha256(data).hexdigest() != info.sha256:
+            raise CorruptBankError(
+                f"{self.path(info.path)} is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…; "
+                "run prag bank verify"
+            )
