@@ -1,7 +1,7 @@
-"""`prag narrow`: the part of a corpus that a file of questions retrieves, as a corpus of its own.
+"""`prag narrow`: write the documents that a file of questions retrieves from a corpus, as a corpus of its own.
 
-A corpus of millions of passages takes as many adapters; to score methods on given questions only those are needed that these
-questions find. With `retrieval.as_narrowed=true` they find the same ones again, over these documents alone.
+A corpus of millions of passages takes as many adapters; to score methods on some questions, only the documents that these
+questions retrieve are needed. With `retrieval.as_narrowed=true` they retrieve the same ones again from these documents alone.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ def main(argv: Sequence[str]) -> int:
         "--out", required=True, metavar="FILE", help="the corpus to write: JSON lines, on any file system"
     )
     parser.add_argument(
-        "--depth", type=int, metavar="K", help="documents a question (default: retrieval.top_k)"
+        "--depth",
+        type=int,
+        metavar="K",
+        help="documents to retrieve for each question (default: retrieval.top_k)",
     )
     config, options = parse_settings(parser, argv)
     config = absolute_paths(config)
-    asked = config.evaluate
-    questions = load_questions(asked.questions, asked.limit, type=asked.type, format=asked.format)
+    chosen = config.evaluate
+    questions = load_questions(chosen.questions, chosen.limit, type=chosen.type, format=chosen.format)
     depth = config.retrieval.top_k if options.depth is None else options.depth
     if depth < 1:
         raise ConfigError(f"--depth {depth}: expected at least 1 document a question")

@@ -1,11 +1,11 @@
-"""What flows through the system, one frozen record a stage.
+"""The records that flow through the system, one frozen dataclass a stage.
 
     corpus → Document → Augmentation → Sample → Adapter → bank → snapshot
                                                     ↓
                 question → Passage → Adapter → merged → Answer → scores
 
-A document is `(doc_id, chunk)`; most have the one chunk 0. `content_hash` (see `identity`) says which wording of it an
-augmentation or adapter was made from. Records carry no behaviour beyond their own key.
+A document is known by `(doc_id, chunk)`; most have the one chunk 0. `content_hash` (see `identity`) says which wording of it an
+augmentation or adapter was made from. Records have no behaviour beyond their own key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Key = tuple[str, int]  # (doc_id, chunk)
-IGNORED = -100  # a label where no loss is taken
+IGNORED = -100  # label of a position that the loss leaves out
 
 
 class Factors(NamedTuple):
@@ -32,7 +32,7 @@ AdapterFactors = Mapping[str, Factors]  # module name, as the base model spells 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A passage of the corpus: the unit that becomes one adapter."""
+    """A document of the corpus, or a chunk of one: the unit that becomes one adapter."""
 
     doc_id: str
     text: str
@@ -56,7 +56,10 @@ class QAPair:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What a language model wrote about one document. `generator` names the model and settings that wrote it."""
+    """Rewrites and question-answer pairs that a language model wrote about one document.
+
+    `generator` names the model and the settings that wrote it.
+    """
 
     doc_id: str
     chunk: int
@@ -74,8 +77,8 @@ class Augmentation:
 class Sample:
     """One training sequence: `labels[t]` is the target at position t, or IGNORED (not shifted).
 
-    `teacher_ids`, where the adapter is to do as the frozen model does, is what that model reads instead: another context,
-    then the same tokens from the first label on. Labels are aligned from the end.
+    For distillation `teacher_ids` is the sequence that the frozen model reads: another context, then the same tokens from the
+    first label on. Labels are aligned from the end.
     """
 
     token_ids: tuple[int, ...]
@@ -109,7 +112,7 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A document that was set aside: at which stage, why, and after how many attempts."""
+    """The record of a quarantined document: the stage that failed, the reason, and the number of attempts."""
 
     doc_id: str
     chunk: int
@@ -151,7 +154,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One retrieval on the way to an answer: what was asked, and what was found."""
+    """One retrieval on the way to an answer: the query and the passages it retrieved."""
 
     query: str
     passages: tuple[Passage, ...]

@@ -1,4 +1,4 @@
-"""A row of a corpus as a document.
+"""Conversion of a corpus's rows to documents.
 
 The id is `doc_id`, `id` or `_id`: text or a whole number. The text is `text` or `contents`, whichever is not blank; `title` is
 optional. A mapping `metadata` is kept, and every other field is added to it (a key that `metadata` has wins).
@@ -26,7 +26,7 @@ class UnusableRow(ValueError):
 
 
 def to_document(fields: Mapping[str, Any]) -> Document:
-    """The document of a row. Raises UnusableRow naming the field and, where there is one, the id."""
+    """Make a row a document. Raises UnusableRow naming the field and, if the row has one, the id."""
     rest = dict(fields)
     doc_id = _take_id(rest)
     try:

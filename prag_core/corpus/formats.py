@@ -40,7 +40,7 @@ TEXT_FIELDS = ("text", "contents")
 
 
 def list_files(fs: fsspec.AbstractFileSystem, path: str, format: CorpusFormat) -> list[str]:
-    """The corpus's files, sorted. Of a folder, those with a known suffix (of `format`, unless auto) whose name begins with
+    """List the corpus's files, sorted. Of a folder, those with a known suffix (of `format`, unless auto) whose name begins with
     neither "." nor "_". Raises CorpusError if there are none."""
     name = display(fs, path)
     try:
@@ -74,7 +74,7 @@ def _files_under(fs: fsspec.AbstractFileSystem, folder: str, format: CorpusForma
 
 
 def read_rows(fs: fsspec.AbstractFileSystem, path: str, format: CorpusFormat) -> Rows:
-    """The rows of one file. With `format` auto its suffix says how it is read."""
+    """Read the rows of one file. With `format` auto its suffix says how it is read."""
     name = display(fs, path)
     kind = format_of(path) if format is CorpusFormat.auto else format
     if kind is None:

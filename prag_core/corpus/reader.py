@@ -1,6 +1,6 @@
 """A corpus as a stream of checked documents, however many there are.
 
-A row needs an id and a text (`rows` says under which names). Documents come in the order of the files; a repeated document is
+A row needs an id and a text (see `documents`). Documents come in the order of the files; a repeated document is
 dropped and counted. A row that cannot be used is rejected: counted, kept with its place and reason, and the rest go on. The
 corpus is refused, once it has been read, if more than the share `corpus.max_rejected` of its rows was rejected, rounded up to
 whole rows: a wrong column or file shows in many rows, and a single bad row stops nothing. A file that cannot be read, or in

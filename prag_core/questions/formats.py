@@ -34,7 +34,7 @@ JOINTS = {"2wiki": " ", "hotpotqa": ""}  # between a paragraph's sentences: Hotp
 
 
 def plain_question(fields: Mapping[str, Any], where: str) -> Question:
-    """A record of the project's own format, or of FlashRAG's."""
+    """The question of a record in the project's own format, or in FlashRAG's."""
     question_id = text_of(fields, pick(fields, ID_FIELDS) or ID_FIELDS[0], where)
     where = f"{where}: question {question_id!r}"
     answers = texts_of(fields, pick(fields, ANSWER_FIELDS) or ANSWER_FIELDS[0], where)
@@ -50,7 +50,7 @@ def plain_question(fields: Mapping[str, Any], where: str) -> Question:
 
 
 def paragraphs(fields: Mapping[str, Any], where: str, joint: str) -> list[dict[str, str]]:
-    """The paragraphs of a record as rows of a corpus: doc_id, title, text. Those without a word are left out."""
+    """The paragraphs of a record as rows of a corpus: doc_id, title, text. Blank ones are left out."""
     context = fields.get("context")
     if not isinstance(context, list):
         raise CorpusError(
@@ -71,14 +71,17 @@ def _paragraph(item: Any, where: str, joint: str) -> dict[str, str]:
 
 
 def paragraph_id(title: str, text: str) -> str:
-    """`Title (1f0c9a3e)`: one paragraph, one id, whichever question it comes with."""
+    """The doc_id of a paragraph, such as `Title (1f0c9a3e)`: the same whichever question it comes with."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{' '.join(title.split())} ({digest[:8]})"
 
 
 def multihop_question(fields: Mapping[str, Any], where: str, joint: str, aliases: Aliases) -> Question:
-    """A record of 2WikiMultihopQA or HotpotQA. Labelled are the paragraphs that its supporting facts name; a fact whose
-    paragraph does not come with the question has no document."""
+    """The question of a record of 2WikiMultihopQA or HotpotQA.
+
+    Its gold documents are the paragraphs that its supporting facts name; a fact whose paragraph does not come with the question
+    has none.
+    """
     question_id = text_of(fields, "_id", where)
     where = f"{where}: question {question_id!r}"
     documents = {row["title"]: row["doc_id"] for row in paragraphs(fields, where, joint)}
@@ -93,16 +96,16 @@ def multihop_question(fields: Mapping[str, Any], where: str, joint: str, aliases
     names = aliases.get(answer_id, ()) if isinstance(answer_id, str) else ()
     gold = dict.fromkeys(documents[fact[0]] for fact in facts if fact[0] in documents)
     return Question(
-        question_id,
-        text_of(fields, "question", where),
-        _distinct([text_of(fields, "answer", where), *names]),
-        tuple(gold),
-        text_of(fields, "type", where),
+        question_id=question_id,
+        question=text_of(fields, "question", where),
+        answers=_distinct([text_of(fields, "answer", where), *names]),
+        gold_doc_ids=tuple(gold),
+        type=text_of(fields, "type", where),
     )
 
 
 def popqa_question(fields: Mapping[str, Any], where: str) -> Question:
-    """A row of PopQA. It has no type: the properties asked for are too many to be told apart in a report."""
+    """The question of a row of PopQA, without a type: a report could not tell so many properties apart."""
     question_id = text_of(fields, "id", where)
     where = f"{where}: question {question_id!r}"
     value = fields.get("possible_answers")
@@ -117,7 +120,7 @@ def popqa_question(fields: Mapping[str, Any], where: str) -> Question:
 
 
 def cwq_question(fields: Mapping[str, Any], where: str) -> Question:
-    """A record of ComplexWebQuestions. Answers without a name in Freebase (null) are left out."""
+    """The question of a record of ComplexWebQuestions. Answers without a name in Freebase (null) are left out."""
     question_id = text_of(fields, "ID", where)
     where = f"{where}: question {question_id!r}"
     answers = fields.get("answers")

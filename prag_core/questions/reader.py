@@ -32,7 +32,7 @@ def load_questions(
     type: str | None = None,
     format: QuestionFormat = QuestionFormat.auto,
 ) -> list[Question]:
-    """The file's questions in its order: those of `type`, the first `limit` of them.
+    """Read a file's questions in its order: those of `type`, the first `limit` of them.
 
     Raises CorpusError with the place of what cannot be used, or naming `setting`, from which the file's name came.
     """
@@ -66,7 +66,7 @@ def load_questions(
 
 
 def load_unseen(uri: str, limit: int | None, setting: str, evaluate: EvaluateConfig) -> list[Question]:
-    """Questions to learn from or to choose settings on; `setting` is where the file's name came from.
+    """Read questions to learn from or to choose settings on; `setting` is where the file's name came from.
 
     Raises ConfigError if one of them is among evaluate.questions, by id or by wording: choosing settings on the questions that
     results are reported on would flatter the results.

@@ -1,4 +1,4 @@
-"""BM25 over title and text: questions → the passages that share their rarest words.
+"""Lexical retrieval: BM25 over title and text.
 
 Scores are Lucene's BM25 (bm25s), computed when the index is built, so that a search is a sum of sparse columns. It promises:
 - higher score first, equal scores by (doc_id, chunk): one index gives one answer, whatever order it was built in;
@@ -89,7 +89,7 @@ class LexicalIndex:
         return self.documents.num_rows
 
     def count_unspaced(self, sampled: int) -> tuple[int, int]:
-        """How many of about `sampled` documents, evenly spread, are in a script without spaces, and how many were looked at."""
+        """Count the documents in a script without spaces among about `sampled`, evenly spread. Return (count, looked at)."""
         rows = range(0, len(self), max(1, len(self) // sampled))
         texts = self.documents["text"]
         return sum(is_unspaced(texts[row].as_py()) for row in rows), len(rows)
@@ -133,7 +133,7 @@ class LexicalIndex:
 
 
 def best_rows(scores: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the k highest positive scores [num_documents], best first; equal scores in row order."""
+    """Select the rows of the k highest positive scores [num_documents], best first; equal scores in row order."""
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > k:
         kth = np.partition(scores[candidates], -k)[-k]

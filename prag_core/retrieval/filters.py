@@ -1,12 +1,12 @@
-"""Which documents may be found at all: conditions on their metadata that hold before anything is ranked or loaded.
+"""Filters on metadata: conditions that a document must meet before anything is ranked or loaded.
 
-`{"kind": "person", "year": [1999, 2000]}` lets a document through whose `kind` is person and whose `year` is either. Fields are a
-document's own, at the top level of its metadata; a list there has each of its items as a value. A field that no document has
-lets nothing through. Text, numbers and truth values differ (`"1"`, `1` and `true` are three), 1 and 1.0 do not; null and nested
-objects are nobody's value.
+`{"kind": "person", "year": [1999, 2000]}` allows a document whose `kind` is person and whose `year` is either. Fields are
+those at the top level of a document's metadata; a list there has each of its items as a value. A field that no document has
+allows nothing. Text, numbers and truth values differ (`"1"`, `1` and `true` are three values), 1 and 1.0 do not; null and nested
+objects never match.
 
 In an index, metadata is one column of terms, dictionary-encoded: a term is a field with one of its values. A filter over a
-million documents then is a few passes over integers, some milliseconds.
+million documents is then a few passes over integers, some milliseconds.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ EXPECTED = "expected text, a number, true or false, or a list of these"
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Conditions that all must hold. Each is the terms of one field of which a document must have one, in sorted order, so
-    that equal filters are equal. `&` of two filters lets through what both do."""
+    """Conditions that must all hold; `&` of two filters allows what both allow.
+
+    A condition is terms of one field, of which a document must have at least one. They are sorted, so that equal filters compare
+    equal.
+    """
 
     conditions: frozenset[tuple[str, ...]]
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Filter:
-        """From `{field: value | [values]}`. Raises ConfigError naming the field whose value is of another type."""
+        """Make a filter of `{field: value | [values]}`. Raises ConfigError naming a field whose value is of another type."""
         if not isinstance(fields, Mapping):
             raise ConfigError(
                 f"filter {fields!r}: expected an object of fields and values, e.g. {{'kind': 'person'}}"
@@ -47,21 +50,23 @@ class Filter:
 
     @classmethod
     def from_text(cls, conditions: Sequence[str]) -> Filter:
-        """From conditions as typed, see `read_conditions`."""
+        """Make a filter of conditions as typed, see `read_conditions`."""
         return cls.parse(read_conditions(conditions))
 
     def __and__(self, other: Filter) -> Filter:
         return Filter(self.conditions | other.conditions)
 
     def allows(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether a document with this metadata is let through."""
+        """Whether a document with this metadata meets every condition."""
         terms = set(terms_of(metadata))
         return all(not terms.isdisjoint(condition) for condition in self.conditions)
 
 
 def read_conditions(conditions: Sequence[str]) -> dict[str, list[Any]]:
-    """`field=value` as typed → the fields of a filter; several values of a field come as several conditions. Typed text has no
-    type: `year=1999` is both the text and the number. Raises ConfigError for a condition without `=`."""
+    """Parse conditions typed as `field=value` into the fields of a filter; several of one field are alternatives.
+
+    Typed text has no type: `year=1999` matches both the text and the number. Raises ConfigError for a condition without `=`.
+    """
     fields: dict[str, list[Any]] = {}
     for condition in conditions:
         name, equals, value = condition.partition("=")
@@ -72,7 +77,7 @@ def read_conditions(conditions: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _meanings(text: str) -> list[Any]:
-    """What a typed value may be: the text, and the number or truth value that it spells."""
+    """The values that typed text may mean: the text, and the number or truth value that it spells."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -90,7 +95,7 @@ def _condition(name: Any, value: Any) -> tuple[str, ...]:
 
 
 def terms_of(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Every term of a document: its fields with their values, one by one."""
+    """Yield every term of a document: each field with each of its values."""
     for name, value in metadata.items():
         values = value if isinstance(value, list | tuple) else [value]
         yield from (_term(name, v) for v in values if _is_value(v))
@@ -105,7 +110,7 @@ def _term(name: str, value: str | float) -> str:
 
 
 class TermsBuilder:
-    """Collects the terms of one document after another into a column of type TERMS."""
+    """Builder of a column of type TERMS, one document after another."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
@@ -124,7 +129,7 @@ class TermsBuilder:
 
 
 def select_rows(column: pa.LargeListArray, where: Filter) -> np.ndarray:
-    """Which rows of a TERMS column a filter lets through: bool [num_documents]."""
+    """Select the rows of a TERMS column that a filter allows: bool [num_documents]."""
     terms, ends = column.values, column.offsets.to_numpy()
     codes = terms.indices.to_numpy()
     selected = np.ones(len(column), dtype=bool)

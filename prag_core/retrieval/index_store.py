@@ -1,10 +1,11 @@
-"""Indexes in a bank: built from a snapshot, seen whole or not at all, checked when opened, never changed.
+"""Retrieval indexes in a bank: built from a snapshot, visible whole or not at all, checked when opened, never changed.
 
     BANK/indexes/<snapshot>-<settings>/<attempt>/…      the arrays as bm25s saves them, and documents.arrow
     BANK/indexes/<snapshot>-<settings>/index.json       sealed: which attempt counts, its files and their digests
 
-Other settings, or another snapshot, are another index. A local index is memory-mapped where it lies; one on an object store
-is first copied to a temporary folder that lives as long as the index. Whoever loses a race leaves files for `gc`.
+Other settings, another snapshot or another FORMAT are another index: one that an earlier version built is never searched with
+this version's analyzer, but built again under another name. A local index is memory-mapped where it lies; one on an object
+store is first copied to a temporary folder that lives as long as the index. The losers of a race leave files for `gc`.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ STOP_FILES = {
 
 
 def has_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> bool:
-    """Whether this snapshot was indexed with these settings."""
+    """Whether there is an index of this snapshot with these settings."""
     with storage_errors("reading", bank.uri):
         return bool(bank.fs.exists(retrieval_marker(_folder(bank, snapshot, settings))))
 
 
 def build_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
-    """Index a snapshot's documents unless that was done; returns the index's folder. Raises ConfigError, StorageError."""
+    """Index a snapshot's documents unless there is such an index. Return its folder. Raises ConfigError, StorageError."""
     folder = _folder(bank, snapshot, settings)
     if not has_index(bank, snapshot, settings):
         index = LexicalIndex.build(snapshot.documents(), settings)
@@ -53,7 +54,7 @@ def build_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> st
 
 
 def open_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> LexicalIndex:
-    """The index of a snapshot. Raises BankError where there is none yet, CorruptBankError where its bytes have changed."""
+    """Open the index of a snapshot. Raises BankError if there is none, CorruptBankError if its bytes have changed."""
     try:
         with storage_errors("reading the index of", bank.uri):
             return load_index(bank.fs, _folder(bank, snapshot, settings))
@@ -65,7 +66,7 @@ def open_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> Lex
 
 
 def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
-    """Write an index to a folder that has none; where two race, one of them counts and both are whole."""
+    """Write an index to a folder that has none. Of two that race, one counts, and both are whole."""
     attempt = new_attempt()
     with tempfile.TemporaryDirectory(prefix="prag-index-") as temporary:
         index.scorer.save(temporary, show_progress=False)
@@ -92,7 +93,7 @@ def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
 
 
 def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
-    """Open and check an index. Raises FileNotFoundError where there is none, CorruptBankError naming what is damaged."""
+    """Open and check an index. Raises FileNotFoundError if there is none, CorruptBankError naming a damaged file."""
     marker = retrieval_marker(folder)
     fields = unseal(read(fs, marker), marker)
     if fields["format"] != FORMAT:
@@ -138,10 +139,10 @@ def _fetch_and_check(fs: FileSystem, source: str, path: Path, expected: dict[str
         if not is_local(fs):
             fs.get_file(source, str(path))
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise CorruptBankError(f"{source} is missing; remove its folder and run prag index again") from None
-    if found != expected["sha256"]:
+    if actual != expected["sha256"]:
         raise CorruptBankError(
             f"{source} is damaged: its SHA-256 is not the recorded one; remove its folder and run prag index again"
         )

@@ -1,6 +1,6 @@
-"""The control of P-RAG: documents of the same kind as the retrieved ones that do not answer the question.
+"""The choice of documents for the control `prag_irrelevant`: of the same kind as the retrieved ones, but without the answer.
 
-Whatever their adapters score above closed book is what any adapter does, not what its document says.
+What their adapters score above closed book is the effect of any adapter, not of what its document says.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ KIND = "kind"  # the metadata field that says what sort of thing a document is a
 
 @dataclass(frozen=True)
 class Kinds:
-    """Which documents there are of each kind, in key order; documents without the field are of the kind ""."""
+    """The documents of each kind, in key order; documents without the field are of the kind ""."""
 
     keys: Mapping[str, Sequence[Key]]
     kind_of: Mapping[Key, str]
 
 
 def group_by_kind(documents: Iterable[Document]) -> Kinds:
-    """Read the documents once and keep their keys."""
+    """Group the keys of documents, which are read once, by kind."""
     kind_of = {document.key: str(document.metadata.get(KIND, "")) for document in documents}
     keys: dict[str, list[Key]] = {}
     for key in sorted(kind_of):
@@ -35,9 +35,11 @@ def group_by_kind(documents: Iterable[Document]) -> Kinds:
 def choose_irrelevant(
     question: Question, retrieved: Sequence[Passage], kinds: Kinds, k: int, seed: int
 ) -> list[Key]:
-    """k documents of the retrieved ones' kinds, kind by kind in rank order, none of them (or another chunk of them)
-    retrieved or gold. Where a kind has no more, any other document serves; fewer than k only where no more are left.
-    The choice depends on the question's id and the seed alone, for given documents."""
+    """Choose k documents of the retrieved ones' kinds, in rank order, none of them (nor a chunk of them) retrieved or gold.
+
+    If a kind has no more documents, any other is taken; fewer than k are chosen only if no more are left. For the same documents
+    the choice depends on the question's id and the seed alone.
+    """
     excluded = {passage.doc_id for passage in retrieved} | set(question.gold_doc_ids)
     generator = random.Random(int(digest([question.question_id, seed]), 16))
     wanted = [kinds.kind_of[passage.key] for passage in retrieved[:k] if passage.key in kinds.kind_of]
@@ -51,7 +53,7 @@ def choose_irrelevant(
 def _draw(
     generator: random.Random, keys: Sequence[Key], excluded: set[str], chosen: Sequence[Key], count: int
 ) -> list[Key]:
-    """`count` keys of distinct documents, uniformly, by rejection: quick in a large corpus, exact in a small one."""
+    """Draw `count` keys of distinct documents, uniformly, by rejection: quick in a large corpus, exact in a small one."""
     taken = excluded | {doc_id for doc_id, _ in chosen}
     drawn: list[Key] = []
     for _ in range(20 * count):

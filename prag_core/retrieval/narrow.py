@@ -37,12 +37,15 @@ class Narrowed:
 
     documents: tuple[Document, ...]
     corpus_documents: int  # how many there were to choose from
+    rejected: int  # rows of the corpus that are no usable document
     kept: float  # share of what the questions retrieve from the whole corpus that they retrieve from these documents alone
 
     def summary(self) -> str:
         """State how many documents were kept, and how much of the whole corpus's retrieval they preserve."""
         share = f"{100 * self.kept:.1f} % of what the questions retrieve from the whole corpus"
         count = f"{len(self.documents):,} of {self.corpus_documents:,} documents"
+        if self.rejected:
+            count += f" ({self.rejected:,} rows of the corpus rejected: prag plan names them)"
         return f"{count}; retrieval from these alone finds {share}"
 
 
@@ -58,47 +61,56 @@ def narrow_corpora(
 ) -> dict[str, Narrowed]:
     """Narrow a corpus to each of several sets of questions, by name, in as many passes as for one set."""
     words = QuestionWords([question for asked in questions.values() for question in asked], settings)
-    for document in read_corpus(corpus):
+    reader = read_corpus(corpus)
+    for document in reader:
         words.add(document)
     best = iter(words.best(k))
     rows = {name: list(islice(best, len(asked))) for name, asked in questions.items()}
-    wanted = {row for found in rows.values() for each in found for row in each}
+    wanted = {row for best_rows in rows.values() for each in best_rows for row in each}
     documents = {row: document for row, document in enumerate(read_corpus(corpus)) if row in wanted}
-    for name, found in rows.items():
-        if not any(found):
+    for name, best_rows in rows.items():
+        if not any(best_rows):
             which = f" of {name}" if name else ""
             raise CorpusError(
-                f"corpus.uri={corpus.uri}: no document shares a word with any of the {len(found)} questions{which}"
+                f"corpus.uri={corpus.uri}: no document shares a word with any of the {len(best_rows)} questions{which}"
             )
-    return {
-        name: _keep(rows[name], documents, asked, words.num_documents, settings, k)
-        for name, asked in questions.items()
-    }
+    narrowed = {}
+    for name, asked in questions.items():
+        kept = _mark_documents(rows[name], documents, asked)
+        share = _preserved(rows[name], documents, kept, asked, settings, k)
+        narrowed[name] = Narrowed(tuple(kept), words.num_documents, reader.counts.rejected, share)
+    return narrowed
 
 
-def _keep(
-    rows: Sequence[Sequence[int]],
-    documents: Mapping[int, Document],
-    questions: Sequence[str],
-    total: int,
-    settings: RetrievalConfig,
-    k: int,
-) -> Narrowed:
-    asked: dict[int, list[str]] = {}
+def _mark_documents(
+    rows: Sequence[Sequence[int]], documents: Mapping[int, Document], questions: Sequence[str]
+) -> list[Document]:
+    """The documents of these rows, in the order of the corpus, each with the questions that retrieved it."""
+    marks: dict[int, set[str]] = {}
     for question, each in zip(questions, rows, strict=True):
         for row in each:
-            asked.setdefault(row, []).append(_mark(question))
-    kept = [
-        replace(documents[r], metadata={**documents[r].metadata, FOUND_BY: sorted({*asked[r]})})
-        for r in sorted(asked)
+            marks.setdefault(row, set()).add(_mark(question))
+    return [
+        replace(documents[row], metadata={**documents[row].metadata, FOUND_BY: sorted(marks[row])})
+        for row in sorted(marks)
     ]
+
+
+def _preserved(
+    rows: Sequence[Sequence[int]],
+    documents: Mapping[int, Document],
+    kept: Sequence[Document],
+    questions: Sequence[str],
+    settings: RetrievalConfig,
+    k: int,
+) -> float:
+    """The share of what the questions retrieve from the whole corpus that they retrieve from the kept documents alone."""
     alone = LexicalIndex.build(kept, settings).search(questions, k)
-    pairs = [
-        ({documents[row].key for row in each}, {p.key for p in found})
-        for each, found in zip(rows, alone, strict=True)
-    ]
-    share = sum(len(whole & again) for whole, again in pairs) / sum(len(whole) for whole, _ in pairs)
-    return Narrowed(tuple(kept), total, share)
+    shared = sum(
+        len({documents[row].key for row in each} & {passage.key for passage in passages})
+        for each, passages in zip(rows, alone, strict=True)
+    )
+    return shared / sum(len(each) for each in rows)
 
 
 class AsNarrowed(LexicalIndex):
@@ -116,10 +128,10 @@ class AsNarrowed(LexicalIndex):
         ]
 
     def _found_by(self, question: str, where: Filter | None) -> Filter | None:
-        mine = Filter.parse({FOUND_BY: _mark(question)})
-        if not any(term in self._terms for condition in mine.conditions for term in condition):
+        found_by = Filter.parse({FOUND_BY: _mark(question)})
+        if not any(term in self._terms for condition in found_by.conditions for term in condition):
             return where
-        return mine & where if where else mine
+        return found_by & where if where else found_by
 
 
 def _mark(question: str) -> str:

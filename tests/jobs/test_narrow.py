@@ -49,6 +49,15 @@ def test_the_passages_of_the_chosen_questions_are_kept(
     assert read(tmp_path) == [("9", "Town 9")]
 
 
+def test_rejected_rows_of_the_corpus_are_counted(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tmp_path / "psgs_w100.tsv").open("a") as corpus:
+        corpus.write('40\t""\tEmpty\n')
+    assert cli.main(["narrow", *settings, "--depth", "1"]) == 0
+    assert "3 of 39 documents (1 rows of the corpus rejected" in capsys.readouterr().out
+
+
 def test_no_documents_a_question_is_refused(settings: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["narrow", *settings, "--depth", "0"]) == 2
     assert "--depth 0: expected at least 1" in capsys.readouterr().err
