@@ -70,9 +70,10 @@ def model_digest(path: str, revision: str | None = None) -> str:
     files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()})
     if not files:
         raise ModelError(f"model.path={path}: the folder holds no weights, config or tokenizer")
-    return digest([[file.name, _file_sha256(file)] for file in files])
+    return digest([[file.name, file_sha256(file)] for file in files])
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

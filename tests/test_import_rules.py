@@ -16,7 +16,7 @@ LAYERS = {  # folder → top-level packages it never imports
 MAY_REACH_ACROSS = {"jobs/cli.py"}
 ONLY_IN = {  # package → the modules that may import it
     "vllm": {"prag_core/engines/vllm.py", "prag_core/engines/vllm_async.py"},
-    "s3fs": {"prag_core/storage.py"},
+    "s3fs": {"prag_core/storage/objects.py"},
     "boto3": set(),
     "lancedb": set(),
     "matplotlib": {"prag_core/evaluation/plot.py"},

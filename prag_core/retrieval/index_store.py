@@ -10,7 +10,6 @@ store is first copied to a temporary folder that lives as long as the index. The
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,7 +23,7 @@ from prag_core.bank.layout import new_attempt, retrieval_files, retrieval_folder
 from prag_core.bank.sealed import seal, unseal
 from prag_core.config.schema import RetrievalConfig, as_dict
 from prag_core.errors import BankError, CorruptBankError
-from prag_core.identity import digest
+from prag_core.identity import digest, file_sha256
 from prag_core.retrieval.bm25 import LexicalIndex
 from prag_core.storage import FileSystem, PendingObject, create_exclusive, is_local, read, storage_errors
 
@@ -138,11 +137,10 @@ def _fetch_and_check(fs: FileSystem, source: str, path: Path, expected: dict[str
     try:
         if not is_local(fs):
             fs.get_file(source, str(path))
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_sha256(path)
     except FileNotFoundError:
         raise CorruptBankError(f"{source} is missing; remove its folder and run prag index again") from None
-    if actual != expected["sha256"]:
+    if sha256 != expected["sha256"]:
         raise CorruptBankError(
             f"{source} is damaged: its SHA-256 is not the recorded one; remove its folder and run prag index again"
         )

@@ -6,7 +6,6 @@ that those name count by content), the seed, and the number of the code's format
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from typing import Any
 
 from prag_core.bank import Snapshot
 from prag_core.config.schema import Config, as_dict
-from prag_core.identity import digest
+from prag_core.identity import digest, file_sha256
 from prag_core.records import Answer, Passage, Question, Round
 from prag_core.storage import open_root, put_whole, read, storage_errors
 
@@ -83,12 +82,8 @@ def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _file_digest(value: str) -> str:
     path = Path(value)
     if path.is_absolute() and path.is_dir():
-        return digest([[file.name, _sha256(file)] for file in sorted(path.iterdir()) if file.is_file()])
-    return _sha256(path) if path.is_file() else value
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+        return digest([[file.name, file_sha256(file)] for file in sorted(path.iterdir()) if file.is_file()])
+    return file_sha256(path) if path.is_file() else value
 
 
 def _to_json(answer: Answer) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""Folders and object stores: objects that appear whole or not at all, and errors that say what to do."""
+
+from prag_core.storage.errors import storage_errors
+from prag_core.storage.objects import (
+    TEMPORARY,
+    FileSystem,
+    create_exclusive,
+    is_local,
+    list_files,
+    modified,
+    open_root,
+    put_whole,
+    read,
+    read_many,
+    read_ranges,
+    remove,
+)
+from prag_core.storage.pending import PendingObject
+from prag_core.storage.uploads import Upload, abort_upload, list_uploads
+
+__all__ = [
+    "TEMPORARY",
+    "FileSystem",
+    "PendingObject",
+    "Upload",
+    "abort_upload",
+    "create_exclusive",
+    "is_local",
+    "list_files",
+    "list_uploads",
+    "modified",
+    "open_root",
+    "put_whole",
+    "read",
+    "read_many",
+    "read_ranges",
+    "remove",
+    "storage_errors",
+]

@@ -1,0 +1,62 @@
+"""A large object being written, invisible until it is published."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prag_core.storage.objects import FileSystem, is_local, temporary_path
+
+
+class PendingObject(io.RawIOBase):
+    """A binary file for writing that hashes its content. The object is not visible before `publish`."""
+
+    def __init__(self, fs: FileSystem, path: str) -> None:
+        self.fs, self.path, self.size = fs, path, 0
+        self._sha256 = hashlib.sha256()
+        if is_local(fs):
+            self._name = str(temporary_path(path))
+        else:
+            descriptor, self._name = tempfile.mkstemp(prefix="prag-")
+            os.close(descriptor)
+        self._file = Path(self._name).open("wb")  # noqa: SIM115
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._file.write(view)
+        self._sha256.update(view)
+        self.size += len(view)
+        return len(view)
+
+    def tell(self) -> int:
+        return self.size
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def publish(self) -> None:
+        """Make the object visible, whole."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        try:
+            if is_local(self.fs):
+                os.replace(self._name, self.path)
+            else:
+                self.fs.put_file(self._name, self.path)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Discard the object. Harmless after `publish`."""
+        self._file.close()
+        Path(self._name).unlink(missing_ok=True)
+        self.close()
