@@ -1,7 +1,8 @@
 """Two real S3 servers on loopback, and `bank_uri`: a place for a bank on a local folder and on each of them.
 
 Swift comes from PyPI into a virtual environment of its own, made once under ~/.cache/prag; radosgw is used where it is
-installed (apt-get install --no-install-recommends radosgw ceph-mon ceph-osd). Both end with the test session.
+installed (apt-get install --no-install-recommends radosgw ceph-mon ceph-osd). Each starts when a test first needs it and
+ends with the test session.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,22 +27,84 @@ SWIFT_VENV = Path(
 )
 
 
+class S3Server:
+    """A server that a script starts and stops. `variables`: the AWS_* variables that reach it."""
+
+    def __init__(self, script: str, root: Path, **settings: str) -> None:
+        self.script, self.settings = SCRIPTS / script, {**settings, "ROOT": str(root)}
+        self.variables: dict[str, str] = {}
+
+    def start(self) -> None:
+        self.settings["PORT"] = str(_free_ports(4))
+        result = self._run("start", timeout=400)
+        assert result.returncode == 0, (
+            f"{self.script} did not start:\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}"
+        )
+        exports = result.stdout.strip().splitlines()[-1].removeprefix("export ")
+        self.variables = dict(item.split("=", 1) for item in exports.split())
+
+    def stop(self) -> None:
+        self._run("stop", timeout=100)
+
+    def answers(self) -> bool:
+        """Whether it is running and stores and returns an object within a few seconds."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if not self.variables:
+            return False
+        bucket = f"probe{uuid.uuid4().hex[:12]}"
+        try:
+            client = s3_client(self.variables, connect_timeout=2, read_timeout=8, retries={"max_attempts": 0})
+            client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="probe", Body=b"probe")
+            return bool(client.get_object(Bucket=bucket, Key="probe")["Body"].read() == b"probe")
+        except (BotoCoreError, ClientError):
+            return False
+
+    def _run(self, action: str, timeout: int) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self.settings}
+        return subprocess.run(
+            [self.script, action],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """AWS_* variables of an OpenStack Swift server, whose conditional put does not exclude."""
     _install_swift()
-    yield from _server("swift.sh", tmp_path_factory.mktemp("swift"), {"VENV": str(SWIFT_VENV)})
+    server = S3Server("swift.sh", tmp_path_factory.mktemp("swift"), VENV=str(SWIFT_VENV))
+    try:
+        server.start()
+        yield server.variables
+    finally:
+        server.stop()
 
 
-@pytest.fixture(scope="module")
-def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """AWS_* variables of a Ceph object gateway, whose conditional put does. Its store may stall for good when starved of
-    processor time, so a module that works the machine hard keeps that to itself."""
+@pytest.fixture(scope="session")
+def radosgw_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A Ceph object gateway, not started yet."""
     if not shutil.which("radosgw"):
         pytest.skip(
             "radosgw is not installed: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd"
         )
-    yield from _server("radosgw.sh", tmp_path_factory.mktemp("radosgw"), {})
+    server = S3Server("radosgw.sh", tmp_path_factory.mktemp("radosgw"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def radosgw(radosgw_server: S3Server) -> dict[str, str]:
+    """AWS_* variables of a Ceph object gateway, whose conditional put does exclude. Its store may stall for good when starved
+    of processor time; every module begins with one that answers, whatever the modules before it did to the machine."""
+    if not radosgw_server.answers():
+        radosgw_server.stop()
+        radosgw_server.start()
+    return radosgw_server.variables
 
 
 @pytest.fixture(params=["local", "swift", "radosgw"])
@@ -69,30 +133,29 @@ def swift_uri(swift: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterato
 def s3_place(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """`s3://<fresh bucket>/bank`, with the server's variables set and no connection kept from another server."""
     import s3fs
-    from botocore.session import get_session
 
     for name, value in server.items():
         monkeypatch.setenv(name, value)
     bucket = f"t{uuid.uuid4().hex[:12]}"
-    get_session().create_client("s3", endpoint_url=server["AWS_ENDPOINT_URL"]).create_bucket(Bucket=bucket)
+    s3_client(server).create_bucket(Bucket=bucket)
     s3fs.S3FileSystem.clear_instance_cache()
     yield f"s3://{bucket}/bank"
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-def _server(script: str, root: Path, settings: dict[str, str]) -> Iterator[dict[str, str]]:
-    environment = {**os.environ, **settings, "ROOT": str(root), "PORT": str(_free_ports(4))}
-    try:
-        started = subprocess.run(
-            [SCRIPTS / script, "start"], env=environment, capture_output=True, text=True, timeout=400
-        )
-        assert started.returncode == 0, (
-            f"{script} did not start:\n{started.stdout[-2000:]}\n{started.stderr[-2000:]}"
-        )
-        exports = started.stdout.strip().splitlines()[-1].removeprefix("export ")
-        yield dict(item.split("=", 1) for item in exports.split())
-    finally:
-        subprocess.run([SCRIPTS / script, "stop"], env=environment, check=False, timeout=100)
+def s3_client(server: dict[str, str], **settings: Any) -> Any:
+    """A plain S3 client of a server, as botocore makes it (untyped)."""
+    from botocore.config import Config
+    from botocore.session import get_session
+
+    return get_session().create_client(
+        "s3",
+        endpoint_url=server["AWS_ENDPOINT_URL"],
+        aws_access_key_id=server["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=server["AWS_SECRET_ACCESS_KEY"],
+        region_name=server["AWS_DEFAULT_REGION"],
+        config=Config(**settings),
+    )
 
 
 def _free_ports(count: int) -> int:
