@@ -1,9 +1,9 @@
-"""Augmentation: tokens written a second through the pipeline, against vLLM's own `LLM.chat` on the same prompts.
+"""Benchmark of augmentation: tokens generated per second by the pipeline and by vLLM's own `LLM.chat` on the same prompts.
 
     python -m benchmarks.augment
 
-The raw run gives vLLM every first request of the pipeline at once, with the same sampling and grammar. Ours parses, checks and
-asks again as well; all tokens that were written count on both sides. Each goes twice, in the order ours, raw, raw, ours,
+The raw run gives vLLM every first request of the pipeline at once, with the same sampling and grammar. The pipeline also parses,
+checks and asks again; all generated tokens count on both sides. Each runs twice, in the order pipeline, raw, raw, pipeline,
 with the prefix cache emptied in between.
 """
 
@@ -26,7 +26,7 @@ from prag_core.records import Document
 
 
 class Counting:
-    """The engine, counting what it writes."""
+    """An engine that counts the tokens it generates."""
 
     def __init__(self, engine: VllmEngine) -> None:
         self.engine, self.tokens = engine, 0
@@ -44,14 +44,14 @@ class Counting:
 def through_pipeline(
     engine: VllmEngine, documents: Sequence[Document], settings: AugmentationConfig
 ) -> tuple[int, float]:
-    """Tokens written and seconds."""
+    """Augment the documents. Return the number of generated tokens and the seconds."""
     counting, start = Counting(engine), time.perf_counter()
     augment_documents(documents, counting, settings, PromptConfig(), "benchmark")
     return counting.tokens, time.perf_counter() - start
 
 
 def raw(engine: VllmEngine, documents: Sequence[Document], settings: AugmentationConfig) -> tuple[int, float]:
-    """The same prompts through LLM.chat in one call."""
+    """Give the prompts of the pipeline to LLM.chat in one call. Return the number of generated tokens and the seconds."""
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 

@@ -1,11 +1,11 @@
-"""The driver's work at a million documents: plan, commit, snapshot, resume, look up; with adapters of two numbers, so that
-nothing but bookkeeping is measured.
+"""Benchmark of the driver's work at a million documents: plan, commit, snapshot, resume, look up.
+
+Adapters have two numbers each, so that nothing but bookkeeping is measured.
 
     python -m benchmarks.control_plane --documents 10000 100000 1000000 --folder /tmp/control-plane
 
-Goes on where it was stopped when the same command is given again (`--seconds` stops it between two shards), so that a
-million documents need not be one long run. Time, bytes and memory are measured for each phase alone, memory as the process's
-peak in that phase.
+The same command resumes a run that was stopped (`--seconds` stops it between two shards), so that a million documents need
+not be one long run. Time, bytes and memory are measured for each phase alone, memory as the process's peak in that phase.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ PHASES = ("plan", "commit", "snapshot", "resume", "open", "lookup")
 
 
 class OutOfTime(Exception):
-    """The time allowed is over; what was done is kept."""
+    """Raised when the allowed time is over; the work done so far is kept."""
 
 
 class Run:
-    """One size: its corpus, its bank and the figures so far, in a folder of its own."""
+    """One size: its corpus, its bank and the measurements so far, in a folder of its own."""
 
     def __init__(self, folder: Path, documents: int, deadline: float) -> None:
         self.folder, self.documents, self.deadline = folder / str(documents), documents, deadline
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = self.folder / "figures.json"
-        self.figures: dict[str, dict[str, float]] = (
+        self.phases: dict[str, dict[str, float]] = (
             json.loads(self.record.read_text()) if self.record.exists() else {}
         )
         self.config, self.prepared = self._prepare()
@@ -88,7 +88,7 @@ class Run:
         return [Shard(**shard) for shard in fields["shards"]]
 
     def commit(self) -> None:
-        """Both stages' commits of every shard, without the work between."""
+        """Commit both stages of every shard, without the work between."""
         bank = self.bank()
         done = bank.committed_shards(Stage.adapters)
         for shard in self.shards():
@@ -117,7 +117,7 @@ class Run:
         )
 
     def lookup(self) -> None:
-        """Single keys, at random, each through the index and one ranged read."""
+        """Read adapters at random, each through the index and one ranged read."""
         snapshot = self.bank().latest_snapshot()
         assert snapshot is not None
         reader = AdapterReader(self.bank(), snapshot)
@@ -125,7 +125,7 @@ class Run:
         start = time.perf_counter()
         for n in random.Random(0).sample(range(self.documents), min(LOOKUPS, self.documents)):
             assert reader.fetch([(f"doc-{n:08d}", 0)])
-        self.figures["lookup"] = {
+        self.phases["lookup"] = {
             "ms_each": 1e3 * (time.perf_counter() - start) / min(LOOKUPS, self.documents)
         }
 
@@ -143,9 +143,9 @@ class Run:
         assert bank.write_snapshot(wanted).counts["adapter"] == self.documents
 
     def measure(self, phase: str, work: Callable[[], object]) -> None:
-        """Run a phase, unless that was done; a phase that is interrupted adds its time and goes on next time."""
-        figures = self.figures.get(phase, {})
-        if figures.get("done"):
+        """Run a phase unless it is done. An interrupted phase keeps its time and resumes at the next run."""
+        measured = self.phases.get(phase, {})
+        if measured.get("done"):
             return
         machine.reset_peak_memory(machine.CPU)
         start, finished = time.perf_counter(), 0.0
@@ -153,15 +153,15 @@ class Run:
             work()
             finished = 1.0
         finally:
-            seconds = figures.get("seconds", 0.0) + time.perf_counter() - start
-            peak = max(figures.get("peak_bytes", 0.0), machine.peak_memory())
-            self.figures[phase] = {
-                **self.figures.get(phase, {}),
+            seconds = measured.get("seconds", 0.0) + time.perf_counter() - start
+            peak = max(measured.get("peak_bytes", 0.0), machine.peak_memory())
+            self.phases[phase] = {
+                **self.phases.get(phase, {}),
                 "seconds": seconds,
                 "peak_bytes": peak,
                 "done": finished,
             }
-            self.record.write_text(json.dumps(self.figures))
+            self.record.write_text(json.dumps(self.phases))
 
     def run(self) -> None:
         for phase in PHASES:
@@ -170,7 +170,7 @@ class Run:
             self.measure(phase, getattr(self, phase))
 
     def bytes_by_kind(self) -> dict[str, int]:
-        """Bytes in the bank, by top folder."""
+        """The bytes in the bank, by top folder."""
         root = Path(self.config.bank.uri)
         kinds = sorted(path.name for path in root.iterdir() if path.is_dir())
         return {
@@ -185,9 +185,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     try:
         for run in runs(options, deadline):
             run.run()
-            done.append({"documents": run.documents, "phases": run.figures, "bytes": run.bytes_by_kind()})
+            done.append({"documents": run.documents, "phases": run.phases, "bytes": run.bytes_by_kind()})
     except OutOfTime:
-        print("time is over; the same command goes on")
+        print("time is over; run the same command to resume")
     report(done)
     return {"sizes": done}
 
@@ -230,8 +230,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.control_plane", description=str(__doc__).split("\n\n")[0]
     )
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--folder", type=Path, required=True, help="where corpora and banks are made; kept")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where corpora and banks are made and kept"
+    )
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
     return parser.parse_args(argv)
 
 

@@ -1,5 +1,8 @@
-"""What the benchmarks train on: documents of the miniature world with augmentations written from its own facts, or
-random token ids of the same lengths for models that come without a tokenizer. The same documents every time."""
+"""Training data of the benchmarks, the same every time.
+
+Documents of the miniature world with augmentations written from its own facts, or random token ids of the same lengths for
+models that come without a tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +30,19 @@ RANDOM_LENGTHS = (
 
 def augmented_documents(count: int) -> list[tuple[Document, Augmentation]]:
     """The first `count` documents of the miniature corpus, each with one rewrite and three pairs that state its facts.
-    Documents beyond the corpus's own are the same again under other ids."""
+
+    Documents beyond the corpus's own repeat it under other ids.
+    """
     with (MINI / "corpus.jsonl").open() as file:
         rows = [json.loads(line) for line in file]
     entities = {row: entity for split in ("dev", "test") for row, entity in _entities(split)}
-    found = []
+    augmented = []
     for number in range(count):
         row = rows[number % len(rows)]
         doc_id = row["doc_id"] if number < len(rows) else f"{row['doc_id']}-{number // len(rows)}"
         document = Document(doc_id, row["text"], row["title"])
-        found.append((document, _augment(document, entities[row["doc_id"]])))
-    return found
+        augmented.append((document, _augment(document, entities[row["doc_id"]])))
+    return augmented
 
 
 def _entities(split: str) -> Iterator[tuple[str, world.Entity]]:

@@ -1,5 +1,8 @@
-"""A bank to measure answering on: a model that never ends by itself, so that every answer is equally long, and documents with
-made-up adapters, as many as wanted, each found by a name that no other has."""
+"""A model and a bank to measure answering on.
+
+The model never ends an answer by itself, so that all are equally long. The bank has any number of documents with random
+adapters, each retrieved by a name that no other document has.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ from prag_core.records import Adapter, AdapterFactors, Document, Factors
 from prag_core.retrieval import build_index
 
 SHARD = 512  # documents in one object
-NUDGE = 1e-3  # of the made-up factors b: their deltas are felt, and harm nothing
+SCALE_B = 1e-3  # of the random factors b: small enough that the model's text stays intact
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Document n is named `name(n)`; a question that says three names finds those three documents."""
+    """Documents that are retrieved by their names: a question with three names retrieves those three documents."""
 
     num_documents: int
     passage_tokens: int
@@ -44,7 +47,7 @@ class Corpus:
 
 
 def make_model(name: str, folder: Path) -> Path:
-    """The miniature model, or one of a real shape with random weights, whose end-of-sequence token is one it never writes."""
+    """Save the miniature model, or one of a real shape with random weights, with an end-of-sequence token it never writes."""
     if name == "mini":
         shutil.copytree(MINI / "model", folder)
     else:
@@ -58,7 +61,7 @@ def make_model(name: str, folder: Path) -> Path:
 
 
 def _save_shape(name: str, folder: Path) -> None:
-    """The miniature tokenizer, filled up with words of its own to the shape's vocabulary."""
+    """Save a model of a real shape with the miniature tokenizer, filled up with invented words to the shape's vocabulary."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -75,7 +78,7 @@ def _save_shape(name: str, folder: Path) -> None:
 
 
 def make_bank(config: Config, corpus: Corpus) -> None:
-    """The corpus as a bank with its index at `config.bank.uri`."""
+    """Make a bank of the corpus, with its index, at `config.bank.uri`."""
     prepared = prepare_recipe(config)
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
     passage = _passage(prepared.tokenizer, corpus.passage_tokens)
@@ -105,7 +108,7 @@ def make_bank(config: Config, corpus: Corpus) -> None:
 
 
 def _passage(tokenizer: Any, num_tokens: int) -> str:
-    """Sentences of the miniature world, cut to so many tokens."""
+    """Sentences of the miniature world, cut to `num_tokens` tokens."""
     with (MINI / "corpus.jsonl").open() as file:
         texts = [json.loads(line)["text"] for line in file]
     Random(0).shuffle(texts)
@@ -116,6 +119,6 @@ def _passage(tokenizer: Any, num_tokens: int) -> str:
 def _factors(layout: AdapterLayout, seed: int) -> AdapterFactors:
     draw = np.random.default_rng(seed).standard_normal
     return {
-        name: Factors(0.1 * draw(a, dtype=np.float32), NUDGE * draw(b, dtype=np.float32))
+        name: Factors(0.1 * draw(a, dtype=np.float32), SCALE_B * draw(b, dtype=np.float32))
         for name, a, b in layout.shapes()
     }

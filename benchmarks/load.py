@@ -1,4 +1,4 @@
-"""A closed loop of clients on an endpoint: so many at once, each asking its next question when its last is answered."""
+"""A closed loop of clients on an endpoint: each asks its next question when its last is answered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = ("fetch", "merge", "install")
 
 @dataclass(frozen=True)
 class Answered:
-    """One request as its client saw it, in milliseconds, with the server's own account of its stages."""
+    """One request as its client saw it, in milliseconds, with the server's report of its stages."""
 
     first_token: float
     total: float
@@ -28,7 +28,7 @@ class Answered:
 def run_load(
     url: str, method: str, questions: Sequence[str], at_once: int, max_tokens: int
 ) -> tuple[list[Answered], float]:
-    """Ask all questions; the answers and the seconds that it took. Raises on the first reply that is not a whole answer."""
+    """Ask all questions, `at_once` at a time. Return the answers and the seconds. Raises at the first incomplete reply."""
     return asyncio.run(_run(url, method, questions, at_once, max_tokens))
 
 
@@ -77,8 +77,8 @@ async def _ask(http: httpx.AsyncClient, method: str, question: str, max_tokens: 
     return Answered(1e3 * ((first or end) - start), 1e3 * (end - start), tokens, last["prag"]["timings_ms"])
 
 
-def figures(answered: Sequence[Answered], seconds: float) -> dict[str, Any]:
-    """Requests a second, percentiles, tokens an answer, and the share of the time spent on fetching, merging, installing."""
+def summarise(answered: Sequence[Answered], seconds: float) -> dict[str, Any]:
+    """Requests a second, percentiles, tokens an answer, and the share of the time spent on fetching, merging and installing."""
     points = {
         f"{name}_p{q}_ms": float(np.percentile([getattr(one, name) for one in answered], q))
         for name in ("first_token", "total")

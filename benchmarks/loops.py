@@ -1,8 +1,8 @@
-"""The two loops that ours is measured against. Both train one document at a time with PEFT, and differ in all the rest.
+"""The two training loops that ours is compared with. Both train one document at a time with PEFT.
 
 `published` is the reference code's loop as written: a fresh PEFT model for every document, float32, every sample padded
-to 3,000 tokens, torch's default AdamW, the adapter saved as a folder. `fair` is what a good engineer makes of it
-without training documents together: one PEFT model that is reset, no padding, fused AdamW, the base in its fastest dtype.
+to 3,000 tokens, torch's default AdamW, the adapter saved as a folder. `fair` is a well-engineered loop without
+training documents together: one PEFT model that is reset, no padding, fused AdamW, the base in its fastest dtype.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
 
 from prag_core.models.lora import AdapterLayout
-from prag_core.records import AdapterFactors, Sample
-from prag_core.training.objectives import IGNORED
+from prag_core.records import IGNORED, AdapterFactors, Sample
 
 PADDED = 3000
 LEARNING_RATE = 3e-4
@@ -27,7 +26,7 @@ LEARNING_RATE = 3e-4
 
 @dataclass
 class Clock:
-    """Seconds by part, and what was done in them."""
+    """Seconds by part of the work, and the documents, tokens and losses of that work."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     documents: int = 0
@@ -35,7 +34,7 @@ class Clock:
     losses: dict[int, float] = field(default_factory=dict)  # of each document's last step, by its number
 
     def add(self, part: str, start: float) -> float:
-        """Charge the time since `start` to a part; the time now."""
+        """Add the time since `start` to a part. Return the time now."""
         now = time.perf_counter()
         self.seconds[part] = self.seconds.get(part, 0.0) + now - start
         return now
@@ -63,7 +62,7 @@ def lora_config(layout: AdapterLayout) -> LoraConfig:
 
 
 def save_initial(model: Any, layout: AdapterLayout, folder: Path) -> Any:
-    """The adapter that the published loop loads for every document; the model without it again."""
+    """Save the adapter that the published loop loads for every document. Return the bare model."""
     wrapped: Any = get_peft_model(model, lora_config(layout))
     wrapped.save_pretrained(folder)
     return wrapped.unload()
@@ -72,7 +71,7 @@ def save_initial(model: Any, layout: AdapterLayout, folder: Path) -> Any:
 def published(
     model: Any, documents: Sequence[Sequence[Sample]], initial: Path, out: Path, clock: Clock
 ) -> Any:
-    """Train and save each document; returns the bare model."""
+    """Train and save an adapter for each document. Return the bare model."""
     device = next(model.parameters()).device
     for number, samples in enumerate(documents):
         start = time.perf_counter()
@@ -104,7 +103,7 @@ def published(
 
 
 class FairLoop:
-    """One PEFT model over a base in its own dtype, set back to the initial adapter for every document."""
+    """A loop over one PEFT model, which is reset to the initial adapter for every document."""
 
     def __init__(self, model: Any, layout: AdapterLayout, initial: AdapterFactors) -> None:
         self.peft: Any = get_peft_model(model, lora_config(layout))
@@ -142,5 +141,5 @@ class FairLoop:
         return loss.detach()
 
     def close(self) -> Any:
-        """The bare model again."""
+        """Remove the adapter. Return the bare model."""
         return self.peft.unload()

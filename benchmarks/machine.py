@@ -1,4 +1,4 @@
-"""What a benchmark says about where it ran, and how it leaves its figures: a table on the screen, JSON in `results/`."""
+"""The machine a benchmark runs on, its memory, and its results: a table on the screen, JSON in `results/`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine_name() -> str:
-    """`nvidia-h200`, or `cpu-2-amd-epyc`: short enough for a file name."""
+    """A short name for file names, such as `nvidia-h200` or `cpu-2-amd-epyc`."""
     if torch.cuda.is_available():
         return _slug(torch.cuda.get_device_name())
     return f"cpu-{torch.get_num_threads()}-{_slug(_processor())}"
@@ -41,13 +41,13 @@ def _slug(text: str) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
-    """FLOP a second of the model's kind of product, x Wᵀ, at a size that is good for the device."""
+    """Measure FLOP a second of the product x Wᵀ, at a size that suits the device."""
     size = 8192 if device.type == "cuda" else 2048
     x, w = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = 0.0
@@ -62,7 +62,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) 
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """From here on `peak_memory` counts anew (on Linux)."""
+    """Reset the peak that `peak_memory` reports (on Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif Path("/proc/self/clear_refs").exists():
@@ -70,12 +70,12 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device | None = None) -> int:
-    """Bytes: of the GPU's allocator, or of this process."""
+    """The peak memory in bytes: of the GPU's allocator, or of this process."""
     if device is not None and device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(peak[1]) * 1024 if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -92,13 +92,13 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def save(name: str, figures: Mapping[str, Any], folder: Path = RESULTS, variant: str = "") -> Path:
+def save(name: str, results: Mapping[str, Any], folder: Path = RESULTS, variant: str = "") -> Path:
     """Write `results/<name><variant>-<machine>.json` with the command and the versions that made it."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     about = {"machine": machine_name(), "date": datetime.now(UTC).date().isoformat(), "versions": versions}
     command = " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{variant}-{machine_name()}.json"
-    path.write_text(json.dumps({"command": command, **about, **figures}, indent=1) + "\n")
+    path.write_text(json.dumps({"command": command, **about, **results}, indent=1) + "\n")
     print(f"\n→ {path}")
     return path

@@ -1,4 +1,4 @@
-"""The models that the benchmarks train over: the miniature one, and the shapes of two real ones with random weights."""
+"""The base models of the benchmarks: the miniature model, and the shapes of two real ones with random weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MODELS = ("mini", *SHAPES)
 
 
 def load(name: str, dtype: Dtype, device: torch.device) -> tuple[Any, Any]:
-    """Model and tokenizer; shapes have none and train on random token ids."""
+    """Load a model and its tokenizer; a shape has no tokenizer and trains on random token ids."""
     if name == "mini":
         base = load_base_model(str(MINI / "model"), dtype, device)
         return base.model, base.tokenizer
@@ -53,8 +53,10 @@ def load(name: str, dtype: Dtype, device: torch.device) -> tuple[Any, Any]:
 
 
 def flop_per_token(model: Any) -> int:
-    """Of training over the frozen model: 2·P forward, 2·P for the gradients of activations. Attention's own products,
-    adapters and the optimiser are not counted; neither is an embedding that is only looked up."""
+    """The FLOP of training on one token: 2·P forward, 2·P for the gradients of activations.
+
+    Attention's own products, adapters and the optimiser are not counted; neither is an embedding that is only looked up.
+    """
     counted = sum(parameter.numel() for parameter in model.parameters())
     head = model.get_output_embeddings()
     if head.weight is not model.get_input_embeddings().weight:

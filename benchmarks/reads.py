@@ -1,9 +1,9 @@
-"""Reading adapters at random: one, and the three of a question at once, against the same bytes by a raw ranged read.
+"""Benchmark of reading adapters at random, one or three at once, against raw ranged reads of the same bytes.
 
     python -m benchmarks.reads --stores local swift radosgw
 
 The floor is botocore's get_object with a Range on S3 (three threads for three), open-seek-read on a folder. Ours adds
-finding the key in the snapshot, the SHA-256 of what came, and decoding to float32 factors; floor and ours take turns.
+looking up the key in the snapshot, the SHA-256 of the bytes, and decoding to float32 factors; floor and ours take turns.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow as pa
 from benchmarks import machine
 from benchmarks.stores import SHAPES, STORES, layout, random_factors, s3_client, store
 from prag_core.bank import AdapterReader, Bank, Entry, Stage
+from prag_core.bank.store import BankStore
 from prag_core.bank.tables import WANTED
 from prag_core.identity import Recipe
 from prag_core.records import Adapter, Key
@@ -31,7 +32,7 @@ CONTENT = "0" * 64
 
 
 def fill(uri: str, size: str, count: int) -> AdapterReader:
-    """A bank of `count` adapters of a size, in one object, ready to be read."""
+    """Make a bank of `count` adapters of a size, in one object. Return its reader."""
     shape = layout(size)
     bank = Bank.create(
         f"{uri}/bank-{size.replace(' ', '')}", Recipe({"benchmark": "reads"}), shape, random_factors(shape, 0)
@@ -50,8 +51,8 @@ def fill(uri: str, size: str, count: int) -> AdapterReader:
     return AdapterReader(bank, bank.write_snapshot(wanted))
 
 
-def raw_read(bank: Bank) -> Callable[[Entry], bytes]:
-    """One ranged read with nothing around it."""
+def raw_read(bank: BankStore) -> Callable[[Entry], bytes]:
+    """Make the function that reads an adapter's bytes by one ranged read, and nothing else."""
     if not bank.uri.startswith("s3://"):
 
         def from_file(entry: Entry) -> bytes:
@@ -72,7 +73,7 @@ def raw_read(bank: Bank) -> Callable[[Entry], bytes]:
 
 
 def measure(reader: AdapterReader, together: int, rounds: int) -> dict[str, float]:
-    """Milliseconds of floor and ours, 50th and 99th percentile."""
+    """The 50th and 99th percentiles of floor and ours, in milliseconds."""
     raw, rng = raw_read(reader.store), random.Random(together)
     index = reader.snapshot.index["doc_id"].to_pylist()
     floor, ours = [], []
@@ -83,9 +84,11 @@ def measure(reader: AdapterReader, together: int, rounds: int) -> dict[str, floa
             start = time.perf_counter()
             data = list(pool.map(raw, entries)) if together > 1 else [raw(entries[0])]
             middle = time.perf_counter()
-            found = reader.fetch(keys)
+            adapters = reader.fetch(keys)
             end = time.perf_counter()
-            assert [len(part) for part in data] == [entry.length for entry in entries] and list(found) == keys
+            assert [len(part) for part in data] == [entry.length for entry in entries] and list(
+                adapters
+            ) == keys
             if n >= 5:
                 floor.append(1e3 * (middle - start))
                 ours.append(1e3 * (end - middle))
@@ -112,8 +115,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             for size in options.sizes:
                 reader = fill(uri, size, options.adapters)
                 for together in (1, 3):
-                    figures = measure(reader, together, options.rounds)
-                    rows.append({"store": name, "size": size, "adapters": together, **figures})
+                    points = measure(reader, together, options.rounds)
+                    rows.append({"store": name, "size": size, "adapters": together, **points})
     machine.show(
         f"Reading adapters, {machine.machine_name()}, milliseconds",
         ["store", "size", "at once", "floor p50", "floor p99", "ours p50", "ours p99", "ours / floor"],

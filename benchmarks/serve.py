@@ -1,10 +1,10 @@
-"""The endpoint under load: closed_book, rag, prag and combine side by side in one run on one server, 1, 4 and 16 at once.
+"""Benchmark of the endpoint under load: closed_book, rag, prag and combine on one server, 1, 4 and 16 requests at once.
 
     python -m benchmarks.serve
     python -m benchmarks.serve --passage-tokens 900
 
-Every answer is equally long (the model never ends by itself), every question is new, and its three documents are found by
-BM25. Cold: no adapter was asked for before. Warm: all are in the host's memory, but not in this combination, so that each
+Every answer is equally long (the model never ends by itself), every question is new, and its three documents are retrieved by
+BM25. Cold: no adapter was used before. Warm: all are in the host's memory, but not in this combination, so that each
 request merges and installs. Then rag alone on a server without room for adapters, which is how one would run it; and rag
 against prag on the transformers engine, one question after the other.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.endless import Corpus, make_bank, make_model
-from benchmarks.load import figures, run_load
+from benchmarks.load import run_load, summarise
 from benchmarks.models import MODELS
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config
@@ -57,8 +57,7 @@ Row = dict[str, Any]
 
 
 class Questions:
-    """Questions that were never asked before. `fresh`: over documents that were in none; `again`: the documents of earlier
-    ones, combined anew."""
+    """Questions that were never asked before: over unused documents (`fresh`), or over used ones in other groups (`again`)."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus, self._next, self._rng = corpus, 0, random.Random(0)
@@ -80,7 +79,7 @@ class Questions:
 
 @contextmanager
 def serving(config: Config) -> Iterator[str]:
-    """An endpoint on this machine while the context is open; its URL."""
+    """Serve on this machine while the context is open. Yields the endpoint's URL."""
     from cluster.serve import shut_down, start
 
     try:
@@ -92,7 +91,7 @@ def serving(config: Config) -> Iterator[str]:
 def measure(
     url: str, questions: Questions, phases: Sequence[tuple[str, str]], options: argparse.Namespace
 ) -> list[Row]:
-    """Every phase at every number at once, the phases of a number in turns. The first requests of all are not counted."""
+    """Measure every phase at every number of requests at once. The warm-up requests of each method are not counted."""
     for method in dict(phases):
         run_load(url, method, questions.fresh(options.warm_up)[0], options.warm_up, options.max_tokens)
     rows = []
@@ -105,14 +104,14 @@ def measure(
                 asked, seen[method] = questions.fresh(options.requests)
             answered, seconds = run_load(url, method, asked, at_once, options.max_tokens)
             rows.append(
-                {"at_once": at_once, "method": method, "adapters": state, **figures(answered, seconds)}
+                {"at_once": at_once, "method": method, "adapters": state, **summarise(answered, seconds)}
             )
             print(f"{at_once} at once, {method} {state}: {rows[-1]['requests_per_second']:.1f}/s", flush=True)
     return rows
 
 
 def on_transformers(config: Config, corpus: Corpus, options: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds a question, rag and prag, one question after the other in turns, same prompts and adapters, new text equal."""
+    """Milliseconds a question of rag and prag on the transformers engine, one question at a time, in turns."""
     from prag_core.answering.registry import METHODS
     from prag_core.answering.tools import open_tools
     from prag_core.records import Question
@@ -131,21 +130,21 @@ def on_transformers(config: Config, corpus: Corpus, options: argparse.Namespace)
 
 
 def ratios(rows: Sequence[Row], plain: Sequence[Row], transformers: dict[str, float]) -> list[list[Any]]:
-    """prag with warm adapters over rag, on the same server, on one without LoRA, and on the transformers engine."""
+    """The ratios of prag with warm adapters to rag: on the same server, on one without LoRA, on the transformers engine."""
 
     def find(among: Sequence[Row], at_once: int, method: str, state: str = "") -> Row:
         return next(
             r for r in among if (r["at_once"], r["method"], r["adapters"]) == (at_once, method, state)
         )
 
-    found: list[list[Any]] = []
+    compared: list[list[Any]] = []
     for at_once in dict.fromkeys(row["at_once"] for row in rows):
         prag = find(rows, at_once, "prag", "warm")
         for name, rag in (
             ("the same server", find(rows, at_once, "rag")),
             ("without LoRA", find(plain, at_once, "rag")),
         ):
-            found.append(
+            compared.append(
                 [
                     at_once,
                     name,
@@ -153,8 +152,8 @@ def ratios(rows: Sequence[Row], plain: Sequence[Row], transformers: dict[str, fl
                     prag["requests_per_second"] / rag["requests_per_second"],
                 ]
             )
-    found.append([1, "transformers", "–", transformers["prag_ms"] / transformers["rag_ms"], "–"])
-    return found
+    compared.append([1, "transformers", "–", transformers["prag_ms"] / transformers["rag_ms"], "–"])
+    return compared
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -163,11 +162,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--model", choices=MODELS, default="mini")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--requests", type=int, default=48, help="of each phase")
+    parser.add_argument("--requests", type=int, default=48, help="requests of each phase")
     parser.add_argument("--warm-up", type=int, default=4, help="requests of each method that are not counted")
-    parser.add_argument("--max-tokens", type=int, default=16, help="of every answer")
+    parser.add_argument("--max-tokens", type=int, default=16, help="tokens of every answer")
     parser.add_argument("--passage-tokens", type=int, default=140)
-    parser.add_argument("--cpus", type=float, default=2, help="of the engine")
+    parser.add_argument("--cpus", type=float, default=2, help="processors of the engine")
     parser.add_argument("--gpus", type=float, default=0)
     options = parser.parse_args(argv)
     fresh = [state for _, state in (*PHASES, *PHASES[:2]) if state != "warm"]
@@ -203,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def report(
     rows: list[Row], plain: list[Row], transformers: dict[str, float], options: argparse.Namespace
 ) -> None:
-    """The tables, in Markdown."""
+    """Print the tables, in Markdown."""
     title = f"One server for all, {options.model}, passages of {options.passage_tokens} tokens, {machine.machine_name()}"
     machine.show(f"{title}: milliseconds", HEADER, [[*_cells(row)] for row in rows])
     machine.show("A server without room for adapters", HEADER[:10], [[*_cells(row)][:10] for row in plain])

@@ -1,12 +1,11 @@
-"""The endpoint for ten minutes, every question over three documents that were never merged together before: do memory and
-files stay flat?
+"""Soak test of the endpoint: memory and files must not grow in ten minutes of merges that were never made before.
 
     python -m benchmarks.soak
     python -m benchmarks.soak --minutes 60 --at-once 16
 
-Memory is what all of the server's processes hold, shared pages counted once; files are those of installed adapters in RAM
-and all that these processes have open. Judged from minute 2 on, when caches and pools have filled: the last minute's median
-may lie 5 % above minute 2's. Exit code 1 if it is more, or if a request failed.
+Memory is that of all processes of the server, shared pages counted once; files are those of installed adapters in RAM, and all
+files that these processes have open. The last minute's median may be 5 % above that of minute 2, when caches and pools have
+filled. The exit code is 1 if it is higher, or if a request failed.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from prag_core.config.load import load_config
 from prag_core.engines.vllm import ram_folder
 
 MOST_GROWTH = 0.05
-SETTLED = 2  # the minute that later ones are held against
-BATCH = 100  # questions between two looks
+SETTLED = 2  # the minute that later ones are compared with
+BATCH = 100  # questions between two measurements
 MEASURES = ("memory_mib", "adapter_files", "open_files")
 
 
 @dataclass(frozen=True)
-class Look:
-    """At the server, `minute` counted from 1."""
+class Measurement:
+    """One measurement of the server; `minute` counts from 1."""
 
     minute: int
     requests: int
@@ -49,8 +48,8 @@ class Look:
     open_files: int
 
 
-def look(minute: int, requests: int) -> Look:
-    """At all processes below this one."""
+def measure(minute: int, requests: int) -> Measurement:
+    """Measure all processes below this one."""
     pss, handles = 0, 0
     for process in psutil.Process().children(recursive=True):
         try:
@@ -59,13 +58,13 @@ def look(minute: int, requests: int) -> Look:
         except psutil.NoSuchProcess:
             continue
     folders = Path(ram_folder() or tempfile.gettempdir()).glob(f"{PREFIX}*")
-    return Look(
+    return Measurement(
         minute, requests, pss / 2**20, sum(1 for folder in folders for _ in folder.rglob("*")), handles
     )
 
 
 def never_together(corpus: Corpus, seed: int = 0) -> Iterator[str]:
-    """Questions over three documents each, no three twice."""
+    """Yield questions over three documents each, no three of them twice."""
     rng, seen = random.Random(seed), set[tuple[int, ...]]()
     while True:
         numbers = tuple(sorted(rng.sample(range(corpus.num_documents), TOP_K)))
@@ -74,32 +73,32 @@ def never_together(corpus: Corpus, seed: int = 0) -> Iterator[str]:
             yield corpus.question(numbers)
 
 
-def soak(url: str, corpus: Corpus, options: argparse.Namespace) -> list[Look]:
-    """Load without a pause; a look at the server after each batch."""
-    questions, looks, requests = never_together(corpus), list[Look](), 0
+def soak(url: str, corpus: Corpus, options: argparse.Namespace) -> list[Measurement]:
+    """Load the server without a pause, and measure it after each batch."""
+    questions, measurements, requests = never_together(corpus), list[Measurement](), 0
     start = time.monotonic()
     while (minute := 1 + int((time.monotonic() - start) / 60)) <= options.minutes:
         run_load(url, "prag", [next(questions) for _ in range(BATCH)], options.at_once, options.max_tokens)
         requests += BATCH
-        looks.append(look(minute, requests))
-        if len(looks) == 1 or minute > looks[-2].minute:
-            print(f"minute {minute}: {requests} requests, {looks[-1].memory_mib:.0f} MiB", flush=True)
-    return looks
+        measurements.append(measure(minute, requests))
+        if len(measurements) == 1 or minute > measurements[-2].minute:
+            print(f"minute {minute}: {requests} requests, {measurements[-1].memory_mib:.0f} MiB", flush=True)
+    return measurements
 
 
-def by_minute(looks: Sequence[Look]) -> list[dict[str, float]]:
+def by_minute(measurements: Sequence[Measurement]) -> list[dict[str, float]]:
     """The median of each measure in each minute."""
-    minutes = sorted({look.minute for look in looks})
-    grouped = {minute: [look for look in looks if look.minute == minute] for minute in minutes}
+    minutes = sorted({one.minute for one in measurements})
+    grouped = {minute: [one for one in measurements if one.minute == minute] for minute in minutes}
     return [
         {"minute": minute, "requests": group[-1].requests}
-        | {name: statistics.median(getattr(look, name) for look in group) for name in MEASURES}
+        | {name: statistics.median(getattr(one, name) for one in group) for name in MEASURES}
         for minute, group in grouped.items()
     ]
 
 
 def growth(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Of each measure, from the settled minute to the last, as a share."""
+    """The growth of each measure from the settled minute to the last, as a share."""
     settled = next((row for row in rows if row["minute"] >= SETTLED), rows[-1])
     return {name: rows[-1][name] / settled[name] - 1 if settled[name] else 0.0 for name in MEASURES}
 
@@ -109,9 +108,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         prog="python -m benchmarks.soak", description=str(__doc__).split("\n\n")[0]
     )
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--documents", type=int, default=300, help="of the bank; three of them make a merge")
+    parser.add_argument(
+        "--documents", type=int, default=300, help="documents of the bank; three of them make a merge"
+    )
     parser.add_argument("--at-once", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=8, help="of every answer")
+    parser.add_argument("--max-tokens", type=int, default=8, help="tokens of every answer")
     parser.add_argument("--passage-tokens", type=int, default=140)
     options = parser.parse_args(argv)
     corpus = Corpus(options.documents, options.passage_tokens)

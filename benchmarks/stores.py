@@ -1,4 +1,4 @@
-"""Places for a bank: a local folder, and real S3 servers on loopback (the scripts that the tests use)."""
+"""Stores for the benchmarks' banks: a local folder, and real S3 servers on loopback (the scripts that the tests use)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPES = {
 
 @contextmanager
 def store(name: str, folder: Path) -> Iterator[str]:
-    """A URI that a bank can be made under. A server runs while this is open, and AWS_* variables name it."""
+    """Run a store while the context is open, named by the AWS_* variables. Yields a URI under which a bank can be made."""
     if name == "local":
         yield str(folder / "local")
         return
@@ -48,21 +48,21 @@ def store(name: str, folder: Path) -> Iterator[str]:
 
 
 def s3_client() -> Any:
-    """botocore's own client: the floor of what a request costs."""
+    """Make botocore's own client: the least that a request can cost."""
     from botocore.session import get_session
 
     return get_session().create_client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
 
 
 def clear_connections() -> None:
-    """Forget connections to a server that is gone."""
+    """Drop connections to a server that has stopped."""
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
 
 
 def layout(size: str) -> AdapterLayout:
-    """A feed-forward adapter of rank 2 of about that many bytes in float32."""
+    """The layout of a feed-forward adapter of rank 2 that takes about `size` in float32."""
     width, inner, layers = SHAPES[size]
     shapes = {"gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width)}
     modules = [

@@ -1,4 +1,4 @@
-"""Training side by side, in one run on the same documents: the published loop, the fair one, and ours.
+"""Benchmark of training, in one run on the same documents: the published loop, the fair one, and ours.
 
     python -m benchmarks.train                                  # the miniature model, on this machine's processor or GPU
     python -m benchmarks.train --model llama-3.2-1b --documents 1024 --compile   # random weights of that shape; meant for a GPU
@@ -45,7 +45,7 @@ PARTS = ("tokenise", "load", "train", "extract", "write", "wait")
 
 @dataclass
 class Workload:
-    """A model on a device, and what to train over it."""
+    """A model on a device, and the documents to train over it."""
 
     model: Any
     tokenizer: Any
@@ -55,7 +55,7 @@ class Workload:
     num_documents: int
 
     def samples(self, count: int, clock: Clock | None = None) -> Iterator[list[Sample]]:
-        """One epoch of each of the first `count` documents, made as it is asked for; the time goes to `clock`."""
+        """Yield one epoch of each of the first `count` documents; the time of making it goes to `clock`."""
         if self.tokenizer is None:
             yield from random_samples(self.num_documents + 1, self.model.config.vocab_size)[:count]
             return
@@ -94,8 +94,10 @@ def run_fair(work: Workload, count: int, out: Path) -> Clock:
 
 
 def run_ours(work: Workload, count: int, out: Path, settings: TrainingSettings) -> tuple[Clock, float]:
-    """The training stage as a run does it: samples made ahead, adapters written into a bank behind. It runs twice; also the
-    seconds of the first, uncounted time."""
+    """Run the training stage as a run does: samples prefetched, adapters written to a bank in the background.
+
+    It runs twice. Returns the clock of the second time and the seconds of the first.
+    """
     bank = Bank.create(str(out / "bank"), Recipe({"benchmark": "train"}), work.layout, work.initial)
     start = time.perf_counter()
     _train_shard(work, bank, "warm", count, settings)
@@ -155,7 +157,7 @@ def wanted(name: str, options: argparse.Namespace) -> bool:
 def measure(
     name: str, dtype: Dtype, options: argparse.Namespace, device: torch.device, rate: float
 ) -> dict[str, Any]:
-    """One system's figures."""
+    """Measure one system."""
     work = prepare(options.model, dtype, device, options.documents)
     machine.reset_peak_memory(device)
     first = 0.0
@@ -191,7 +193,7 @@ def measure(
 
 
 def report(rows: Sequence[dict[str, Any]], rates: dict[Dtype, float], options: argparse.Namespace) -> None:
-    """Three tables: the rates, where the time went, the ratios."""
+    """Print two tables: rates with their ratios, and time by part."""
     speed = {(row["system"], row["dtype"]): row["documents_per_second"] for row in rows}
     fair = max((value for (system, _), value in speed.items() if system == "fair"), default=float("nan"))
     slow = speed.get(("published", "float32"))
@@ -251,13 +253,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", choices=MODELS, default="mini")
     parser.add_argument("--device", default=default_device())
-    parser.add_argument("--documents", type=int, default=128, help="that ours trains")
+    parser.add_argument("--documents", type=int, default=128, help="documents that ours trains")
     parser.add_argument("--fair", type=int, default=24, help="documents of the fair loop")
     parser.add_argument(
         "--published", type=int, default=2, help="documents of the published loop; 0 leaves it out"
     )
-    parser.add_argument("--cohort", type=int, help="documents at once; by default chosen as a run does")
-    parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, help="leave the others out")
+    parser.add_argument("--cohort", type=int, help="documents trained at once (default: as a run chooses)")
+    parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, help="run only these systems")
     parser.add_argument("--compile", action="store_true", help="also ours with training.compile")
     return parser.parse_args(argv)
 

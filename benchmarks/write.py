@@ -1,8 +1,8 @@
-"""Writing adapters into a bank: bytes a second, by store, tier and number of writers, and what training makes beside it.
+"""Benchmark of writing adapters into a bank: bytes a second by store, tier and number of writers, against the rate of training.
 
     python -m benchmarks.write --stores local swift radosgw
 
-Every writer fills shards of its own, as training actors do, here as threads of one process. What a trainer waits for
+Every writer fills shards of its own, as training actors do, here as threads of one process. How long a trainer waits for
 its writer is in benchmarks/train.py (the column "wait").
 """
 
@@ -25,7 +25,7 @@ from prag_core.records import Adapter, AdapterFactors
 
 SIZE = "4 MB"  # Llama-3.2-1B's adapter, in float32
 CEILING = (
-    167  # documents a second that one H200 could train of it at most (METHOD: 4 · P FLOP a token, 975 tokens)
+    167  # documents a second that one H200 could train at most: 4 · P FLOP a token, 975 tokens a document
 )
 
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "--tiers", nargs="+", choices=[tier.value for tier in Tier], default=["fp32", "bf16", "int8"]
     )
     parser.add_argument("--writers", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--adapters", type=int, default=64, help="of each writer")
+    parser.add_argument("--adapters", type=int, default=64, help="adapters of each writer")
     options = parser.parse_args(argv)
     rows = []
     for name in options.stores:

@@ -1,4 +1,4 @@
-"""The control-plane benchmark measures every phase over a bank that is whole, and goes on where it was stopped."""
+"""The control-plane benchmark measures every phase over a complete bank, and resumes a run that was stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.control_plane import PHASES, main
 
 
-def test_a_run_that_is_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_is_resumed(tmp_path: Path) -> None:
     command = ["--documents", "1100", "--folder", str(tmp_path)]
     assert main([*command, "--seconds", "0"])["sizes"] == []
     (size,) = main(command)["sizes"]

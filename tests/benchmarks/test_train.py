@@ -33,10 +33,10 @@ class Without:
         return None if name.split(".")[0] in {ABSENT} else PathFinder.find_spec(name, path, target)
 sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 from benchmarks.train import main
-figures = main(["--documents", "3", "--fair", "2", "--published", "0", "--device", "cpu"])
+results = main(["--documents", "3", "--fair", "2", "--published", "0", "--device", "cpu"])
 """
 CHECKS = """
-systems = {(row["system"], row["dtype"]): row for row in figures["systems"]}
+systems = {(row["system"], row["dtype"]): row for row in results["systems"]}
 assert set(systems) == {(s, d) for s in ("fair", "ours") for d in ("float32", "bfloat16")}, set(systems)
 assert systems["ours", "float32"]["documents"] == 3 and systems["fair", "float32"]["documents"] == 2
 assert abs(systems["ours", "float32"]["last_loss"] - systems["fair", "float32"]["last_loss"]) < 1e-3  # they learn the same

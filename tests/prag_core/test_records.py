@@ -1,4 +1,4 @@
-"""Records are values: equal by content, frozen, known by (doc_id, chunk), and they travel between processes."""
+"""Records are values: equal by content, frozen, known by (doc_id, chunk), and picklable."""
 
 import dataclasses
 import pickle
@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from prag_core import records
-from prag_core.records import Adapter, Augmentation, Document, Failure, Passage, QAPair
+from prag_core.records import Adapter, Answer, Augmentation, Document, Failure, Passage, QAPair
 
 KEYED = [
     Document("a", "text", chunk=2),
@@ -36,4 +36,10 @@ def test_every_record_is_frozen() -> None:
         if dataclasses.is_dataclass(kind) and kind.__module__ == records.__name__
     ]
     assert len(kinds) >= 8
-    assert all(kind.__dataclass_params__.frozen for kind in kinds)
+    assert all(getattr(kind, "__dataclass_params__").frozen for kind in kinds)  # noqa: B009  (typeshed lacks it)
+
+
+def test_records_with_many_fields_are_built_with_keywords() -> None:
+    for kind, positional in ((Adapter, 4), (Answer, 1)):
+        fields = dataclasses.fields(kind)
+        assert [field.kw_only for field in fields] == [n >= positional for n in range(len(fields))]

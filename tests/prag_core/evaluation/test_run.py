@@ -55,7 +55,8 @@ def test_gold_documents_that_the_bank_does_not_have_are_said_once_with_their_cou
     document = Document("there", "a text")
     row = {"doc_id": "there", "chunk": 0, "content_hash": content_hash(document)}
     with bank.begin(Stage.adapters, "shard") as writer:
-        writer.add(Failure(**row, stage="augment", reason="a test", attempts=1))
+        content = content_hash(document)
+        writer.add(Failure(*document.key, content, stage="augment", reason="a test", attempts=1))
         writer.commit([bank.write_documents("shard", [document])])
     build_index(bank, bank.write_snapshot(pa.Table.from_pylist([row])), config.retrieval)
     notes: list[str] = []

@@ -37,7 +37,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def make_bank(uri: str, documents: list[Document]) -> tuple[Bank, Snapshot]:
-    """A bank whose documents were all set aside: retrieval needs no adapter."""
+    """A bank whose documents were all quarantined: retrieval needs no adapter."""
     layout = AdapterLayout((ModuleShape("m", 2, 3),), rank=1, alpha=1.0)
     bank = Bank.create(
         uri, Recipe({"model": "none"}), layout, {"m": Factors(np.ones((1, 2)), np.zeros((3, 1)))}
@@ -45,8 +45,9 @@ def make_bank(uri: str, documents: list[Document]) -> tuple[Bank, Snapshot]:
     rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
     shard = uuid.uuid4().hex
     with bank.begin(Stage.adapters, shard) as writer:
-        for row in rows:
-            writer.add(Failure(**row, stage="augment", reason="a test", attempts=1))
+        for document in documents:
+            content = content_hash(document)
+            writer.add(Failure(*document.key, content, stage="augment", reason="a test", attempts=1))
         writer.commit([bank.write_documents(shard, documents)])
     schema = pa.schema([("doc_id", pa.string()), ("chunk", pa.int32()), ("content_hash", pa.string())])
     return bank, bank.write_snapshot(pa.Table.from_pylist(rows, schema))
