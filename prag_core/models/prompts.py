@@ -9,9 +9,10 @@ said ("The answer is "), encoded on its own without special tokens.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from prag_core.models.control_tokens import encode_rendered, encode_text
 
 if TYPE_CHECKING:
     from prag_core.config.schema import PromptConfig
@@ -56,12 +57,21 @@ TEMPLATES = {
     "rewrite": REWRITE,
     "qa": QA,
 }
+NOT_THINKING = {
+    "enable_thinking": False,
+    "thinking": False,
+}  # as Qwen3's templates, and as DeepSeek's and Granite's call it
+THINK, END_OF_THOUGHT = "<think>", "</think>"
+EMPTY_THOUGHT = f"\n\n{END_OF_THOUGHT}\n\n"  # what follows <think>; Qwen3's template writes the same
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
 def normalise_question(question: str) -> str:
     """Strip, and end in exactly one "?" with no space before it."""
-    return re.sub(r"[?\s]+\Z", "", question.strip()) + "?"
+    kept = len(question)
+    while kept and (question[kept - 1] == "?" or question[kept - 1].isspace()):
+        kept -= 1
+    return question[:kept].lstrip() + "?"
 
 
 def normalise_answer(answer: str) -> str:
@@ -126,13 +136,18 @@ def encode_question(
 def encode(tokenizer: Any, messages: Sequence[Message], prefill: str = "") -> list[int]:
     """Token ids of a conversation, its generation prompt, and the prefill encoded on its own (no special tokens).
 
-    Chat templates that print today's date get a fixed one, so that equal prompts are equal token ids on every day.
+    Control tokens inside a message or the prefill are plain text (see control_tokens). Chat templates that print today's date
+    get a fixed one, so that equal prompts are equal token ids on every day. Thinking is off: templates are told so, and where
+    one has the model begin with `<think>` all the same, the thought is closed, empty.
     """
-    prompt = tokenizer.apply_chat_template(
-        list(messages),
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=False,
-        date_string="26 Jul 2024",
-    )
-    return [*prompt, *tokenizer.encode(prefill, add_special_tokens=False)] if prefill else list(prompt)
+
+    def render(contents: Sequence[str]) -> str:
+        turns = [{**message, "content": text} for message, text in zip(messages, contents, strict=True)]
+        prompt: str = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=False, date_string="26 Jul 2024", **NOT_THINKING
+        )
+        opens_thought = THINK in str(tokenizer.chat_template) and prompt.rstrip().endswith(THINK)
+        return f"{prompt.rstrip()}{EMPTY_THOUGHT}" if opens_thought else prompt
+
+    prompt = encode_rendered(tokenizer, [message["content"] for message in messages], render)
+    return [*prompt, *encode_text(tokenizer, prefill)] if prefill else prompt

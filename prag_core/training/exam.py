@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from prag_core.models.control_tokens import encode_text
 from prag_core.models.lora import AdapterLayout
 from prag_core.models.prompts import (
     answer_messages,
@@ -60,7 +61,7 @@ def _spellings(
     shared = sum(
         1 for _ in takewhile(lambda tokens: tokens[0] == tokens[1], zip(asked, taught, strict=False))
     )
-    alone = tokenizer.encode(normalise_answer(answer), add_special_tokens=False)
+    alone = encode_text(tokenizer, normalise_answer(answer))
     tails = dict.fromkeys((tuple(alone), tuple(taught[shared:])))
     return tuple(Sample(asked + tail, (IGNORED,) * len(asked) + tail) for tail in tails)
 

@@ -31,6 +31,7 @@ from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prag_core.errors import ConfigError, CorpusError
+from prag_core.models.control_tokens import encode_text
 from prag_core.models.prompts import answer_messages, answer_prefill, encode, show_passage
 from prag_core.questions.examples import Example, ReplaySample
 from prag_core.records import IGNORED, Augmentation, Document, QAPair, Sample
@@ -137,7 +138,7 @@ class _Encoder:
 
     def plain(self, text: str) -> Sample:
         """A text of its own, outside any prompt; the loss is on every token."""
-        tokens = self._checked(tuple(self.tokenizer.encode(text)))
+        tokens = self._checked(tuple(encode_text(self.tokenizer, text, add_special_tokens=True)))
         return Sample(token_ids=tokens, labels=tokens)
 
     @property

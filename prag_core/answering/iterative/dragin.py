@@ -24,6 +24,7 @@ from prag_core.answering.iterative.state import Thread, most_adapters
 from prag_core.config.schema import Config, EngineKind, MethodsConfig
 from prag_core.engines.base import AttentiveEngine, Request
 from prag_core.errors import ConfigError, EngineError
+from prag_core.models.control_tokens import encode_text
 from prag_core.records import Answer, Question
 from prag_core.retrieval.analyzer import is_content_word
 
@@ -138,7 +139,7 @@ def ask_attention(thread: Thread, draft: str, count: int, tools: Tools, engine: 
     tokenizer = tools.engine.tokenizer
     said = tokenizer.decode(thread.token_ids, skip_special_tokens=True)
     text = f"{thread.question.question} {said}{draft}"
-    token_ids = tuple(tokenizer.encode(text, add_special_tokens=False))[-tools.engine.max_length + 1 :]
+    token_ids = tuple(encode_text(tokenizer, text))[-tools.engine.max_length + 1 :]
     text, tokens = (
         tokenizer.decode(list(token_ids), skip_special_tokens=True),
         token_spans(tokenizer, token_ids),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from prag_core.models.prompts import (
     QA,
@@ -17,6 +18,7 @@ from prag_core.models.prompts import (
     rewrite_messages,
     show_passage,
 )
+from tests.prag_core.models.tokenizers import ALWAYS_THINKS, QWEN3, gpt2_style
 
 PUBLISHED = (
     "You should answer the question by referring to the knowledge provided below and integrating your own knowledge.\n"
@@ -120,3 +122,27 @@ def test_a_template_that_prints_the_date_prints_a_fixed_one(
     )
     monkeypatch.setattr(tiny_tokenizer, "chat_template", template)
     assert tiny_tokenizer.decode(encode(tiny_tokenizer, [{"role": "user", "content": "!"}])) == "26 Jul 2024!"
+
+
+@pytest.fixture(scope="module")
+def chatml() -> PreTrainedTokenizerFast:
+    return gpt2_style()
+
+
+@pytest.mark.parametrize("template", [QWEN3, ALWAYS_THINKS])
+def test_thinking_is_off_whether_or_not_the_template_has_a_switch(
+    chatml: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    monkeypatch.setattr(chatml, "chat_template", template)
+    ids = encode(chatml, [{"role": "user", "content": "Why?"}], "The answer is ")
+    assert str(chatml.decode(ids)).endswith(
+        "Why?<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nThe answer is "
+    )
+
+
+def test_a_question_about_thinking_is_no_open_thought(
+    chatml: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chatml, "chat_template", "{{ messages[0].content }}{# <think> #}")
+    ids = encode(chatml, [{"role": "user", "content": "What is <think>"}])
+    assert chatml.decode(ids) == "What is <think>"
