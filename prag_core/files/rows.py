@@ -200,8 +200,10 @@ def pick(fields: Mapping[str, Any], names: Iterable[str]) -> str | None:
 
 
 def _cut(text: str) -> str:
+    """The beginning of a text as one printable line."""
     text = text.strip()
-    return text if len(text) <= EXCERPT_CHARACTERS else f"{text[: EXCERPT_CHARACTERS - 1]}…"
+    short = text if len(text) <= EXCERPT_CHARACTERS else f"{text[: EXCERPT_CHARACTERS - 1]}…"
+    return "".join(char if char.isprintable() else "\ufffd" for char in short)
 
 
 def _not_utf8(error: UnicodeDecodeError) -> str:

@@ -83,14 +83,13 @@ class Plan:
 
     def rejections(self) -> list[str]:
         """Lines that name the rejected rows of the corpus; none if every row was usable."""
-        if not self.counts.rejected:
+        count = self.counts.rejected
+        if not count:
             return []
-        hidden = self.counts.rejected - len(self.rejected_rows)
+        hidden = count - len(self.rejected_rows)
         more = [f"… {hidden:,} more"] if hidden else []
-        return [
-            f"{self.counts.rejected:,} rows rejected:",
-            *(f"  {line}" for line in [*self.rejected_rows, *more]),
-        ]
+        title = f"{count:,} row{'s' if count > 1 else ''} rejected:"
+        return [title, *(f"  {line}" for line in [*self.rejected_rows, *more])]
 
 
 def save_plan(bank: Bank, plan: Plan, members: pa.Table) -> None:

@@ -45,7 +45,7 @@ class Narrowed:
         share = f"{100 * self.kept:.1f} % of what the questions retrieve from the whole corpus"
         count = f"{len(self.documents):,} of {self.corpus_documents:,} documents"
         if self.rejected:
-            count += f" ({self.rejected:,} rows of the corpus rejected: prag plan names them)"
+            count += f" (rejected rows of the corpus: {self.rejected:,}; prag plan names them)"
         return f"{count}; retrieval from these alone finds {share}"
 
 

@@ -55,7 +55,7 @@ def test_rejected_rows_of_the_corpus_are_counted(
     with (tmp_path / "psgs_w100.tsv").open("a") as corpus:
         corpus.write('40\t""\tEmpty\n')
     assert cli.main(["narrow", *settings, "--depth", "1"]) == 0
-    assert "3 of 39 documents (1 rows of the corpus rejected" in capsys.readouterr().out
+    assert "3 of 39 documents (rejected rows of the corpus: 1;" in capsys.readouterr().out
 
 
 def test_no_documents_a_question_is_refused(settings: list[str], capsys: pytest.CaptureFixture[str]) -> None:

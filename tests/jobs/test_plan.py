@@ -102,7 +102,7 @@ def test_rejected_rows_are_counted_and_named_with_file_row_and_reason(plan: Plan
     status, output, _ = plan()
     shown = cells(output)
     assert status == 0 and (shown["documents in the corpus"], shown["rows rejected"]) == ("10", "1")
-    assert "1 rows rejected:" in output
+    assert "1 row rejected:" in output
     assert "corpus.jsonl line 12: document '[empty]' has no text" in output
     status, _, error = plan("corpus.max_rejected=0")
     assert status != 0 and "1 of 12 rows cannot be used" in error and "line 12" in error

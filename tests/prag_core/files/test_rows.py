@@ -113,3 +113,8 @@ def test_a_caller_that_needs_every_row_gets_the_first_rejected_one_as_an_error()
 def test_an_excerpt_is_short_json_whatever_the_value() -> None:
     assert excerpt(None) == "missing" and excerpt("x") == '"x"'
     assert len(excerpt("x" * 1000)) == 80 and excerpt({"d": datetime(2020, 1, 1)}).startswith('{"d": "2020')
+
+
+def test_what_is_no_text_is_shown_as_one_printable_line() -> None:
+    (row,) = read_jsonl(io.BytesIO(b"\x00{\x1b[31m\x00\x07\n"), "f")
+    assert isinstance(row, Rejected) and row.reason.isprintable()
