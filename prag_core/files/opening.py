@@ -36,7 +36,8 @@ def read_file(
     except CorpusError:
         raise
     except UNREADABLE as error:
-        reason = str(error).rpartition(f"{name}: ")[2] or type(error).__name__
+        text = getattr(error, "strerror", None) or str(error)
+        reason = text.rpartition(f"{name}: ")[2] or type(error).__name__
         raise CorpusError(f"{name}: cannot be read: {reason}") from None
 
 
