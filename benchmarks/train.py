@@ -107,8 +107,8 @@ def run_ours(work: Workload, count: int, out: Path, settings: TrainingSettings) 
 
 def _train_shard(work: Workload, bank: Bank, shard: str, count: int, settings: TrainingSettings) -> Clock:
     clock, start = Clock(), time.perf_counter()
-    made = enumerate(work.samples(count, clock))
-    items = ahead((TrainingItem((f"{n}", 0), f"{n:064d}", samples) for n, samples in made), depth=256)
+    numbered = enumerate(work.samples(count, clock))
+    items = ahead((TrainingItem((f"{n}", 0), f"{n:064d}", samples) for n, samples in numbered), depth=256)
     with bank.begin(Stage.adapters, shard, Tier.fp32) as writer:
         with Behind(writer.add, depth=64) as behind:
             for record in train_documents(work.model, work.layout, work.initial, items, settings):

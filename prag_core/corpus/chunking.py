@@ -41,8 +41,11 @@ class TokenBudget:
         return len(self.tokenizer.encode(text, add_special_tokens=False))
 
     def holds(self, text: str) -> bool:
-        """Whether the text fits, by its tokens. Texts that are clearly short or long are told without tokenising all of them:
-        a byte-level tokenizer makes at most a token a byte, and a beginning with twice the tokens settles it."""
+        """Whether the text fits, by its tokens.
+
+        Clearly short or long texts need no tokenisation of all of it: a byte-level tokenizer makes at most a token a byte, and a
+        beginning with twice the tokens settles it.
+        """
         if len(text.encode()) <= self.max_tokens:
             return True
         beginning = text[: CLEARLY_LONG_CHARACTERS * self.max_tokens]

@@ -3,7 +3,7 @@
 What is accepted is asked of a predicate (does this piece fit the model?), which costs a tokenisation. So the text is tokenised
 once, the offsets of its tokens say where a piece will about end, and the predicate is asked near there only: about twice for each
 cut. Guesses only save time; the pieces do not depend on them. semchunk is not used: it asks for counts of every nested piece, and
-its pieces share no overlap of a given length.
+its pieces do not overlap by a number of tokens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WORD_START = re.compile(r"\s(?=\S)")
 
 @dataclass(frozen=True, slots=True)
 class TokenPlaces:
-    """Where the tokens of a text begin and end, in characters."""
+    """The places of a text's tokens: where each begins and ends, in characters."""
 
     starts: Sequence[int]
     ends: Sequence[int]
@@ -40,12 +40,12 @@ class TokenPlaces:
         return cls(edges[:-1], edges[1:])
 
     def end_of(self, start: int, count: int) -> int:
-        """Where `count` tokens from `start` on end."""
+        """The end of the `count` tokens from `start` on."""
         index = min(bisect_left(self.starts, start) + max(count, 1), len(self.ends)) - 1
         return self.ends[index] if index >= 0 else start
 
     def start_of(self, end: int, count: int) -> int:
-        """Where the last `count` tokens before `end` begin."""
+        """The start of the last `count` tokens before `end`."""
         index = max(bisect_left(self.starts, end) - count, 0)
         return self.starts[index] if index < len(self.starts) else end
 

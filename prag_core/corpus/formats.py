@@ -107,7 +107,7 @@ def _read_documents_tsv(stream: IO[bytes], name: str) -> Rows:
 def _check_header(columns: list[str], place: str) -> list[str]:
     if set(ID_FIELDS).isdisjoint(columns) or set(TEXT_FIELDS).isdisjoint(columns):
         raise CorpusError(
-            f"{place}: expected a header line of tab-separated names, id, text and title, found {excerpt(columns)}"
+            f"{place}: expected a header line of tab-separated names, id, text and title, not {excerpt(columns)}"
         )
     return columns
 

@@ -19,18 +19,18 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) and not SURROGATE.search(value) else None
 
 
-def text_of(fields: Mapping[str, Any], name: str, where: str) -> str:
+def text_of(fields: Mapping[str, Any], name: str, place: str) -> str:
     """The text of a field. Raises CorpusError if it is missing, blank or no text."""
     text = as_text(fields.get(name))
     if text is None or not text.strip():
-        raise CorpusError(f"{where}: {name} is {excerpt(fields.get(name))}; expected text that is not empty")
+        raise CorpusError(f"{place}: {name} is {excerpt(fields.get(name))}; expected text that is not empty")
     return text
 
 
-def texts_of(fields: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
+def texts_of(fields: Mapping[str, Any], name: str, place: str) -> tuple[str, ...]:
     """The texts of a field that is a list. Raises CorpusError for anything else."""
     value = fields.get(name)
     texts = [as_text(item) for item in value] if isinstance(value, list) else [None]
     if None in texts:
-        raise CorpusError(f"{where}: {name} is {excerpt(value)}; expected a list of texts")
+        raise CorpusError(f"{place}: {name} is {excerpt(value)}; expected a list of texts")
     return tuple(text for text in texts if text is not None)

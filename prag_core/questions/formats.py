@@ -3,13 +3,13 @@
     jsonl      {question_id, question, answers: [accepted, …], gold_doc_ids: [doc_id, …], type}; the last two are optional, other
                fields are ignored. FlashRAG's names are read too: `id` (or `_id`) and `golden_answers`
     2wiki      dev.json of 2WikiMultihopQA: a JSON list of {_id, question, answer, answer_id, type, context, supporting_facts, …};
-               more names of the answers in id_aliases.json beside it (a line each: {Q_id, aliases})
+               more names of the answers in id_aliases.json in its folder (a line each: {Q_id, aliases})
     hotpotqa   hotpot_dev_distractor_v1.json: a JSON list of {_id, question, answer, type, context, supporting_facts, …}
     popqa      popQA.tsv, with a header: id, question, possible_answers (a JSON list), …
     cwq        ComplexWebQuestions_dev.json: a JSON list of {ID, question, answers: [{answer, aliases}], compositionality_type}
 
 `context` is a question's paragraphs: [[title, [sentence, …]], …]. A paragraph's `doc_id` is its title and a digest of its
-text, so that a question's labelled documents and a corpus made of the same file agree without a table between them.
+text, so that the gold documents of a question are those of a corpus read from the same file.
 
 A file is a JSON list of records or has one a line, whichever set it is (PopQA's: a TSV too). Whole numbers count as text.
 Everything unusable is a CorpusError that names the file, the record and the field.
@@ -33,41 +33,41 @@ ANSWER_FIELDS = ("answers", "golden_answers")
 JOINTS = {"2wiki": " ", "hotpotqa": ""}  # between a paragraph's sentences: HotpotQA's carry their own spaces
 
 
-def plain_question(fields: Mapping[str, Any], where: str) -> Question:
+def plain_question(fields: Mapping[str, Any], place: str) -> Question:
     """The question of a record in the project's own format, or in FlashRAG's."""
-    question_id = text_of(fields, pick(fields, ID_FIELDS) or ID_FIELDS[0], where)
-    where = f"{where}: question {question_id!r}"
-    answers = texts_of(fields, pick(fields, ANSWER_FIELDS) or ANSWER_FIELDS[0], where)
+    question_id = text_of(fields, pick(fields, ID_FIELDS) or ID_FIELDS[0], place)
+    place = f"{place}: question {question_id!r}"
+    answers = texts_of(fields, pick(fields, ANSWER_FIELDS) or ANSWER_FIELDS[0], place)
     if not answers:
-        raise CorpusError(f"{where}: answers is empty; a question needs at least one accepted answer")
+        raise CorpusError(f"{place}: answers is empty; a question needs at least one accepted answer")
     return Question(
         question_id=question_id,
-        question=text_of(fields, "question", where),
+        question=text_of(fields, "question", place),
         answers=answers,
-        gold_doc_ids=() if fields.get("gold_doc_ids") is None else texts_of(fields, "gold_doc_ids", where),
-        type=text_of(fields, "type", where) if fields.get("type") else "",
+        gold_doc_ids=() if fields.get("gold_doc_ids") is None else texts_of(fields, "gold_doc_ids", place),
+        type=text_of(fields, "type", place) if fields.get("type") else "",
     )
 
 
-def paragraphs(fields: Mapping[str, Any], where: str, joint: str) -> list[dict[str, str]]:
+def paragraphs(fields: Mapping[str, Any], place: str, joint: str) -> list[dict[str, str]]:
     """The paragraphs of a record as rows of a corpus: doc_id, title, text. Blank ones are left out."""
     context = fields.get("context")
     if not isinstance(context, list):
         raise CorpusError(
-            f"{where}: context is {excerpt(context)}; expected a list of [title, [sentence, …]]"
+            f"{place}: context is {excerpt(context)}; expected a list of [title, [sentence, …]]"
         )
     rows = [
-        _paragraph(item, f"{where}: context item {number}", joint) for number, item in enumerate(context, 1)
+        _paragraph(item, f"{place}: context item {number}", joint) for number, item in enumerate(context, 1)
     ]
     return [row for row in rows if row["text"].strip()]
 
 
-def _paragraph(item: Any, where: str, joint: str) -> dict[str, str]:
+def _paragraph(item: Any, place: str, joint: str) -> dict[str, str]:
     match item:
         case [str(title), [*sentences]] if all(isinstance(sentence, str) for sentence in sentences):
             text = joint.join(sentences).strip()
             return {"doc_id": paragraph_id(title, text), "title": title, "text": text}
-    raise CorpusError(f"{where} is {excerpt(item)}; expected [title, [sentence, …]]")
+    raise CorpusError(f"{place} is {excerpt(item)}; expected [title, [sentence, …]]")
 
 
 def paragraph_id(title: str, text: str) -> str:
@@ -76,38 +76,38 @@ def paragraph_id(title: str, text: str) -> str:
     return f"{' '.join(title.split())} ({digest[:8]})"
 
 
-def multihop_question(fields: Mapping[str, Any], where: str, joint: str, aliases: Aliases) -> Question:
+def multihop_question(fields: Mapping[str, Any], place: str, joint: str, aliases: Aliases) -> Question:
     """The question of a record of 2WikiMultihopQA or HotpotQA.
 
     Its gold documents are the paragraphs that its supporting facts name; a fact whose paragraph does not come with the question
     has none.
     """
-    question_id = text_of(fields, "_id", where)
-    where = f"{where}: question {question_id!r}"
-    documents = {row["title"]: row["doc_id"] for row in paragraphs(fields, where, joint)}
+    question_id = text_of(fields, "_id", place)
+    place = f"{place}: question {question_id!r}"
+    documents = {row["title"]: row["doc_id"] for row in paragraphs(fields, place, joint)}
     facts = fields.get("supporting_facts", [])
     if not isinstance(facts, list) or not all(
         isinstance(fact, list) and fact and isinstance(fact[0], str) for fact in facts
     ):
         raise CorpusError(
-            f"{where}: supporting_facts is {excerpt(facts)}; expected a list of [title, sentence number]"
+            f"{place}: supporting_facts is {excerpt(facts)}; expected a list of [title, sentence number]"
         )
     answer_id = fields.get("answer_id")
     names = aliases.get(answer_id, ()) if isinstance(answer_id, str) else ()
     gold = dict.fromkeys(documents[fact[0]] for fact in facts if fact[0] in documents)
     return Question(
         question_id=question_id,
-        question=text_of(fields, "question", where),
-        answers=_distinct([text_of(fields, "answer", where), *names]),
+        question=text_of(fields, "question", place),
+        answers=_distinct([text_of(fields, "answer", place), *names]),
         gold_doc_ids=tuple(gold),
-        type=text_of(fields, "type", where),
+        type=text_of(fields, "type", place),
     )
 
 
-def popqa_question(fields: Mapping[str, Any], where: str) -> Question:
+def popqa_question(fields: Mapping[str, Any], place: str) -> Question:
     """The question of a row of PopQA, without a type: a report could not tell so many properties apart."""
-    question_id = text_of(fields, "id", where)
-    where = f"{where}: question {question_id!r}"
+    question_id = text_of(fields, "id", place)
+    place = f"{place}: question {question_id!r}"
     value = fields.get("possible_answers")
     try:
         answers = json.loads(value) if isinstance(value, str) else value
@@ -115,25 +115,25 @@ def popqa_question(fields: Mapping[str, Any], where: str) -> Question:
         answers = None
     texts = [as_text(answer) for answer in answers] if isinstance(answers, list) else []
     if not texts or None in texts:
-        raise CorpusError(f"{where}: possible_answers is {excerpt(value)}; expected a JSON list of texts")
-    return Question(question_id, text_of(fields, "question", where), _distinct(texts))
+        raise CorpusError(f"{place}: possible_answers is {excerpt(value)}; expected a JSON list of texts")
+    return Question(question_id, text_of(fields, "question", place), _distinct(texts))
 
 
-def cwq_question(fields: Mapping[str, Any], where: str) -> Question:
+def cwq_question(fields: Mapping[str, Any], place: str) -> Question:
     """The question of a record of ComplexWebQuestions. Answers without a name in Freebase (null) are left out."""
-    question_id = text_of(fields, "ID", where)
-    where = f"{where}: question {question_id!r}"
+    question_id = text_of(fields, "ID", place)
+    place = f"{place}: question {question_id!r}"
     answers = fields.get("answers")
     if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
-        raise CorpusError(f"{where}: answers is {excerpt(answers)}; expected a list of {{answer, aliases}}")
+        raise CorpusError(f"{place}: answers is {excerpt(answers)}; expected a list of {{answer, aliases}}")
     names = [name for answer in answers for name in (answer.get("answer"), *(answer.get("aliases") or ()))]
     texts = [as_text(name) for name in names if name is not None]
     if not texts or None in texts:
         raise CorpusError(
-            f"{where}: answers is {excerpt(answers)}; it names no answer, or one that is no text"
+            f"{place}: answers is {excerpt(answers)}; it names no answer, or one that is no text"
         )
     kind = fields.get("compositionality_type") or ""
-    return Question(question_id, text_of(fields, "question", where), _distinct(texts), type=kind)
+    return Question(question_id, text_of(fields, "question", place), _distinct(texts), type=kind)
 
 
 def format_of_record(fields: Mapping[str, Any]) -> str | None:
@@ -149,14 +149,14 @@ def format_of_record(fields: Mapping[str, Any]) -> str | None:
 
 
 PUBLISHED: dict[str, Callable[[Mapping[str, Any], str, Aliases], Question]] = {
-    "2wiki": lambda fields, where, aliases: multihop_question(fields, where, JOINTS["2wiki"], aliases),
-    "hotpotqa": lambda fields, where, aliases: multihop_question(fields, where, JOINTS["hotpotqa"], {}),
-    "popqa": lambda fields, where, aliases: popqa_question(fields, where),
-    "cwq": lambda fields, where, aliases: cwq_question(fields, where),
+    "2wiki": lambda fields, place, aliases: multihop_question(fields, place, JOINTS["2wiki"], aliases),
+    "hotpotqa": lambda fields, place, aliases: multihop_question(fields, place, JOINTS["hotpotqa"], {}),
+    "popqa": lambda fields, place, aliases: popqa_question(fields, place),
+    "cwq": lambda fields, place, aliases: cwq_question(fields, place),
 }
 
 
-READERS = PUBLISHED | {"jsonl": lambda fields, where, aliases: plain_question(fields, where)}
+READERS = PUBLISHED | {"jsonl": lambda fields, place, aliases: plain_question(fields, place)}
 
 
 def _distinct(texts: Iterable[str | None]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from prag_core.questions.fields import text_of, texts_of
 from prag_core.questions.formats import READERS, Aliases, format_of_record
 from prag_core.records import Question
 
-ALIASES = "id_aliases.json"  # beside a file of 2WikiMultihopQA
+ALIASES = "id_aliases.json"  # in the folder of a file of 2WikiMultihopQA
 FORMATS = ", ".join(format.name for format in QuestionFormat if format is not QuestionFormat.auto)
 
 
@@ -43,13 +43,13 @@ def load_questions(
     places: dict[str, str] = {}
     types: dict[str, int] = {}
     questions: list[Question] = []
-    for where, question in _read(uri, format, setting):
+    for place, question in _read(uri, format, setting):
         types[question.type] = types.get(question.type, 0) + 1
         if type is not None and question.type != type:
             continue
-        if (first := places.setdefault(question.question_id, where)) != where:
+        if (first := places.setdefault(question.question_id, place)) != place:
             raise CorpusError(
-                f"{where}: question_id {question.question_id!r} is that of {first} too; give each question its own"
+                f"{place}: question_id {question.question_id!r} is that of {first} too; give each question its own"
             )
         questions.append(question)
         if len(questions) == limit:
@@ -108,7 +108,7 @@ def _read(uri: str, format: QuestionFormat, setting: str) -> Iterator[tuple[str,
 
 
 def _reader_of(first_line: str) -> Reader[Row | Rejected]:
-    """How a file is read, by its first line: a JSON list, PopQA's TSV, or one record a line."""
+    """Choose the reader of a file by its first line: of a JSON list, of PopQA's TSV, or of one record a line."""
     if first_line.startswith("["):
         return read_json_list
     return _read_popqa if "possible_answers" in first_line.split("\t") else read_jsonl
@@ -140,9 +140,9 @@ def _read_popqa(stream: IO[bytes], name: str) -> Rows:
 
 
 def _read_aliases(fs: fsspec.AbstractFileSystem, path: str) -> Aliases:
-    """Further names of answers, from the file beside `path`; empty if there is none."""
-    beside = f"{path.rpartition('/')[0]}/{ALIASES}"
-    rows = refuse_rejected(read_file(fs, beside, read_jsonl)) if fs.isfile(beside) else ()
+    """Read further names of answers from the file next to `path`; none if there is no such file."""
+    neighbour = f"{path.rpartition('/')[0]}/{ALIASES}"
+    rows = refuse_rejected(read_file(fs, neighbour, read_jsonl)) if fs.isfile(neighbour) else ()
     return {
         text_of(row.fields, "Q_id", row.place): texts_of(row.fields, "aliases", row.place) for row in rows
     }

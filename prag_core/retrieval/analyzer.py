@@ -1,7 +1,7 @@
 """Text → index terms: folded, split, stopped, stemmed. Documents and questions go through the same function.
 
-- HTML entities are decoded ("AT&amp;T"); Unicode is made compatible (NFKD); accents, vowel points and characters that nobody
-  sees (soft hyphens, zero-width joiners) are dropped, so that "Brontë" is found by "bronte" however it was typed.
+- HTML entities are decoded ("AT&amp;T"); Unicode is made compatible (NFKD); accents, vowel points and invisible
+  characters (soft hyphens, zero-width joiners) are dropped, so that "bronte" matches "Brontë" however it was typed.
 - Words are runs of letters, digits and the marks that spell them (Hindi's vowel signs); `_` separates. One-letter words stay
   ("Malcolm X").
 - Scripts without spaces between words (Han, Kana, Thai, …) become pairs of neighbouring characters, as in Lucene's
@@ -91,7 +91,7 @@ def is_unspaced(text: str) -> bool:
 
 
 def unspaced_note(num_unspaced: int, num_documents: int) -> str | None:
-    """What to tell a user of a corpus a sizeable share of which `is_unspaced`; None of any other."""
+    """Note for a user whose corpus has a sizeable share of documents that are `is_unspaced`; None otherwise."""
     if num_unspaced < NOTED_SHARE * num_documents or not num_unspaced:
         return None
     return (
@@ -123,7 +123,7 @@ def _pairs(run: str) -> list[str]:
 def _is_accent(char: str) -> bool:
     """Whether a combining mark may be left out in writing: an accent, a Hebrew or Arabic vowel point, an Indic nukta.
 
-    Told by its canonical combining class. Marks of other classes spell: vowel signs and viramas of Indic scripts, the voicing
+    Its canonical combining class decides. Marks of other classes spell: vowel signs and viramas of Indic scripts, the voicing
     of Kana, tones of Thai.
     """
     kind = unicodedata.combining(char)

@@ -33,7 +33,7 @@ STOP_FILES = {
     f"{part}_name": f"stop.{part}{suffix}"
     for suffix, parts in ((".npy", ("data", "indices", "indptr", "nnoc")), (".json", ("vocab", "params")))
     for part in parts
-}  # beside the files that bm25s names itself
+}  # names that differ from those bm25s gives the other scorer's files
 
 
 def has_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> bool:

@@ -139,7 +139,7 @@ def _mark(question: str) -> str:
 
 
 class QuestionWords:
-    """Where the words of some questions occur in a corpus that is read once; then the best documents for each question.
+    """Postings of the questions' words in a corpus that is read once, and from them the best documents for each question.
 
     A question of stop words only is scored by these, over the documents' stop words, as `LexicalIndex` does.
     """
@@ -173,7 +173,7 @@ class QuestionWords:
 
 
 class _Postings:
-    """Where some terms occur, and the documents' lengths in terms."""
+    """Postings of some terms, and the documents' lengths in terms."""
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._places = {term: (array("q"), array("i")) for term in terms}  # term → (rows, counts there)

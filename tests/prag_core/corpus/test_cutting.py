@@ -15,7 +15,7 @@ GUESSES = st.integers(-5, 130)
 
 
 def cut_by_hand(text: str, size: int, overlap: int) -> list[str]:
-    """The same by trying every length: the longest piece of at most `size` characters, back to a blank in its second half;
+    """Cut by trying every length: the longest piece of at most `size` characters, back to a blank in its second half;
     the next begins with a word in its last `overlap` characters, the earliest, or exactly there."""
     chunks, start = [], 0
     while start < len(text):
