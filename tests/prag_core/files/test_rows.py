@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prag_core.errors import CorpusError
 from prag_core.files.rows import (
@@ -118,3 +120,17 @@ def test_an_excerpt_is_short_json_whatever_the_value() -> None:
 def test_what_is_no_text_is_shown_as_one_printable_line() -> None:
     (row,) = read_jsonl(io.BytesIO(b"\x00{\x1b[31m\x00\x07\n"), "f")
     assert isinstance(row, Rejected) and row.reason.isprintable()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_rows_or_rejected_or_a_corpus_error(data: bytes) -> None:
+    def columns(names: list[str], place: str) -> list[str]:
+        return names
+
+    for read in (read_jsonl, read_json_list, lambda stream, name: read_tsv(stream, name, columns)):
+        try:
+            rows = list(read(io.BytesIO(data), "f"))
+        except CorpusError as error:
+            assert str(error).startswith("f")
+        else:
+            assert all(row.place.startswith("f ") for row in rows)
