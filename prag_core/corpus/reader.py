@@ -27,6 +27,9 @@ from prag_core.storage import open_root, storage_errors
 
 MAX_REASONS = 20  # rejected rows that are kept with their reason; all are counted
 SHOWN = 5  # of these, in an error message
+HOPELESS_ROWS = (
+    1000  # a corpus of which as many rows are rejected before the first document is not read further
+)
 
 
 @dataclass
@@ -43,7 +46,24 @@ class CorpusCounts:
     def rows(self) -> int:
         return self.documents + self.duplicates + self.rejected
 
-    def reject(self, row: Rejected) -> None:
+    def check(self, row: Row | Rejected) -> Document | None:
+        """The document of a row; None if it has none, which is counted."""
+        if isinstance(row, Row):
+            try:
+                return to_document(row.fields)
+            except UnusableRow as error:
+                row = Rejected(row.place, str(error))
+        self._reject(row)
+        return None
+
+    def reject_conflict(self, place: str, doc_id: str) -> None:
+        """Count a row whose document has the id of an earlier one, and another wording."""
+        reason = f"document {doc_id!r} has another text or title than an earlier one of the same id"
+        self._reject(Rejected(place, f"{reason}; give each its own id"))
+        if len(self.conflicts) < MAX_REASONS:
+            self.conflicts[place] = doc_id
+
+    def _reject(self, row: Rejected) -> None:
         self.rejected += 1
         if len(self.reasons) < MAX_REASONS:
             self.reasons.append(row)
@@ -74,16 +94,11 @@ def read_corpus(config: CorpusConfig) -> CorpusReader:
 def _read(config: CorpusConfig, counts: CorpusCounts) -> Iterator[Document]:
     wordings: dict[bytes, bytes] = {}  # digest of an id → digest of its title and text
     for row in _rows(config):
-        if isinstance(row, Rejected):
-            counts.reject(row)
+        document = counts.check(row)
+        if document is None:
             continue
-        try:
-            document = to_document(row.fields)
-        except UnusableRow as error:
-            counts.reject(Rejected(row.place, str(error)))
-            continue
-        key, wording = _digest(document.doc_id), _digest(f"{document.title}\0{document.text}")
-        known = wordings.setdefault(key, wording)
+        wording = _digest(f"{document.title}\0{document.text}")
+        known = wordings.setdefault(_digest(document.doc_id), wording)
         if known is wording:
             counts.documents += 1
             yield document
@@ -92,12 +107,7 @@ def _read(config: CorpusConfig, counts: CorpusCounts) -> Iterator[Document]:
         elif known == wording:
             counts.duplicates += 1
         else:
-            reason = (
-                f"document {document.doc_id!r} has another text or title than an earlier one of the same id"
-            )
-            counts.reject(Rejected(row.place, f"{reason}; give each its own id"))
-            if len(counts.conflicts) < MAX_REASONS:
-                counts.conflicts[row.place] = document.doc_id
+            counts.reject_conflict(row.place, document.doc_id)
     if not counts.rows:
         raise CorpusError(f"corpus.uri={config.uri}: the corpus is empty; it needs at least one document")
     if not counts.documents or counts.rejected > math.ceil(config.max_rejected * counts.rows):
@@ -119,13 +129,13 @@ def _rows(config: CorpusConfig) -> Rows:
 
 
 def _refusal(config: CorpusConfig, counts: CorpusCounts) -> str:
+    """The message for a corpus with too many rejected rows: their count and the first reasons."""
     shown = counts.reasons[:SHOWN]
-    firsts = _first_places(
-        config, {counts.conflicts[row.place] for row in shown if row.place in counts.conflicts}
-    )
+    conflicts = {row.place: counts.conflicts[row.place] for row in shown if row.place in counts.conflicts}
+    earlier = _first_places(config, set(conflicts.values()))
     reasons = [
-        f"{row} (the earlier one: {firsts[counts.conflicts[row.place]]})"
-        if row.place in counts.conflicts
+        f"{row} (the earlier one: {earlier.get(conflicts[row.place])})"
+        if row.place in conflicts
         else str(row)
         for row in shown
     ]

@@ -395,3 +395,10 @@ def test_a_parquet_row_that_is_not_utf8_is_named_with_file_and_row(tmp_path: Pat
     assert ids(read(tmp_path)) == ["a"]
     with pytest.raises(CorpusError, match=r"c\.parquet row 2: text is not UTF-8 text[^\n]*\Z"):
         read(tmp_path, max_rejected=0)
+
+
+def test_unusable_rows_may_all_stand_at_the_beginning(tmp_path: Path) -> None:
+    """The share is judged when the corpus has been read: files sorted by length begin with their empty rows."""
+    bad: Rows = [{"doc_id": f"e{n}", "text": ""} for n in range(40)]
+    uri = write_jsonl(tmp_path / "c.jsonl", [*bad, *rows(*(f"d{n}" for n in range(60)))])
+    assert len(read(uri, max_rejected=0.4)) == 60
