@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from jobs.progress import ticking
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
-from prag_core.evaluation.output import show_grid
+from prag_core.evaluation.output import show_grid, table_console
 from prag_core.experiments.calibrate import as_grid, as_settings, calibrate, write_settings
 
 EXAMPLE = "prag calibrate bank.uri=out/bank calibrate.methods=[flare] calibrate.questions=dev.jsonl calibrate.out=flare.yaml"
@@ -26,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     with ticking() as tick:
         calibrations = list(calibrate(config, tick))
     for calibration in calibrations:
-        show_grid(as_grid(calibration, settings.tolerance), Console())
+        show_grid(as_grid(calibration, settings.tolerance), table_console())
     write_settings(as_settings(calibrations, settings.questions), settings.out)
     print(f"{settings.out}: give it as a further --config")
     return 0

@@ -10,8 +10,8 @@ from rich.console import Console
 from jobs.progress import ticking
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
-from prag_core.evaluation.output import show_report, write_report
-from prag_core.evaluation.run import evaluate
+from prag_core.evaluation.output import show_report, table_console, write_report
+from prag_core.experiments.evaluate import evaluate
 
 EXAMPLE = "prag evaluate bank.uri=out/bank evaluate.questions=questions.jsonl evaluate.methods=[closed_book,rag,prag,combine]"
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
             config, tick, lambda note: errors.print(note, markup=False, highlight=False, soft_wrap=True)
         )
     written = write_report(report, config.evaluate.out)
-    show_report(report, Console())
+    show_report(report, table_console())
     for path in written:
         print(path)
     return 0

@@ -1,8 +1,8 @@
-"""`prag paper`: a table of "Parametric Retrieval Augmented Generation", made again and printed beside its published figures.
+"""`prag paper`: reproduce a table of "Parametric Retrieval Augmented Generation" and print it beside the published numbers.
 
-One command takes a table from the published files to the printed figures: the corpus is narrowed to what the questions
+One command takes a table from the published files to the printed numbers: the corpus is narrowed to what the questions
 retrieve, the initial adapters are warmed up where a row wants that, banks are made on Ray, every run is answered and scored.
-What an earlier command has made is taken from there, so that the same command goes on where it stopped.
+What an earlier command made is reused, so that the same command resumes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from jobs.ablate import answer_all_missing, banks_to_make, make_banks
 from jobs.make_bank import resume_command
 from jobs.progress import stage_progress
+from jobs.tables import carry_out, show_plan
 from prag_core.bank.initial_adapter import read_warm_start, write_warm_start
 from prag_core.config.command_line import settings_parser
 from prag_core.config.schema import as_dict, as_yaml
 from prag_core.corpus.reader import read_corpus
 from prag_core.corpus.writer import write_corpus
-from prag_core.evaluation.output import show_grid, write_report
+from prag_core.evaluation.output import show_grid, table_console, write_report
 from prag_core.evaluation.tables import grid_to_markdown
-from prag_core.experiments.ablations.answers import AnswerStore
-from prag_core.experiments.ablations.banks import BankNames, NamedBank
-from prag_core.experiments.ablations.run import PlannedTable, find_answers, plan_table, report_table
+from prag_core.experiments.banks import NamedBank
+from prag_core.experiments.fields import read_fields
 from prag_core.experiments.paper.columns import (
     Reproduction,
     check_data,
@@ -37,11 +36,12 @@ from prag_core.experiments.paper.description import (
     Cell,
     load_paper_table,
     load_setup,
-    read_settings,
     table_names,
 )
 from prag_core.experiments.paper.grid import measure, paper_grids, to_json
 from prag_core.experiments.paper.warm import warm_config
+from prag_core.experiments.plan import PlannedRun, PlannedTable
+from prag_core.experiments.workspace import Workspace
 from prag_core.identity import digest
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
@@ -57,49 +57,47 @@ Planned = Mapping[tuple[str, Cell], PlannedTable]  # by model and column
 def main(argv: Sequence[str]) -> int:
     help = f"{', '.join(table_names())}, or a YAML file"
     parser = settings_parser(
-        "paper", "Make a published table again, beside its published figures.", EXAMPLE, table=help
+        "paper", "Reproduce a published table, beside its published numbers.", EXAMPLE, table=help
     )
     parser.add_argument("--model", action="append", default=[], help="only this model (again for another)")
     parser.add_argument(
         "--dataset", action="append", default=[], help="only this question set (again for another)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="only say what would be made, and what that costs"
+        "--dry-run", action="store_true", help="only report what would be made, and what that costs"
     )
-    parser.add_argument(
-        "--retry-failed", action="store_true", help="try documents again that were quarantined"
-    )
+    parser.add_argument("--retry-failed", action="store_true", help="try quarantined documents again")
     options = parser.parse_intermixed_args(list(argv))
     setup = load_setup()
-    overrides = [*map(read_settings, options.config), *options.settings]
+    overrides = [*(read_fields(file, resolve=False) for file in options.config), *options.settings]
     made = choose(load_paper_table(options.table, setup), setup, options.model, options.dataset, overrides)
     if options.print_config:
         print(as_yaml(made.config(made.datasets[0], made.models[0])), end="")
         return 0
     check_data(made)
     console, out = Console(stderr=True), made.config(made.datasets[0]).paper.out.rstrip("/")
-    command = resume_command("paper", argv)
     corpora = narrowed(made, out, console)
     wanted = any(row.warm for row in made.table.rows)
     warm = warmed_up(made, out, console, train=not options.dry_run) if wanted else {}
-    names, store = BankNames(f"{out}/banks"), AnswerStore(f"{out}/answers")
+    workspace = Workspace(out)
     planned = {
-        (model, cell): plan_table(table, names) for model, cell, table in column_tables(made, corpora, warm)
+        (model, cell): workspace.plan(table) for model, cell, table in column_tables(made, corpora, warm)
     }
-    missing = banks_to_make([*planned.values()], retry_failed=options.retry_failed)
-    show_plan(made, planned, missing, store, console)
+    tables, retry_failed = [*planned.values()], options.retry_failed
+    missing = workspace.missing_banks(tables, retry_failed=retry_failed)
+    show_plan(made.table.title, runs_by_set(made, planned), missing, workspace, console)
     if options.dry_run:
         show_costs(missing, Console())
         return 0
-    if not make_banks(missing, [*planned.values()], command, console, retry_failed=options.retry_failed):
+    command = resume_command("paper", argv)
+    if not carry_out(tables, missing, workspace, command, console, retry_failed=retry_failed):
         return 1
-    answer_all_missing([*planned.values()], store, console)
-    publish(made, planned, store, out)
+    publish(made, planned, workspace)
     return 0
 
 
 def narrowed(made: Reproduction, out: str, console: Console) -> dict[str, str]:
-    """Where the passages lie that each question set retrieves. They are looked for once, for all sets in the same passes."""
+    """Write the passages that each question set retrieves; return their locations. All sets share the passes over the corpus."""
     config = made.config(made.datasets[0])
     corpus, depth = config.corpus, config.retrieval.top_k
     asked = {
@@ -133,8 +131,8 @@ def _size(uri: str) -> int | None:
 
 
 def warmed_up(made: Reproduction, out: str, console: Console, *, train: bool) -> dict[tuple[str, str], str]:
-    """Each model's initial adapter for each question set: one for all that are answered directly. Without `train` only those
-    that are there."""
+    """Return each model's initial adapter for each question set; sets that are answered directly share one. Without `train` only
+    adapters that exist."""
     found = {}
     for model in made.models:
         for dataset in made.datasets:
@@ -153,29 +151,22 @@ def warmed_up(made: Reproduction, out: str, console: Console, *, train: bool) ->
     return found
 
 
-def show_plan(
-    made: Reproduction, planned: Planned, missing: Sequence[NamedBank], store: AnswerStore, console: Console
-) -> None:
-    """A line a model and question set: which banks and answers are there."""
-    lacking = {bank.uri for bank in missing}
-    for model in made.models:
-        for dataset in made.datasets:
-            columns = [
-                column
-                for (name, cell), column in planned.items()
-                if (name, cell[0]) == (model.name, dataset.name)
-            ]
-            banks = {bank.uri for column in columns for bank in column.banks}
-            runs = [run for column in columns for run in column.runs]
-            answered = sum(
-                run.bank.uri not in lacking and find_answers(run, store) is not None for run in runs
-            )
-            todo = f"{len(banks & lacking)} of {len(banks)} banks to make, {len(runs) - answered} of {len(runs)} runs to answer"
-            say(f"{model.title}, {dataset.title}: {len(columns)} columns, {todo}", console)
+def runs_by_set(made: Reproduction, planned: Planned) -> dict[str, list[PlannedRun]]:
+    """Group the runs of all columns by model and question set."""
+    return {
+        f"{model.title}, {dataset.title}": [
+            run
+            for (name, cell), column in planned.items()
+            if (name, cell[0]) == (model.name, dataset.name)
+            for run in column.runs
+        ]
+        for model in made.models
+        for dataset in made.datasets
+    }
 
 
 def show_costs(missing: Sequence[NamedBank], console: Console) -> None:
-    """What the banks to make would take, as `prag plan` has it."""
+    """Print what making the banks would take, estimated as by `prag plan`."""
     for bank in missing:
         prepared = prepare_recipe(bank.config)
         plan = make_plan(bank.config, None, read_corpus(bank.config.corpus), prepared, write=False)
@@ -184,17 +175,16 @@ def show_costs(missing: Sequence[NamedBank], console: Console) -> None:
         say(f"{bank.uri}: {what}, {cost.bank_bytes / 1e9:.2f} GB", console)
 
 
-def publish(made: Reproduction, planned: Planned, store: AnswerStore, out: str) -> None:
+def publish(made: Reproduction, planned: Planned, workspace: Workspace) -> None:
     """Print the table; write it as Markdown and JSON, and the whole report of every column beside it."""
-    table, figures = made.table, {}
+    table, figures, out = made.table, {}, workspace.out
     for (model, cell), column in planned.items():
-        report = report_table(column, store)
+        report = workspace.report(column)
         write_report(report, f"{out}/{table.name}/{column.table.name}")
         for row in table.rows:
             published = table.published.get(model, {}).get(row.label, {}).get(cell)
-            figures[model, row.label, cell] = measure(
-                row, report.methods[table.answered_by(row).label], published
-            )
+            result = report.methods[table.answered_by(row).label]
+            figures[model, row.label, cell] = measure(row, result, published)
     models = {model.name: made.config(made.datasets[0], model).model.path for model in made.models}
     grids = [*paper_grids(table, made.setup, models, figures)]
     markdown = "\n\n".join([f"# {table.title}", *map(grid_to_markdown, grids)]) + "\n"
@@ -207,7 +197,7 @@ def publish(made: Reproduction, planned: Planned, store: AnswerStore, out: str) 
         with storage_errors("writing", f"{out}/{name}"):
             put_whole(fs, f"{root}/{name}", text.encode())
     for grid in grids:
-        show_grid(grid, Console())
+        show_grid(grid, table_console())
     for name in contents:
         print(f"{out}/{name}")
 

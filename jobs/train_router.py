@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from jobs.progress import ticking
 from prag_core.answering.adaptive.router import save_router
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.load import absolute_paths
-from prag_core.evaluation.output import show_grid
+from prag_core.evaluation.output import show_grid, table_console
 from prag_core.experiments.router_training.report import grids
 from prag_core.experiments.router_training.train import train_router
 
@@ -31,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         router, report = train_router(config, options.method, tick)
     written = save_router(router, config.methods.router, options.method)
     for grid in grids(report):
-        show_grid(grid, Console())
+        show_grid(grid, table_console())
     print(written)
     return 0
 

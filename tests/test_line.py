@@ -18,7 +18,7 @@ from prag_core.config.schema import Config, MethodsConfig
 from prag_core.corpus.reader import read_corpus
 from prag_core.errors import BankError
 from prag_core.evaluation.output import write_report
-from prag_core.evaluation.run import evaluate
+from prag_core.experiments.evaluate import evaluate
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
 from prag_core.retrieval import build_index

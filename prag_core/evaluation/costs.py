@@ -1,4 +1,4 @@
-"""How well and how dearly questions were answered one way: a row of the tables that commands print to choose by."""
+"""Quality and cost of one answering strategy: a row of the tables that calibration and router training choose by."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ NUM_RESAMPLES = 2000
 HEADER = ("EM", "F1", "F1 95 %", "retrievals", "tokens", "ms")
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class Summary:
     """Means over questions; F1 with its 95 % interval. Times are a question's share of its batch's."""
 
     name: str
@@ -29,19 +29,20 @@ class Row:
     ms: float
 
     def cells(self) -> tuple[str, ...]:
-        """As text, under HEADER."""
+        """Format the values as text, under HEADER."""
         scores = (percent(self.em), percent(self.f1), interval(self.f1_ci))
         return (*scores, f"{self.retrievals:.2f}", f"{self.tokens:.1f}", f"{self.ms:.1f}")
 
 
-def row_of(name: str, questions: Sequence[Question], answers: Sequence[Answer], cot: bool) -> Row:
+def summarise(name: str, questions: Sequence[Question], answers: Sequence[Answer], cot: bool) -> Summary:
+    """Average the scores and costs of answers; with `cot` they are read after their reasoning."""
     scores = [
         score(extract_answer(answer.text, cot), q.answers)
         for q, answer in zip(questions, answers, strict=True)
     ]
     f1 = [one.f1 for one in scores]
-    return Row(
-        name,
+    return Summary(
+        name=name,
         em=float(np.mean([one.em for one in scores])),
         f1=float(np.mean(f1)),
         f1_ci=mean_interval(f1, num_resamples=NUM_RESAMPLES, seed=0),

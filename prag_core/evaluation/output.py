@@ -1,8 +1,8 @@
-"""Where a report goes: the terminal, and a folder (or object store) that other tools read.
+"""Output of a report: tables for the terminal, and files in a folder or object store that other tools read.
 
-    OUT/report.json          everything but the single answers; written last, so that it never speaks of files not there
+    OUT/report.json          everything except single answers; written last, so that the files it refers to exist
     OUT/report.md, f1.png, f1.svg
-    OUT/predictions.jsonl    one line for each answer: what was said, retrieved, merged, and how it scored
+    OUT/predictions.jsonl    one line for each answer, with what was retrieved and merged, and its scores
 
 Each file is replaced whole. Numbers that could not be computed are null, never NaN.
 """
@@ -10,32 +10,46 @@ Each file is replaced whole. Numbers that could not be computed are null, never 
 from __future__ import annotations
 
 import json
+import os
+from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from prag_core.evaluation.plot import render
 from prag_core.evaluation.report import Report
 from prag_core.evaluation.tables import Grid, grids, to_markdown
 from prag_core.storage import open_root, put_whole, storage_errors
 
+UNBOUNDED = 10_000  # columns of a console that is no terminal
+
+
+def table_console(file: TextIO | None = None) -> Console:
+    """Make a console for tables on standard output: as wide as a terminal is; where there is none, as wide as a table needs."""
+    console = Console(file=file, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNBOUNDED
+    return console
+
 
 def show_report(report: Report, console: Console) -> None:
-    """Every table of the report, in the terminal."""
+    """Print every table of the report."""
     for grid in grids(report):
         show_grid(grid, console)
 
 
 def show_grid(grid: Grid, console: Console) -> None:
-    """A table with its title, and what is to be said about it."""
-    console.print(f"\n[bold]{grid.title}[/bold]", _rich_table(grid), sep="\n", end="")
+    """Print a table with its title and its note. Names are printed letter for letter, never read as markup."""
+    console.print(Text(f"\n{grid.title}", style="bold"))
+    console.print(_rich_table(grid), end="")
     if grid.note:
-        console.print(grid.note, style="dim")
+        console.print(Text(grid.note, style="dim"))
 
 
 def write_report(report: Report, out: str) -> list[str]:
-    """Write the files into `out` (a folder or URI, made if need be) and return where they are. Raises StorageError."""
+    """Write the files into `out` (a folder or URI, created if missing) and return their locations. Raises StorageError."""
     contents = {
         "predictions.jsonl": "".join(
             f"{_json(prediction.to_json())}\n" for prediction in report.predictions
@@ -53,12 +67,13 @@ def write_report(report: Report, out: str) -> list[str]:
 
 
 def _rich_table(grid: Grid) -> Table:
-    table = Table(*grid.header, box=SIMPLE_HEAD)
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table(box=SIMPLE_HEAD)
+    first, *others = grid.header
+    table.add_column(Text(first), no_wrap=True)
+    for name in others:
+        table.add_column(Text(name), justify="right")
     for row in grid.rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 

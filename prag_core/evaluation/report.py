@@ -1,4 +1,4 @@
-"""Answers of several methods to the same questions → one report: scores with intervals, groups, paired comparisons.
+"""The report on several runs' answers to the same questions: scores with intervals, groups of questions, paired comparisons.
 
 `report.json` is relied on by other tools: `Report.to_json` says what it holds. Scores lie between 0 and 1; times are
 milliseconds a question, each batch's time shared out evenly over its questions.
@@ -25,7 +25,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One method's answer to one question, scored."""
+    """One run's answer to one question, scored. `method` is the run's name."""
 
     method: str
     question: Question
@@ -35,7 +35,7 @@ class Prediction:
     score: Score
 
     def to_json(self) -> dict[str, Any]:
-        """One line of `predictions.jsonl`; passages by document, chunk and score, without their text."""
+        """Return a line of `predictions.jsonl`: passages by document, chunk and score, without their text."""
         question, answer = self.question, self.answer
         return {
             "method": self.method,
@@ -68,7 +68,7 @@ class Group:
     num_questions: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MethodResult:
     """Means over all questions, 95 % intervals, and the same by question type and by whether the fact was asked."""
 
@@ -91,9 +91,9 @@ class MethodResult:
     )  # strategy → questions that took it, where a method chooses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A method's F1 minus a baseline's over the same questions; p of a paired permutation test, and after Holm."""
+    """A method's F1 minus a baseline's over the same questions, with p of a paired permutation test, also after Holm."""
 
     method: str
     baseline: str
@@ -103,10 +103,10 @@ class Comparison:
     p_holm: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a method's answers come from, in a report on several configurations: the row of its table, what that sets, and the
-    bank as it was. `seconds_per_document`: of one training worker, where that was measured."""
+    """The source of a run's answers, in a report on several configurations: its row, the row's settings, and the bank as it was.
+    `seconds_per_document`: of one training worker, where that was measured."""
 
     row: str
     settings: dict[str, Any]
@@ -119,9 +119,18 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """A run's answers, one a question. `cot`: they are read after their reasoning. `origin`: what the report tells of them."""
+
+    answers: Sequence[Answer]
+    cot: bool = False
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """What one evaluation found. `predictions` are kept beside the JSON, a line each. With `origins`, by method, its methods were
-    not all run under the settings of `config`."""
+    """The result of one evaluation, by run. `predictions` are written beside the JSON, a line each. Runs with `origins` were made
+    under their rows' settings, not all under those of `config`."""
 
     methods: dict[str, MethodResult]
     comparisons: list[Comparison]
@@ -134,7 +143,7 @@ class Report:
     origins: dict[str, Origin] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values: methods, comparisons, retrieval, config, versions, num_questions; title and origins where given."""
+        """Return plain JSON values; the title and the origins only if there are origins."""
         origins = {name: asdict(origin) for name, origin in self.origins.items()}
         return ({"title": self.title, "origins": origins} if origins else {}) | {
             "methods": {name: asdict(result) for name, result in self.methods.items()},
@@ -148,37 +157,36 @@ class Report:
 
 def build_report(
     questions: Sequence[Question],
-    answers: Mapping[str, Sequence[Answer]],
+    answered: Mapping[str, Answered],
     config: Config,
     *,
     asked: Mapping[str, bool] | None = None,
     retrieved: Sequence[Sequence[Passage]] | None = None,
     title: str = "",
-    origins: Mapping[str, Origin] | None = None,
-    pairs: Sequence[tuple[str, str]] | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> Report:
-    """`answers[method][i]` answers `questions[i]`. `asked` (by question id) splits the single-hop questions; `retrieved[i]`
-    is what retrieval alone finds for `questions[i]`, deep enough for the ranking measures (10). `pairs` of (method, baseline)
-    are compared; none said: every method with each of `evaluate.baselines`."""
-    asked, origins = asked or {}, origins or {}
-    predictions = {}
-    for name, given in answers.items():
-        cot = origins[name].cot if name in origins else config.prompt.cot
-        predictions[name] = [
-            _predict(name, q, asked.get(q.question_id), a, cot) for q, a in zip(questions, given, strict=True)
+    """Score runs by name: `answered[name].answers[i]` answers `questions[i]`. `asked` (by question id) splits the single-hop
+    questions; `retrieved[i]` is what retrieval alone finds for `questions[i]`, deep enough for the ranking measures (10). `pairs`
+    of (run, baseline) are compared."""
+    asked = asked or {}
+    predictions = {
+        name: [
+            _predict(name, question, asked.get(question.question_id), answer, run.cot)
+            for question, answer in zip(questions, run.answers, strict=True)
         ]
+        for name, run in answered.items()
+    }
+    depths = (config.retrieval.top_k, 3, 10)
     return Report(
         methods={name: _summarise(scored, config) for name, scored in predictions.items()},
-        comparisons=_compare(predictions, _pairs(list(answers), config) if pairs is None else pairs, config),
-        retrieval=score_ranking(questions, retrieved, (config.retrieval.top_k, 3, 10))
-        if retrieved is not None
-        else {},
+        comparisons=_compare(predictions, pairs, config),
+        retrieval={} if retrieved is None else score_ranking(questions, retrieved, depths),
         config=as_dict(config),
         versions=installed_versions(),
         num_questions=len(questions),
         predictions=tuple(prediction for scored in predictions.values() for prediction in scored),
         title=title,
-        origins=dict(origins),
+        origins={name: run.origin for name, run in answered.items() if run.origin},
     )
 
 
@@ -211,7 +219,7 @@ def _summarise(scored: Sequence[Prediction], config: Config) -> MethodResult:
 
 
 def _groups(scored: Sequence[Prediction], names: Sequence[str], config: Config) -> dict[str, Group]:
-    """A group for each name but "", in order of first appearance."""
+    """Make a group for each name except "", in order of first appearance."""
     members: dict[str, list[Prediction]] = {}
     for item, name in zip(scored, names, strict=True):
         members.setdefault(name, []).append(item)
@@ -227,18 +235,6 @@ def _asked_name(asked: bool | None) -> str:
     return {True: "asked", False: "unasked", None: ""}[asked]
 
 
-def _pairs(names: Sequence[str], config: Config) -> list[tuple[str, str]]:
-    """Every method with every baseline among them, once."""
-    pairs: list[tuple[str, str]] = []
-    for baseline in config.evaluate.baselines:
-        pairs += [
-            (name, baseline)
-            for name in names
-            if baseline in names and name != baseline and (baseline, name) not in pairs
-        ]
-    return pairs
-
-
 def _compare(
     predictions: Mapping[str, Sequence[Prediction]], pairs: Sequence[tuple[str, str]], config: Config
 ) -> list[Comparison]:
@@ -250,12 +246,12 @@ def _compare(
     ]
     return [
         Comparison(
-            name,
-            baseline,
-            _mean(f1[name] - f1[baseline]),
-            _interval(f1[name] - f1[baseline], config),
-            p,
-            p_holm,
+            method=name,
+            baseline=baseline,
+            f1_difference=_mean(f1[name] - f1[baseline]),
+            ci=_interval(f1[name] - f1[baseline], config),
+            p=p,
+            p_holm=p_holm,
         )
         for (name, baseline), p, p_holm in zip(pairs, p_values, holm(p_values), strict=True)
     ]

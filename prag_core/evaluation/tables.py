@@ -1,16 +1,17 @@
-"""A report as people read it: tables, each as text, for the terminal (100 columns) and for Markdown.
+"""The tables of a report as text, for the terminal (100 columns) and for Markdown.
 
 Scores are shown as per cent, as papers do; the JSON keeps them between 0 and 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prag_core.evaluation.report import Comparison, Group, Interval, MethodResult, Origin, Report
 
 SIGNIFICANT = 0.05
+Column = tuple[str, Callable[[MethodResult, Origin | None], str]]  # its head, and a run's cell
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Grid:
 
 
 def to_markdown(report: Report, plot: str | None = None) -> str:
-    """The same tables, the plot (a path relative to the file), and the versions that made the figures."""
+    """Format the report as Markdown: its tables, the plot (a path relative to the file), and the versions that made it."""
     parts = [f"# {report.title or 'Evaluation'}"]
     if plot:
         parts.append(f"![F1 of each method with 95 % intervals]({plot})")
@@ -38,12 +39,12 @@ def to_markdown(report: Report, plot: str | None = None) -> str:
 
 
 def grid_to_markdown(grid: Grid) -> str:
-    """A heading, the table, and its note."""
+    """Format a table as Markdown, with a heading and its note."""
     return "\n\n".join([f"## {grid.title}", _markdown_table(grid)] + ([grid.note] if grid.note else []))
 
 
 def grids(report: Report) -> Iterator[Grid]:
-    """The report's tables in reading order; those with nothing to say are left out."""
+    """Yield the report's tables in reading order, except those that would be empty."""
     yield _scores(report)
     if any(len(result.by_type) > 1 or result.by_asked for result in report.methods.values()):
         yield _groups(report)
@@ -54,48 +55,60 @@ def grids(report: Report) -> Iterator[Grid]:
 
 
 def _scores(report: Report) -> Grid:
-    costs = ("retrievals", "tokens", "ms", *(["s/document"] if report.origins else []))
-    header = ("method", "EM", "F1", "F1 95 %", *([] if report.origins else ["precision", "recall"]), *costs)
+    """One line a run: scores, what a question costs, and with origins what a document's adapter cost."""
+    columns = _columns(report)
     rows = tuple(
-        _score_row(name, result, report.origins.get(name)) for name, result in report.methods.items()
+        (name, *(cell(result, report.origins.get(name)) for _, cell in columns))
+        for name, result in report.methods.items()
     )
-    degraded = {name: result.num_degraded for name, result in report.methods.items() if result.num_degraded}
-    note = "Per cent. Intervals: bootstrap over questions. Retrievals, generated tokens and milliseconds are a question's."
-    if degraded:
-        counts = ", ".join(f"{name} {count}" for name, count in degraded.items())
-        note += f" Questions with a document that had no usable adapter and was shown as text: {counts}."
+    top_k = report.config["retrieval"]["top_k"]
+    count = f"{report.num_questions} questions"
+    title = f"{report.title}: {count}" if report.title else f"{count}, top {top_k} passages"
+    header = ("method", *(name for name, _ in columns))
+    return Grid(title, header, rows, " ".join(_notes(report)))
+
+
+def _columns(report: Report) -> tuple[Column, ...]:
+    """Choose the columns. Tables with origins have long names of runs, so precision and recall give way to what training took."""
+    overlap: tuple[Column, ...] = (
+        ("precision", lambda result, _: percent(result.precision)),
+        ("recall", lambda result, _: percent(result.recall)),
+    )
+    return (
+        ("EM", lambda result, _: percent(result.em)),
+        ("F1", lambda result, _: percent(result.f1)),
+        ("F1 95 %", lambda result, _: interval(result.f1_ci)),
+        *(() if report.origins else overlap),
+        ("retrievals", lambda result, _: f"{result.retrievals:.1f}"),
+        ("tokens", lambda result, _: f"{result.tokens:.0f}"),
+        ("ms", lambda result, _: f"{result.ms_per_question:,.0f}"),
+        *((("s/document", _seconds),) if report.origins else ()),
+    )
+
+
+def _seconds(_: MethodResult, origin: Origin | None) -> str:
+    seconds = origin.seconds_per_document if origin else None
+    return "" if seconds is None else f"{seconds:.2g}"
+
+
+def _notes(report: Report) -> Iterator[str]:
+    """Say how to read the scores, and what is particular about some runs."""
+    yield "Per cent. Intervals: bootstrap over questions. Retrievals, generated tokens and milliseconds are a question's."
+    if degraded := _list((name, result.num_degraded) for name, result in report.methods.items()):
+        yield f"Questions with a document that had no usable adapter and was shown as text: {degraded}."
     for name, result in report.methods.items():
         if result.routes:
-            note += (
-                f" {name} sent "
-                + ", ".join(f"{count} to {route}" for route, count in result.routes.items())
-                + "."
-            )
+            routes = ", ".join(f"{count} to {route}" for route, count in result.routes.items())
+            yield f"{name} sent {routes}."
     if report.origins:
-        note += " s/document: one worker's training, writing included."
-        missing = {origin.row: origin.quarantined for origin in report.origins.values() if origin.quarantined}
-        if missing:
-            note += f" Documents set aside, without an adapter: {', '.join(f'{row} {n}' for row, n in missing.items())}."
-        return Grid(f"{report.title}: {report.num_questions} questions", header, rows, note)
-    return Grid(
-        f"{report.num_questions} questions, top {report.config['retrieval']['top_k']} passages",
-        header,
-        rows,
-        note,
-    )
+        yield "s/document: one worker's training, writing included."
+    counts = {origin.row: origin.quarantined for origin in report.origins.values()}
+    if quarantined := _list(counts.items()):
+        yield f"Quarantined documents, without an adapter: {quarantined}."
 
 
-def _score_row(name: str, result: MethodResult, origin: Origin | None) -> tuple[str, ...]:
-    scores = (percent(result.em), percent(result.f1), interval(result.f1_ci))
-    costs = (f"{result.retrievals:.1f}", f"{result.tokens:.0f}", f"{result.ms_per_question:,.0f}")
-    if origin is None:
-        return (name, *scores, percent(result.precision), percent(result.recall), *costs)
-    return (
-        name,
-        *scores,
-        *costs,
-        "" if origin.seconds_per_document is None else f"{origin.seconds_per_document:.2g}",
-    )
+def _list(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts if count)
 
 
 def _groups(report: Report) -> Grid:

@@ -19,9 +19,9 @@ from prag_core.answering.registry import METHODS, find_method, most_documents
 from prag_core.answering.tools import open_tools
 from prag_core.config.schema import CalibrateConfig, Config, MethodsConfig
 from prag_core.errors import ConfigError
-from prag_core.evaluation.costs import HEADER, Row, row_of
-from prag_core.evaluation.run import Tick, answer_all
+from prag_core.evaluation.costs import HEADER, Summary, summarise
 from prag_core.evaluation.tables import Grid
+from prag_core.experiments.answering import Progress, answer_all
 from prag_core.questions.reader import load_unseen
 from prag_core.records import Question
 from prag_core.storage import open_root, put_whole, storage_errors
@@ -37,7 +37,7 @@ class Calibration:
     threshold: str
     num_questions: int
     values: tuple[float | None, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[Summary, ...]
     chosen: int
 
     @property
@@ -45,7 +45,7 @@ class Calibration:
         return self.values[self.chosen]
 
 
-def calibrate(config: Config, tick: Tick = lambda *_: None) -> Iterator[Calibration]:
+def calibrate(config: Config, progress: Progress = lambda *_: None) -> Iterator[Calibration]:
     """The thresholds of `calibrate.methods`, each as soon as it is chosen. Raises ConfigError, before any model is loaded, for a
     method without thresholds, for two that share one, and for questions that are among evaluate.questions."""
     settings = config.calibrate
@@ -57,7 +57,7 @@ def calibrate(config: Config, tick: Tick = lambda *_: None) -> Iterator[Calibrat
             tools = opened[""]
             tried = method.remembering() if isinstance(method, AdaptiveRag) else method
             for threshold in method.thresholds:
-                calibration = _calibrate(tried, threshold, questions, tools, settings, tick)
+                calibration = _calibrate(tried, threshold, questions, tools, settings, progress)
                 tools = set_threshold(tools, threshold, calibration.value)
                 yield calibration
 
@@ -89,15 +89,15 @@ def _calibrate(
     questions: Sequence[Question],
     tools: Tools,
     settings: CalibrateConfig,
-    tick: Tick,
+    progress: Progress,
 ) -> Calibration:
     present: float | None = getattr(tools.methods, threshold)
     values = (present, *grid(method.observe(threshold, questions, tools), settings.values, present))
     rows = []
     for value in values:
         label = f"{method.name} {threshold}={name_of(value)}"
-        answers = answer_all(label, method, questions, set_threshold(tools, threshold, value), tick)
-        rows.append(row_of(name_of(value), questions, answers, tools.prompt.cot))
+        answers = answer_all(label, method, questions, set_threshold(tools, threshold, value), progress)
+        rows.append(summarise(name_of(value), questions, answers, tools.prompt.cot))
     return Calibration(
         method.name, threshold, len(questions), values, tuple(rows), choose(rows, settings.tolerance)
     )
@@ -112,7 +112,7 @@ def grid(observed: Sequence[float], count: int, present: float | None) -> list[f
     return sorted(value for value in rounded if value > 0 and value != present)
 
 
-def choose(rows: Sequence[Row], tolerance: float) -> int:
+def choose(rows: Sequence[Summary], tolerance: float) -> int:
     """The place of the row with fewest retrievals, then fewest tokens, among those whose F1 is within `tolerance` of the best;
     of equal ones the first."""
     best = max(row.f1 for row in rows)

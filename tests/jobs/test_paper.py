@@ -140,8 +140,8 @@ def test_the_same_command_again_makes_nothing(
     settings: list[str], out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (out / "mine.json").read_text()
-    monkeypatch.setattr("jobs.ablate.make_bank", None)
-    monkeypatch.setattr("prag_core.experiments.ablations.run.make_engine", None)
+    monkeypatch.setattr("jobs.tables.make_bank", None)
+    monkeypatch.setattr("prag_core.experiments.answering.make_engine", None)
     assert cli.main(settings) == 0
     assert (out / "mine.json").read_text() == before
     capsys.readouterr()

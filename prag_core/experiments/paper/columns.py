@@ -14,8 +14,8 @@ from prag_core.answering.registry import find_method, most_documents
 from prag_core.config.load import CONF, Override, absolute_paths, load_config
 from prag_core.config.schema import Config, CorpusFormat
 from prag_core.errors import ConfigError
-from prag_core.experiments.ablations.table import Run, Table
-from prag_core.experiments.paper.description import Cell, Dataset, Model, PaperTable, Row, Setup
+from prag_core.experiments.paper.description import Cell, Dataset, Model, PaperRow, PaperTable, Setup
+from prag_core.experiments.table import Row, Run, Table
 from prag_core.questions.reader import load_questions
 from prag_core.records import Question
 from prag_core.storage import open_root, storage_errors
@@ -32,7 +32,7 @@ class Reproduction:
     overrides: tuple[Override, ...] = ()
 
     def config(
-        self, dataset: Dataset, model: Model | None = None, row: Row | None = None, **more: Any
+        self, dataset: Dataset, model: Model | None = None, row: PaperRow | None = None, **more: Any
     ) -> Config:
         """The settings of a row of one model over a question set; without them, of what they share. `more`: last of all."""
         settings: list[Override] = [
@@ -121,7 +121,7 @@ def column_tables(
 def _table(
     made: Reproduction, model: Model, dataset: Dataset, cell: Cell, corpus: str, initial: str | None
 ) -> Table:
-    def load(row: Row | None) -> Config:
+    def load(row: PaperRow | None) -> Config:
         warm = {"training.initial": initial} if row and row.warm else {}
         config = made.config(dataset, model, row, **warm)
         asked = replace(config.evaluate, type=dataset.types[cell[1]])
@@ -134,6 +134,8 @@ def _table(
             continue
         config = load(row)
         most_documents([find_method(row.method)], config)
-        runs.append(Run(row.label, row.label, row.method, row.settings, config))
+        own = Row(name=row.label, label=row.label, settings=row.settings, config=config)
+        runs.append(Run(row.label, row.method, own))
     name = f"{made.table.name}-{model.name}-{cell[0]}-{cell[1].lower()}"
-    return Table(name, f"{model.title}, {dataset.title}, {cell[1]}", load(None), tuple(runs), ())
+    title = f"{model.title}, {dataset.title}, {cell[1]}"
+    return Table(name=name, title=title, config=load(None), runs=tuple(runs), pairs=())

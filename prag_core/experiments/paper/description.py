@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from prag_core.config.load import CONF, load_yaml
+from prag_core.config.load import CONF
 from prag_core.errors import ConfigError
+from prag_core.experiments.fields import items_in, one_of, read_fields, refuse_unknown
 
 FOLDER = CONF / "paper"
 SETUP = "setup"
@@ -63,8 +62,11 @@ class Setup:
     corpus_source: str
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class PaperRow:
+    """One row of a published table: a method under settings, and what of its answers is shown. `warm`: it starts from the
+    warmed-up initial adapter."""
+
     label: str
     method: str
     settings: Settings
@@ -79,7 +81,7 @@ class PaperTable:
     name: str
     title: str
     cells: tuple[Cell, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
     settings: Settings
     published: Mapping[str, Mapping[str, Mapping[Cell, float]]]
 
@@ -87,7 +89,7 @@ class PaperTable:
     def datasets(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(dataset for dataset, _ in self.cells))
 
-    def answered_by(self, row: Row) -> Row:
+    def answered_by(self, row: PaperRow) -> PaperRow:
         """The first row with the same answers: rows may differ in what is measured alone."""
         return next(
             r for r in self.rows if (r.method, r.settings, r.warm) == (row.method, row.settings, row.warm)
@@ -98,14 +100,9 @@ def table_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != SETUP)
 
 
-def read_settings(path: Path | str) -> dict[str, Any]:
-    """A YAML file's mapping. Interpolations stay as they are: they are resolved with the settings that they become part of."""
-    return dict(OmegaConf.to_container(load_yaml(Path(path)), resolve=False))  # type: ignore[arg-type]
-
-
 def load_setup() -> Setup:
     """conf/paper/setup.yaml."""
-    fields = read_settings(FOLDER / f"{SETUP}.yaml")
+    fields = read_fields(FOLDER / f"{SETUP}.yaml", resolve=False)
     models = {
         name: Model(name, m["title"], m["settings"], m.get("datasets") or {})
         for name, m in fields["models"].items()
@@ -124,13 +121,13 @@ def load_paper_table(name: str, setup: Setup) -> PaperTable:
         raise ConfigError(
             f"no table {name!r}; there are {', '.join(table_names())}, or the path of a YAML file"
         )
-    fields = read_settings(path)
-    _refuse_unknown(f"{path}", fields, ("title", "columns", "measure", "settings", "rows", "published"))
+    fields = read_fields(path, resolve=False)
+    refuse_unknown(f"{path}", fields, ("title", "columns", "measure", "settings", "rows", "published"))
     cells = tuple(_cells(path, fields, setup))
-    measure = _one_of(f"{path}", "measure", fields.get("measure", MEASURES[0]), MEASURES)
+    measure = one_of(f"{path}", "measure", fields.get("measure", MEASURES[0]), MEASURES)
     rows = tuple(
         _row(f"{path}, row {number}", row, measure)
-        for number, row in enumerate(_list(path, fields, "rows"), 1)
+        for number, row in enumerate(items_in(f"{path}", "rows", fields), 1)
     )
     labels = [row.label for row in rows]
     if repeated := next((label for label in labels if labels.count(label) > 1), None):
@@ -138,7 +135,7 @@ def load_paper_table(name: str, setup: Setup) -> PaperTable:
     published = {}
     for model, figures in (fields.get("published") or {}).items():
         place = f"{path}, published"
-        published[_one_of(place, "model", model, setup.models)] = _figures(
+        published[one_of(place, "model", model, setup.models)] = _figures(
             f"{place}, {model}", figures, labels, cells
         )
     return PaperTable(
@@ -153,19 +150,23 @@ def _cells(path: Path, fields: Settings, setup: Setup) -> list[Cell]:
             f"{path}: columns is {columns!r}; expected question sets with their types, e.g. 2wiki: [Total]"
         )
     for dataset, types in columns.items():
-        _one_of(f"{path}, columns", "question set", dataset, setup.datasets)
+        one_of(f"{path}, columns", "question set", dataset, setup.datasets)
         for type in types:
-            _one_of(f"{path}, columns, {dataset}", "type", type, setup.datasets[dataset].types)
+            one_of(f"{path}, columns, {dataset}", "type", type, setup.datasets[dataset].types)
     return [(dataset, type) for dataset, types in columns.items() for type in types]
 
 
-def _row(place: str, row: Any, measure: str) -> Row:
+def _row(place: str, row: Any, measure: str) -> PaperRow:
     if not isinstance(row, dict) or not row.get("label") or not row.get("method"):
         raise ConfigError(f"{place}: expected a mapping with label and method, found {row!r}")
-    _refuse_unknown(place, row, ("label", "method", "settings", "measure", "warm"))
-    measure = _one_of(place, "measure", row.get("measure", measure), MEASURES)
-    return Row(
-        str(row["label"]), str(row["method"]), row.get("settings") or {}, measure, bool(row.get("warm"))
+    refuse_unknown(place, row, ("label", "method", "settings", "measure", "warm"))
+    measure = one_of(place, "measure", row.get("measure", measure), MEASURES)
+    return PaperRow(
+        label=str(row["label"]),
+        method=str(row["method"]),
+        settings=row.get("settings") or {},
+        measure=measure,
+        warm=bool(row.get("warm")),
     )
 
 
@@ -173,27 +174,9 @@ def _figures(
     place: str, rows: Any, labels: Sequence[str], cells: Sequence[Cell]
 ) -> dict[str, dict[Cell, float]]:
     for label, figures in rows.items():
-        _one_of(place, "row", label, labels)
+        one_of(place, "row", label, labels)
         if len(figures) != len(cells):
             raise ConfigError(
                 f"{place}: {label} has {len(figures)} figures, but there are {len(cells)} columns"
             )
     return {label: dict(zip(cells, map(float, figures), strict=True)) for label, figures in rows.items()}
-
-
-def _list(path: Path, fields: Settings, name: str) -> list[Any]:
-    value = fields.get(name)
-    if not isinstance(value, list) or not value:
-        raise ConfigError(f"{path}: {name} is {value!r}; expected a list that is not empty")
-    return value
-
-
-def _refuse_unknown(place: str, fields: Settings, known: Sequence[str]) -> None:
-    if unknown := [name for name in fields if name not in known]:
-        raise ConfigError(f"{place}: unknown field {unknown[0]} (known: {', '.join(known)})")
-
-
-def _one_of(place: str, kind: str, value: Any, known: Any) -> str:
-    if value not in known:
-        raise ConfigError(f"{place}: no {kind} {value!r}; known: {', '.join(known)}")
-    return str(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from prag_core.evaluation.report import MethodResult
 from prag_core.evaluation.tables import Grid
-from prag_core.experiments.paper.description import Cell, Model, PaperTable, Row, Setup
+from prag_core.experiments.paper.description import Cell, Model, PaperRow, PaperTable, Setup
 
 LOADING = ("fetch", "merge")  # stages of a question that are about adapters, not about answering
 
@@ -31,7 +31,7 @@ class Figure:
 Figures = Mapping[tuple[str, str, Cell], Figure]  # by model, row and column
 
 
-def measure(row: Row, result: MethodResult, published: float | None) -> Figure:
+def measure(row: PaperRow, result: MethodResult, published: float | None) -> Figure:
     """A row's figure over one column's questions."""
     if row.measure == "f1":
         return Figure(result.f1, result.num_questions, result.num_degraded, result.f1_ci, published)
@@ -76,12 +76,12 @@ def _grid(table: PaperTable, model: Model, title: str, cells: Sequence[Cell], fi
     return Grid(f"{title}: {table.title}", header, rows, note)
 
 
-def _num_degraded(row: Row, model: Model, cells: Sequence[Cell], figures: Figures) -> int:
+def _num_degraded(row: PaperRow, model: Model, cells: Sequence[Cell], figures: Figures) -> int:
     found = (figures.get((model.name, row.label, cell)) for cell in cells)
     return sum(figure.num_degraded for figure in found if figure)
 
 
-def show(row: Row, figure: Figure | None) -> str:
+def show(row: PaperRow, figure: Figure | None) -> str:
     """`24.9 (25.2)`; a dash for what is not there."""
     if figure is None:
         return "–"

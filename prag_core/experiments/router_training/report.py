@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prag_core.evaluation.costs import HEADER, Row
+from prag_core.evaluation.costs import HEADER, Summary
 from prag_core.evaluation.tables import Grid, percent
 from prag_core.experiments.router_training.fit import Candidate
 
@@ -25,7 +25,7 @@ class RouterReport:
     presumed: list[int]
     commonest: float  # accuracy of always choosing the commonest label, over the training questions
     confusion: list[list[int]]
-    rows: list[Row]
+    rows: list[Summary]
 
     @property
     def num_held_out(self) -> int:
@@ -104,7 +104,7 @@ def _costs(report: RouterReport) -> Grid:
     )
 
 
-def _savings(router: Row, fixed: Row) -> str:
+def _savings(router: Summary, fixed: Summary) -> str:
     """Of each cost, the share; with the points of F1 that it gains or loses."""
     costs = {what: (getattr(router, what), getattr(fixed, what)) for what in ("tokens", "retrievals", "ms")}
     shares = [

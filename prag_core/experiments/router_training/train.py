@@ -19,9 +19,9 @@ from prag_core.answering.registry import METHODS, Method, Tools, find_method, mo
 from prag_core.answering.tools import OpenBank, open_tools
 from prag_core.config.schema import Config, RouterConfig
 from prag_core.errors import ConfigError
-from prag_core.evaluation.costs import row_of
+from prag_core.evaluation.costs import summarise
 from prag_core.evaluation.metrics import extract_answer, score
-from prag_core.evaluation.run import Tick, answer_all
+from prag_core.experiments.answering import Progress, answer_all
 from prag_core.experiments.router_training.fit import STRENGTHS, Candidate, cross_validate, fit, hold_out
 from prag_core.experiments.router_training.labels import Label, label_of
 from prag_core.experiments.router_training.report import RouterReport
@@ -45,7 +45,9 @@ class Case:
         return self.full if retrieves else self.bare
 
 
-def train_router(config: Config, name: str, tick: Tick = lambda *_: None) -> tuple[Router, RouterReport]:
+def train_router(
+    config: Config, name: str, progress: Progress = lambda *_: None
+) -> tuple[Router, RouterReport]:
     """A router for the method `name` over the bank, and what it is worth. Raises ConfigError for a method without routes, for
     questions that are too few, of one label only, or among evaluate.questions; most of it before any model is loaded."""
     router_file(config.methods.router, name)
@@ -63,7 +65,8 @@ def train_router(config: Config, name: str, tick: Tick = lambda *_: None) -> tup
         assert isinstance(source, OpenBank)
         remembered = {label: Remembered(method) for label, method in strategies.items()}
         answers = {
-            label: answer_all(label, method, questions, tools, tick) for label, method in remembered.items()
+            label: answer_all(label, method, questions, tools, progress)
+            for label, method in remembered.items()
         }
         trained_on = {
             "questions": settings.questions,
@@ -198,7 +201,7 @@ def _report(
         presumed=[labels[Label(place, presumed=True)] for place in range(len(strategies))],
         commonest=Counter(_classes(training)).most_common(1)[0][1] / len(training),
         confusion=confusion,
-        rows=[row_of(name, [case.question for case in held], given, cot) for name, given in ways.items()],
+        rows=[summarise(name, [case.question for case in held], given, cot) for name, given in ways.items()],
     )
 
 

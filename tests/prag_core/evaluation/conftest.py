@@ -9,7 +9,7 @@ import pytest
 
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config
-from prag_core.evaluation.report import Report, build_report
+from prag_core.evaluation.report import Answered, Origin, Report, build_report
 from prag_core.records import Answer, Passage, Question
 
 QUESTIONS = [
@@ -30,8 +30,15 @@ ASKED = {"q1": True, "q2": False}
 def make_report() -> Callable[..., Report]:
     """`make_report(config, texts, …)`: every question by every method; retrieval finds d1, then d9."""
 
-    def make(config: Config | None = None, texts: dict[str, list[str]] = TEXTS, **more: Any) -> Report:
+    def make(
+        config: Config | None = None,
+        texts: dict[str, list[str]] = TEXTS,
+        origins: dict[str, Origin] | None = None,
+        cot: dict[str, bool] | None = None,
+        **more: Any,
+    ) -> Report:
         found = (Passage("d1", 0, "T", "t", 2.0), Passage("d9", 0, "T", "t", 1.0))
+        origins, cot = origins or {}, cot or {}
         answers = {
             name: [
                 Answer(
@@ -45,8 +52,11 @@ def make_report() -> Callable[..., Report]:
             for name, lines in texts.items()
         }
         config = config or load_config(["evaluate.num_resamples=200"])
+        answered = {
+            name: Answered(given, cot.get(name, False), origins.get(name)) for name, given in answers.items()
+        }
         return build_report(
-            QUESTIONS, answers, config, asked=ASKED, retrieved=[found] * len(QUESTIONS), **more
+            QUESTIONS, answered, config, asked=ASKED, retrieved=[found] * len(QUESTIONS), **more
         )
 
     return make

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prag_core.evaluation.costs import HEADER, row_of
+from prag_core.evaluation.costs import HEADER, summarise
 from prag_core.records import Answer, Question, Round
 
 QUESTIONS = [Question("1", "Who?", ("Bo",)), Question("2", "Who?", ("Ada Byron",))]
@@ -18,7 +18,7 @@ def test_means_are_over_the_questions() -> None:
         ),
         Answer("Ada.", timings_ms={"generate": 3.0}, num_tokens=10),
     ]
-    row = row_of("rag", QUESTIONS, answers, cot=False)
+    row = summarise("rag", QUESTIONS, answers, cot=False)
     assert (row.em, row.f1, row.retrievals, row.tokens, row.ms) == (0.5, (1 + 2 / 3) / 2, 1.0, 20.0, 4.0)
     assert row.f1_ci[0] <= row.f1 <= row.f1_ci[1]
     assert len(row.cells()) == len(HEADER) and row.cells()[:2] == ("50.0", "83.3")
@@ -26,5 +26,5 @@ def test_means_are_over_the_questions() -> None:
 
 def test_reasoned_answers_are_read_after_their_marker() -> None:
     answers = [Answer("He is Bo. So the answer is Bo."), Answer("the answer is Ada Byron.")]
-    assert row_of("rag", QUESTIONS, answers, cot=True).em == 1.0
-    assert row_of("rag", QUESTIONS, answers, cot=False).em == 0.0
+    assert summarise("rag", QUESTIONS, answers, cot=True).em == 1.0
+    assert summarise("rag", QUESTIONS, answers, cot=False).em == 0.0

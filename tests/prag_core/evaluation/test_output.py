@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from prag_core.errors import StorageError
-from prag_core.evaluation.output import show_report, write_report
+from prag_core.evaluation.output import show_report, table_console, write_report
 from prag_core.evaluation.report import Report
 from prag_core.evaluation.tables import grids
 
@@ -42,9 +42,12 @@ def test_it_is_written_to_any_file_system_the_report_last(
     names: list[str] = []
     store = fsspec.filesystem("memory")
     pipe = type(store).pipe_file
-    monkeypatch.setattr(
-        type(store), "pipe_file", lambda self, path, *rest: (names.append(path), pipe(self, path, *rest))
-    )
+
+    def record(self: object, path: str, *rest: object) -> None:
+        names.append(path)
+        pipe(self, path, *rest)
+
+    monkeypatch.setattr(type(store), "pipe_file", record)
     write_report(make_report(), "memory://output-test")
     assert names[-1].endswith("output-test/report.json")
     assert json.loads(store.cat_file("/output-test/report.json"))["num_questions"] == 4
@@ -66,3 +69,21 @@ def test_the_terminal_shows_every_figure_within_a_hundred_columns(make_report: M
     for grid in grids(report):
         for row in (grid.header, *grid.rows):
             assert " ".join(row).split() in shown
+
+
+def test_without_a_terminal_a_table_is_as_wide_as_it_needs_to_be(
+    make_report: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = f"prag@{'a long label ' * 12}"
+    buffer = io.StringIO()
+    show_report(make_report(texts={name: ["Rome."] * 4}), table_console(buffer))
+    (line, *_) = (line for line in buffer.getvalue().splitlines() if line.strip().startswith("prag@"))
+    assert name.strip() in line and line.split()[-5:-3] == ["25.0", "25.0"]
+
+
+def test_names_with_brackets_are_printed_letter_for_letter(make_report: Make) -> None:
+    buffer = io.StringIO()
+    report = make_report(texts={"prag@k [/b] 1[red]": ["Rome."] * 4}, title="[bold]T[/bold] [/x]")
+    show_report(report, table_console(buffer))
+    assert "prag@k [/b] 1[red]" in buffer.getvalue() and "[bold]T[/bold] [/x]" in buffer.getvalue()

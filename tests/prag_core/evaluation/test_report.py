@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prag_core.config.load import load_config
-from prag_core.evaluation.report import Origin, Report, build_report
+from prag_core.evaluation.report import Answered, Origin, Report, build_report
 from prag_core.evaluation.statistics import mean_interval, paired_p_value
 from prag_core.records import Answer, Question, Round
 
@@ -46,25 +46,24 @@ def test_groups_are_the_questions_of_a_type_and_those_asked_or_not(make_report: 
 
 def test_asked_comes_before_unasked_whichever_is_met_first() -> None:
     questions = [Question(name, "?", ("x",), ("d",)) for name in ("a", "b")]
-    report = build_report(questions, {"rag": [Answer("x")] * 2}, load_config(), asked={"a": False, "b": True})
+    report = build_report(
+        questions, {"rag": Answered([Answer("x")] * 2)}, load_config(), asked={"a": False, "b": True}
+    )
     assert list(report.methods["rag"].by_asked) == ["asked", "unasked"]
 
 
-def test_every_method_is_compared_with_every_baseline_once(make_report: Make) -> None:
-    comparisons = make_report().comparisons
-    assert [(c.method, c.baseline) for c in comparisons] == [
-        ("closed_book", "rag"),
-        ("prag", "rag"),
-        ("closed_book", "prag"),
-    ]
+def test_the_pairs_are_compared_over_the_same_questions(make_report: Make) -> None:
+    pairs = [("closed_book", "rag"), ("prag", "rag"), ("closed_book", "prag")]
+    comparisons = make_report(pairs=pairs).comparisons
+    assert [(c.method, c.baseline) for c in comparisons] == pairs
     prag_rag = comparisons[1]
     assert prag_rag.f1_difference == pytest.approx(np.mean(PRAG_F1) - np.mean(RAG_F1))
     assert prag_rag.p == paired_p_value(PRAG_F1, RAG_F1, num_resamples=200, seed=0)
     assert all(c.p <= c.p_holm <= 1 for c in comparisons)
 
 
-def test_baselines_that_were_not_run_are_not_compared_with(make_report: Make) -> None:
-    assert make_report(texts={"closed_book": ["a"] * 4}).comparisons == []
+def test_without_pairs_nothing_is_compared(make_report: Make) -> None:
+    assert make_report().comparisons == []
 
 
 def test_retrieval_is_scored_against_the_gold_documents(make_report: Make) -> None:
@@ -75,9 +74,8 @@ def test_retrieval_is_scored_against_the_gold_documents(make_report: Make) -> No
 
 
 def test_reasoned_answers_are_read_after_their_marker(make_report: Make) -> None:
-    config = load_config(["prompt.cot=true", "evaluate.num_resamples=200"])
     texts = {"rag": [f"Because. So the answer is {word}." for word in ("Rome", "Ada", "1912", "yes")]}
-    assert make_report(config, texts).methods["rag"].em == 1.0
+    assert make_report(texts=texts, cot={"rag": True}).methods["rag"].em == 1.0
     assert make_report(texts=texts).methods["rag"].em == 0.0
 
 
@@ -116,14 +114,14 @@ def test_predictions_say_what_was_answered_retrieved_and_merged(make_report: Mak
 
 def test_a_degraded_answer_is_counted() -> None:
     question = Question("q", "?", ("x",))
-    answers = {"prag": [Answer("x", degraded=((("d", 0), "corrupt"),))]}
+    answers = {"prag": Answered([Answer("x", degraded=((("d", 0), "corrupt"),))])}
     result = build_report([question], answers, load_config()).methods["prag"]
     assert (result.num_degraded, result.by_type, result.by_asked, result.f1_ci) == (1, {}, {}, (1.0, 1.0))
 
 
 def test_a_missing_answer_is_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        build_report([Question("q", "?", ("x",))], {"rag": []}, load_config())
+        build_report([Question("q", "?", ("x",))], {"rag": Answered([])}, load_config())
 
 
 def test_retrievals_and_generated_tokens_are_means_over_questions() -> None:
@@ -132,12 +130,21 @@ def test_retrievals_and_generated_tokens_are_means_over_questions() -> None:
         Answer("x", rounds=(Round("one", ()), Round("two", ())), num_tokens=30),
         Answer("x", num_tokens=3),
     ]
-    result = build_report(questions, {"flare": answers}, load_config(), asked={}).methods["flare"]
+    result = build_report(questions, {"flare": Answered(answers)}, load_config(), asked={}).methods["flare"]
     assert (result.retrievals, result.tokens) == (1.0, 16.5)
 
 
 def origin(row: str, *, cot: bool = False, quarantined: int = 0, seconds: float | None = None) -> Origin:
-    return Origin(row, {"training.epochs": 2}, cot, "out/bank", "1-a", 9, quarantined, seconds)
+    return Origin(
+        row=row,
+        settings={"training.epochs": 2},
+        cot=cot,
+        bank="out/bank",
+        snapshot="1-a",
+        adapters=9,
+        quarantined=quarantined,
+        seconds_per_document=seconds,
+    )
 
 
 def test_only_the_pairs_asked_for_are_compared(make_report: Make) -> None:
@@ -150,7 +157,10 @@ def test_a_report_on_several_configurations_says_where_each_methods_answers_come
 ) -> None:
     texts = {"prag@a": ["The answer is Rome."] * 4, "prag@b": ["So the answer is Rome."] * 4}
     report = make_report(
-        texts=texts, title="Ours", origins={"prag@a": origin("a"), "prag@b": origin("b", cot=True)}
+        texts=texts,
+        title="Ours",
+        origins={"prag@a": origin("a"), "prag@b": origin("b", cot=True)},
+        cot={"prag@b": True},
     )
     assert (report.methods["prag@a"].em, report.methods["prag@b"].em) == (0.0, 0.25), (
         "each is read as its own bank words answers"

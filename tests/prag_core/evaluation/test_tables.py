@@ -4,15 +4,16 @@ from dataclasses import replace
 import pytest
 
 from prag_core.config.load import load_config
-from prag_core.evaluation.report import Origin, Report, build_report
+from prag_core.evaluation.report import Answered, Origin, Report, build_report
 from prag_core.evaluation.tables import grids, p_value, to_markdown
 from prag_core.records import Answer, Question
 
 Make = Callable[..., Report]
+PAIRS = [("closed_book", "rag"), ("prag", "rag"), ("closed_book", "prag")]
 
 
 def test_every_method_has_a_row_of_its_figures_in_per_cent(make_report: Make) -> None:
-    scores, groups, comparisons, retrieval = grids(make_report())
+    scores, groups, comparisons, retrieval = grids(make_report(pairs=PAIRS))
     assert [row[0] for row in scores.rows] == ["closed_book", "rag", "prag"]
     assert scores.rows[2][:3] == ("prag", "75.0", "75.0")
     assert groups.header == ("F1", "single (2)", "bridge (1)", "comparison (1)", "asked (1)", "unasked (1)")
@@ -30,7 +31,7 @@ def test_tables_with_nothing_to_say_are_left_out(make_report: Make) -> None:
 
 
 def test_markdown_tables_are_rectangular(make_report: Make) -> None:
-    report = make_report()
+    report = make_report(pairs=PAIRS)
     report.methods["odd|name"] = report.methods.pop("prag")
     text = to_markdown(report, plot="f1.png")
     assert "](f1.png)" in text
@@ -51,8 +52,8 @@ def test_small_p_values_are_starred(p: float, text: str) -> None:
 def test_where_a_method_chose_strategies_their_questions_are_counted() -> None:
     questions = [Question(str(i), "Who?", ("Bo",)) for i in range(3)]
     answers = {
-        "adaptive_rag": [Answer("Bo.", route=route) for route in ("rag", "ircot", "rag")],
-        "rag": [Answer("Bo.")] * 3,
+        "adaptive_rag": Answered([Answer("Bo.", route=route) for route in ("rag", "ircot", "rag")]),
+        "rag": Answered([Answer("Bo.")] * 3),
     }
     report = build_report(questions, answers, load_config(["evaluate.num_resamples=100"]))
     assert (
@@ -64,7 +65,16 @@ def test_where_a_method_chose_strategies_their_questions_are_counted() -> None:
 def test_a_table_of_several_configurations_has_its_title_what_training_took_and_what_was_set_aside(
     make_report: Make,
 ) -> None:
-    trained = Origin("one", {}, False, "bank", "1-a", 9, 2, 0.123)
+    trained = Origin(
+        row="one",
+        settings={},
+        cot=False,
+        bank="bank",
+        snapshot="1-a",
+        adapters=9,
+        quarantined=2,
+        seconds_per_document=0.123,
+    )
     origins = {
         "closed_book": replace(trained, seconds_per_document=None),
         "rag": trained,

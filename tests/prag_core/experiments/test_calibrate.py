@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from prag_core.config.load import load_config
-from prag_core.evaluation.costs import Row
+from prag_core.evaluation.costs import Summary
 from prag_core.experiments.calibrate import Calibration, as_grid, as_settings, choose, grid, write_settings
 
 
-def row(f1: float, retrievals: float, tokens: float = 10.0) -> Row:
-    return Row("value", f1, f1, (f1, f1), retrievals, tokens, 1.0)
+def row(f1: float, retrievals: float, tokens: float = 10.0) -> Summary:
+    return Summary(name="value", em=f1, f1=f1, f1_ci=(f1, f1), retrievals=retrievals, tokens=tokens, ms=1.0)
 
 
 def test_each_value_acts_on_another_share_of_what_was_observed() -> None:
@@ -37,7 +37,7 @@ def test_doubles_zeros_and_the_value_that_is_set_are_not_tried_again() -> None:
     ],
 )
 def test_the_best_is_taken_or_the_cheapest_that_is_near_it(
-    rows: list[Row], tolerance: float, place: int
+    rows: list[Summary], tolerance: float, place: int
 ) -> None:
     assert choose(rows, tolerance) == place
 

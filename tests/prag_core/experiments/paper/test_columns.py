@@ -102,9 +102,9 @@ def test_columns_are_the_first_questions_of_all_and_of_each_type(tmp_path: Path)
         (model, cell): table for model, cell, table in column_tables(made, {"hotpotqa": "/c.jsonl"}, warm)
     }
     assert set(tables) == {(model, ("hotpotqa", "Total")) for model in MODELS}
-    runs = {run.label: run for run in tables["llama-3-8b", ("hotpotqa", "Total")].runs}
+    runs = {run.name: run for run in tables["llama-3-8b", ("hotpotqa", "Total")].runs}
     assert [run.config.training.initial for run in runs.values()] == [None, "/w", "/w"]
-    assert [run.label for run in tables["llama-3.2-1b", ("hotpotqa", "Total")].runs] == ["P-RAG random"]
+    assert [run.name for run in tables["llama-3.2-1b", ("hotpotqa", "Total")].runs] == ["P-RAG random"]
     assert [run.config.merge.warm.value for run in runs.values()] == ["once", "every", "once"]
     assert {run.config.corpus.uri for run in runs.values()} == {"/c.jsonl"} and runs[
         "P-RAG warm"

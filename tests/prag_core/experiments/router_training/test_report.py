@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from prag_core.evaluation.costs import Row
+from prag_core.evaluation.costs import Summary
 from prag_core.experiments.router_training.fit import Candidate
 from prag_core.experiments.router_training.report import RouterReport, grids
 
 
-def row(name: str, f1: float, retrievals: float, tokens: float, ms: float) -> Row:
-    return Row(name, f1, f1, (f1, f1), retrievals, tokens, ms)
+def row(name: str, f1: float, retrievals: float, tokens: float, ms: float) -> Summary:
+    return Summary(name=name, em=f1, f1=f1, f1_ci=(f1, f1), retrievals=retrievals, tokens=tokens, ms=ms)
 
 
 REPORT = RouterReport(

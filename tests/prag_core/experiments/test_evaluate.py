@@ -11,7 +11,7 @@ import pytest
 from prag_core.bank import Bank, Stage
 from prag_core.config.load import load_config
 from prag_core.errors import ConfigError
-from prag_core.evaluation.run import evaluate
+from prag_core.experiments.evaluate import evaluate, evaluation_table
 from prag_core.identity import content_hash
 from prag_core.planning.recipe import prepare_recipe
 from prag_core.records import Document, Failure
@@ -63,3 +63,15 @@ def test_gold_documents_that_the_bank_does_not_have_are_said_once_with_their_cou
     evaluate(config, warn=notes.append)
     (note,) = notes
     assert note.startswith(f"{bank.uri} does not have 1 of the 2 gold documents (2 of 3 questions): absent;")
+
+
+def test_a_label_runs_a_method_on_the_bank_of_that_name_and_the_order_is_the_users() -> None:
+    settings = ["evaluate.methods=[prag,rag,prag@other,rag]", "evaluate.banks.other=o", "bank.uri=b"]
+    table = evaluation_table(load_config([*settings, "evaluate.baselines=[rag,combine]"]))
+    assert [(run.name, run.method, run.config.bank.uri) for run in table.runs] == [
+        ("prag", "prag", "b"),
+        ("rag", "rag", "b"),
+        ("prag@other", "prag", "o"),
+    ]
+    assert table.runs[2].row.settings == {"bank.uri": "o"}
+    assert table.pairs == (("prag", "rag"), ("prag@other", "rag")), "baselines that were not run are left out"

@@ -1,4 +1,4 @@
-"""Which bank a row needs: named by what is in it, so that rows, tables and later runs share it.
+"""The banks that rows need, each named by what is in it, so that rows, tables and later runs share it.
 
 A bank's name is the identity of its recipe, the corpus (what of it is read, and how long documents are cut) and the storage
 tier. Banks whose augmentations were written by one model under equal settings take them from the first of them.
@@ -6,7 +6,7 @@ tier. Banks whose augmentations were written by one model under equal settings t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from prag_core.bank import Bank, Snapshot
@@ -16,7 +16,7 @@ from prag_core.identity import Recipe, digest
 from prag_core.planning.recipe import prepare_recipe, writing_fields
 from prag_core.planning.run_stats import RunFigures, read_run_figures
 
-FORMAT = 1  # raised when the same fields come to mean another bank
+FORMAT = 1  # raised when the same fields mean another bank
 NOT_OF_A_RECIPE = (
     "bank",
     "retrieval",
@@ -30,7 +30,7 @@ NOT_OF_A_RECIPE = (
 
 @dataclass(frozen=True)
 class NamedBank:
-    """A bank that is there or is to be made. `config` is a row's, with `bank.uri` this bank's."""
+    """A bank that exists or is to be made. `config` is a row's, with `bank.uri` this bank's."""
 
     config: Config
     recipe: Recipe
@@ -41,13 +41,13 @@ class NamedBank:
 
     @property
     def writing(self) -> str:
-        """The identity of who wrote the augmentations, and how."""
+        """The identity of the model that writes the augmentations and of its settings."""
         return digest(writing_fields(self.recipe))
 
 
 @dataclass(frozen=True)
 class MadeBank:
-    """A bank whose newest run ended well: its snapshot, and what its runs took."""
+    """A bank whose last run succeeded, with its snapshot and what its runs took."""
 
     bank: Bank
     snapshot: Snapshot
@@ -63,7 +63,7 @@ class BankNames:
         self._recipes: dict[str, Recipe] = {}
 
     def name(self, config: Config) -> NamedBank:
-        """The bank that `config` asks for. Raises what reading its corpus and its models raises."""
+        """Name the bank that `config` asks for. Raises what reading its corpus and its models raises."""
         recipe = self._recipe(config)
         corpus, cutting = (
             self._corpus(config),
@@ -90,7 +90,7 @@ class BankNames:
 
 
 def find_made(uri: str) -> MadeBank | None:
-    """The bank, if it is there and whole."""
+    """Return the bank if it is there and complete."""
     bank = Bank.find(uri)
     if bank is None:
         return None
@@ -98,11 +98,11 @@ def find_made(uri: str) -> MadeBank | None:
     return MadeBank(bank, snapshot, figures) if snapshot and figures.finished else None
 
 
-def with_source(bank: NamedBank, banks: Iterable[NamedBank]) -> Config:
-    """The bank's configuration, with the first bank that is made and has the same augmentations as their source. One that the
-    settings name stays."""
+def with_source(bank: NamedBank, others: Iterable[NamedBank], is_made: Callable[[str], bool]) -> Config:
+    """Return the bank's configuration with its augmentations taken from the first other bank that is made and has the same. A
+    source that the settings name stays."""
     if bank.config.augmentation.uri is None:
-        for other in banks:
-            if other.uri != bank.uri and other.writing == bank.writing and find_made(other.uri):
+        for other in others:
+            if other.uri != bank.uri and other.writing == bank.writing and is_made(other.uri):
                 return replace(bank.config, augmentation=replace(bank.config.augmentation, uri=other.uri))
     return bank.config

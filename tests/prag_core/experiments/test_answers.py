@@ -10,7 +10,7 @@ import pytest
 from prag_core.bank import Bank, Snapshot
 from prag_core.bank.tables import WANTED
 from prag_core.config.load import load_config
-from prag_core.experiments.ablations.answers import AnswerStore, answering_fields, question_digest
+from prag_core.experiments.answers import AnswerStore, answering_fields, question_digest
 from prag_core.planning.recipe import prepare_recipe
 from prag_core.records import Answer, Passage, Question, Round
 

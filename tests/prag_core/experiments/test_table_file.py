@@ -14,9 +14,10 @@ from prag_core.answering.adaptive.linear import Linear
 from prag_core.answering.adaptive.router import Router, save_router
 from prag_core.config.schema import EngineKind
 from prag_core.errors import ConfigError
-from prag_core.experiments.ablations.table import Table, load_table
+from prag_core.experiments.table import Table
+from prag_core.experiments.table_file import load_table
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 Write = Callable[..., Table]
 
 
@@ -33,7 +34,7 @@ def table(tmp_path: Path) -> Write:
 
 
 def labels(made: Table) -> list[str]:
-    return [run.label for run in made.runs]
+    return [run.name for run in made.runs]
 
 
 def test_runs_are_rows_times_methods_in_order_of_method_then_row(table: Write) -> None:
@@ -48,7 +49,7 @@ def test_runs_are_rows_times_methods_in_order_of_method_then_row(table: Write) -
 def test_a_row_without_a_label_has_its_methods_names(table: Write) -> None:
     made = table([{"methods": ["rag", "prag"]}, {"label": "k 1", "settings": {"retrieval.top_k": 1}}])
     assert labels(made) == ["rag", "prag", "prag@k 1"]
-    assert [run.row for run in made.runs] == ["row 1", "row 1", "k 1"]
+    assert [run.row.name for run in made.runs] == ["row 1", "row 1", "k 1"]
 
 
 def test_later_settings_win_file_then_table_then_command_line_then_row(table: Write, tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_later_settings_win_file_then_table_then_command_line_then_row(table: Wr
     assert (first.rank, first.epochs, first.learning_rate, first.weight_decay) == (3, 4, 5, 5)
     assert second.weight_decay == 6 and made.config.training == first
     assert first.replay_samples == 12, "the recipe that the file names comes beneath it"
-    assert made.runs[1].settings == {"training.weight_decay": 6}
+    assert made.runs[1].row.settings == {"training.weight_decay": 6}
 
 
 def test_a_row_may_have_its_own_recipe_and_engine(table: Write) -> None:

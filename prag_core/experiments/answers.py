@@ -1,7 +1,8 @@
-"""The answers of a run, kept by the identity of all that they depend on: OUT/answers/<identity>.json, written whole.
+"""A run's answers, kept under the identity of everything that they depend on: OUT/answers/<identity>.json, written whole.
 
-In it: the bank's recipe and snapshot, the questions, the method, every setting of engine, retrieval, merging and methods (files
-that those name count by content), the seed, and the number of the code's format. Scores are not kept: they are computed anew.
+The identity covers the bank's recipe and snapshot, the questions, the method, every setting of engine, retrieval, merging and
+methods (files that those name count by content), the seed, and this module's format number. Scores are not kept; every report
+computes them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ MACHINE = ("gpu_memory_utilization", "kv_cache_gigabytes")  # of the engine: cha
 
 
 def question_digest(questions: Sequence[Question]) -> str:
-    """The identity of what is asked; accepted answers are not in it."""
+    """Identify what is asked; accepted answers are not part of it."""
     return digest([[q.question_id, q.question, q.gold_doc_ids] for q in questions])
 
 
 def answering_fields(config: Config, method: str, questions: str) -> dict[str, Any]:
-    """What answers depend on beside the bank. `questions`: their digest."""
+    """Collect what answers depend on in addition to the bank. `questions`: their digest."""
     engine = {name: value for name, value in as_dict(config.engine).items() if name not in MACHINE}
     sections = {"retrieval": config.retrieval, "merge": config.merge, "methods": config.methods}
     return {
@@ -43,14 +44,14 @@ def answering_fields(config: Config, method: str, questions: str) -> dict[str, A
 
 
 class AnswerStore:
-    """Answers of earlier runs under one folder or URI."""
+    """The answers of earlier runs under one folder or URI."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self._fs, self._path = open_root(root)
 
     def find(self, snapshot: Snapshot, fields: Mapping[str, Any]) -> list[Answer] | None:
-        """The answers under this identity, or None. What cannot be read counts as not there: it is written anew."""
+        """Return the answers under this identity, or None. A file that cannot be read counts as absent and will be replaced."""
         try:
             with storage_errors("reading answers from", self.root):
                 kept = json.loads(read(self._fs, self._place(snapshot, fields)))
@@ -59,7 +60,7 @@ class AnswerStore:
             return None
 
     def put(self, snapshot: Snapshot, fields: Mapping[str, Any], answers: Sequence[Answer]) -> None:
-        """Keep answers, with what they depend on beside them."""
+        """Store answers together with what they depend on."""
         kept = {**_identity(snapshot, fields), "answers": [_to_json(answer) for answer in answers]}
         with storage_errors("writing answers to", self.root):
             put_whole(self._fs, self._place(snapshot, fields), json.dumps(kept, ensure_ascii=False).encode())
@@ -73,7 +74,7 @@ def _identity(snapshot: Snapshot, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, with the digest of a file, or of the files of a folder (its absolute path), in place of its name."""
+    """Replace the name of a file, or the absolute path of a folder, by the digest of its content."""
     return {
         name: _file_digest(value) if isinstance(value, str) else value for name, value in settings.items()
     }
@@ -87,7 +88,7 @@ def _file_digest(value: str) -> str:
 
 
 def _to_json(answer: Answer) -> dict[str, Any]:
-    """An answer without its passages' wording, which the bank has."""
+    """Serialise an answer without the text of its passages, which the bank has."""
     fields = asdict(answer) | {"passages": [_passage(p) for p in answer.passages]}
     return fields | {"rounds": [[made.query, [_passage(p) for p in made.passages]] for made in answer.rounds]}
 
@@ -97,7 +98,7 @@ def _passage(passage: Passage) -> list[Any]:
 
 
 def _to_answer(row: dict[str, Any]) -> Answer:
-    """Raises TypeError where the fields are others than an answer's."""
+    """Deserialise an answer. Raises TypeError if the fields are not an answer's."""
 
     def passages(rows: Sequence[Sequence[Any]]) -> tuple[Passage, ...]:
         return tuple(Passage(doc_id, chunk, title, "", score) for doc_id, chunk, title, score in rows)
@@ -108,5 +109,5 @@ def _to_answer(row: dict[str, Any]) -> Answer:
 
 
 def _as_tuples(value: Any) -> Any:
-    """JSON's lists as the tuples they were, in each other, too."""
+    """Turn JSON's lists back into tuples, nested ones included."""
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value

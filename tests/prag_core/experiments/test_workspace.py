@@ -11,16 +11,10 @@ import yaml
 
 from prag_core.config.load import load_config
 from prag_core.errors import BankError, ConfigError, ModelError
-from prag_core.experiments.ablations.answers import AnswerStore
-from prag_core.experiments.ablations.banks import BankNames
-from prag_core.experiments.ablations.run import (
-    PlannedTable,
-    answer_runs,
-    engine_identity,
-    find_answers,
-    plan_table,
-)
-from prag_core.experiments.ablations.table import load_table
+from prag_core.experiments.answering import engine_identity
+from prag_core.experiments.plan import PlannedTable
+from prag_core.experiments.table_file import load_table
+from prag_core.experiments.workspace import Workspace
 from prag_core.models.lora import AdapterLayout, ModuleShape
 
 LAYOUT = AdapterLayout((ModuleShape("layers.0.mlp.up_proj", 8, 4),), rank=2, alpha=32)
@@ -35,7 +29,7 @@ def plan(tmp_path: Path, *rows: dict[str, Any]) -> PlannedTable:
     settings = {"corpus.uri": f"{tmp_path}/corpus.jsonl", "evaluate.questions": f"{tmp_path}/questions.jsonl"}
     table = tmp_path / "mine.yaml"
     table.write_text(yaml.safe_dump({"settings": settings, "methods": ["prag", "rag"], "rows": list(rows)}))
-    return plan_table(load_table(str(table)), BankNames(f"{tmp_path}/banks"))
+    return Workspace(str(tmp_path)).plan(load_table(str(table)))
 
 
 def row(label: str, **settings: Any) -> dict[str, Any]:
@@ -68,10 +62,10 @@ def test_what_a_rows_model_lacks_is_told_with_its_name(tmp_path: Path) -> None:
 
 
 def test_without_its_bank_a_run_has_no_answers_and_can_have_none(tmp_path: Path) -> None:
-    planned, store = plan(tmp_path, row("a")), AnswerStore(str(tmp_path / "answers"))
-    assert find_answers(planned.runs[0], store) is None
+    planned, workspace = plan(tmp_path, row("a")), Workspace(str(tmp_path))
+    assert workspace.find_answers(planned.runs[0]) is None
     with pytest.raises(BankError, match="the bank of prag@a is not there"):
-        answer_runs(planned.runs, store)
+        workspace.answer(planned.runs)
     assert not (tmp_path / "answers").exists()
 
 

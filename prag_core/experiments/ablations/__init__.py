@@ -1,1 +1,0 @@
-"""Tables of what a setting does: rows of settings × methods, each bank and each answer made once and kept by its identity."""
