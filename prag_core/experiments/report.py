@@ -33,7 +33,7 @@ class RunResult:
     @property
     def cot(self) -> bool:
         """Whether the bank's prompt asks for reasoning before the answer."""
-        return bool(self.snapshot.bank.recipe.fields["prompt"]["cot"])
+        return bool(self.snapshot.store.recipe.fields["prompt"]["cot"])
 
 
 def report_table(
@@ -43,7 +43,7 @@ def report_table(
     open_first: Callable[[], OpenBank],
 ) -> Report:
     """Score a table whose runs all have answers. `open_first` opens the bank of the first run, to score what it retrieves."""
-    snapshots = {(result.snapshot.bank.uri, result.snapshot.name): result.snapshot for result in results}
+    snapshots = {(result.snapshot.store.uri, result.snapshot.name): result.snapshot for result in results}
     asked = _agreed(find_asked_in(snapshot, questions) for snapshot in snapshots.values())
     retrieved = None
     if _agreed(_retrieval(result.run) for result in results):
