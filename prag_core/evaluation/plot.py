@@ -8,7 +8,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from prag_core.evaluation.extra import require
 from prag_core.evaluation.report import Group, MethodResult, Report
+
+require("matplotlib")
 
 PALETTE = ("#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#555555"
@@ -16,7 +19,7 @@ GREY = "#555555"
 
 def draw(report: Report) -> Any:
     """A matplotlib figure: a wide panel of all questions, and a small one for each kind where there are several."""
-    from matplotlib.figure import Figure  # no pyplot: no global state, no display
+    from matplotlib.figure import Figure  # slow to import; no pyplot: no global state, no display
 
     methods = list(report.methods)
     (title, groups), *small = _panels(report)
@@ -34,7 +37,7 @@ def draw(report: Report) -> Any:
 
 def render(report: Report, format: str) -> bytes:
     """The picture's bytes; `format` is "png" (200 dots an inch) or "svg" (without a date: equal reports, equal bytes)."""
-    import matplotlib
+    import matplotlib  # slow to import
 
     buffer = io.BytesIO()
     metadata = {"Date": None} if format == "svg" else None

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import ir_measures
-from ir_measures import RR, R, Success, nDCG
-
+from prag_core.evaluation.extra import require
 from prag_core.records import Passage, Question
 
-NAMES = {"recall": R, "hit": Success, "mrr": RR, "ndcg": nDCG}
+require("ir_measures")
 
 
 def ranked_documents(passages: Iterable[Passage]) -> list[str]:
@@ -25,6 +23,8 @@ def score_ranking(
 ) -> dict[str, float]:
     """`recall@k`, `hit@k`, `mrr@k`, `ndcg@k` at every depth, means over the questions that name gold documents; empty
     where none does. `retrieved[i]` belongs to `questions[i]`, best first, at least max(depths) of them where they exist."""
+    import ir_measures  # of the extra, and slow to import
+
     pairs = [
         (q, ranked_documents(found)) for q, found in zip(questions, retrieved, strict=True) if q.gold_doc_ids
     ]
@@ -44,8 +44,14 @@ def score_ranking(
         str(i): {number(doc_id): -float(rank) for rank, doc_id in enumerate(ids)}
         for i, (_, ids) in enumerate(pairs)
     }
+    kinds = {
+        "recall": ir_measures.R,
+        "hit": ir_measures.Success,
+        "mrr": ir_measures.RR,
+        "ndcg": ir_measures.nDCG,
+    }
     measures = {
-        f"{name}@{depth}": measure @ depth for name, measure in NAMES.items() for depth in sorted(set(depths))
+        f"{name}@{depth}": kind @ depth for name, kind in kinds.items() for depth in sorted(set(depths))
     }
     scores = ir_measures.calc_aggregate(list(measures.values()), labels, run)
     return {name: float(scores[measure]) for name, measure in measures.items()}

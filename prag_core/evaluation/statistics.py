@@ -10,7 +10,10 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+
+from prag_core.evaluation.extra import require
+
+require("scipy")
 
 Values = Sequence[float] | np.ndarray
 CELLS = 4_000_000  # numbers resampled at once: bounds memory, changes nothing
@@ -26,6 +29,8 @@ def mean_interval(
         raise ValueError("an interval needs at least one value")
     if np.ptp(sample) == 0:
         return float(sample[0]), float(sample[0])
+    from scipy import stats  # of the extra, and slow to import
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         low, high = _bootstrap(sample, "BCa", num_resamples, seed, confidence)
@@ -37,6 +42,8 @@ def mean_interval(
 def _bootstrap(
     sample: np.ndarray, method: str, num_resamples: int, seed: int, confidence: float
 ) -> tuple[float, float]:
+    from scipy import stats  # of the extra, and slow to import
+
     result = stats.bootstrap(
         (sample,),
         np.mean,
@@ -58,6 +65,8 @@ def paired_p_value(method: Values, baseline: Values, *, num_resamples: int, seed
         raise ValueError(f"paired values must be as many: {first.shape} and {second.shape}")
     if np.array_equal(first, second):
         return 1.0
+    from scipy import stats  # of the extra, and slow to import
+
     result = stats.permutation_test(
         (first, second),
         _mean_difference,

@@ -16,6 +16,9 @@ import numpy as np
 
 from prag_core.answering.adaptive.features import Features
 from prag_core.answering.adaptive.linear import Linear
+from prag_core.evaluation.extra import require
+
+require("sklearn")
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C: higher fits closer
 SEEN = 2  # questions that a word must be in to count
