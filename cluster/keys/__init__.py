@@ -1,1 +1,1 @@
-"""API keys: the key file, quotas, and the command that manages them."""
+"""API keys: the key file, the limits of a key, and the command that manages keys."""

@@ -1,11 +1,13 @@
-"""What a key may use: requests a minute, tokens a minute, requests at once. Counted in the memory of one ingress replica.
+"""Rate limits of an API key: requests a minute, tokens a minute, concurrent requests. Counted in one ingress replica's memory.
 
-Each allowance is a bucket that holds a minute's worth and fills evenly, so a short burst passes and the mean is kept.
-Counters are not shared: with n ingress replicas a key gets up to n times its limits (less where requests spread unevenly).
-A shared count would cost every request a round trip and make its store one more thing that can fail.
+Each limit a minute is a token bucket that holds a minute's worth and refills evenly, so a short burst passes and the mean is
+kept. Counters are not shared: with n ingress replicas a key gets up to n times its limits (less where requests spread
+unevenly). A shared counter would cost every request a round trip and make its store one more thing that can fail.
 
-Tokens are reserved before a request runs (its prompt, and as many as it may generate) and settled when it is done.
-Meant for one event loop; it takes no locks.
+Tokens are reserved before a request runs (its prompt, and as many as it may generate) and settled when it is done, and a
+request that any of the three limits refuses counts against none. That is why the buckets are written here: `limits` counts
+hits and `aiolimiter` waits for room; neither gives back what was reserved, owes what was overdrawn, or checks two limits as
+one step. Meant for one event loop; it takes no locks.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from types import TracebackType
 
 from cluster.keys.keys import ApiKey, Limits
 
-ROUNDING = 1e-6  # of a request or token, in what a bucket is said to hold
+ROUNDING = 1e-6  # of a request or token: the error of a bucket's level
 
 
 class LimitExceeded(Exception):
-    """A request is above its key's limits. `retry_after`: seconds until it may pass; None when it never can."""
+    """A request above its key's limits. `retry_after`: seconds until it may pass; None when it never can."""
 
     def __init__(self, message: str, retry_after: float | None) -> None:
         super().__init__(message, retry_after)
@@ -28,34 +30,34 @@ class LimitExceeded(Exception):
 
 
 class Limiter:
-    """The use of every key that has been seen."""
+    """Usage by key, of every key that has made a request."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._use: dict[str, _Use] = {}
+        self._usage: dict[str, _Usage] = {}
 
     def admit(self, key: ApiKey, tokens: int) -> Admission:
-        """Let a request of at most `tokens` pass, or raise LimitExceeded and count nothing."""
-        use = self._use.setdefault(key.id, _Use(self._clock))
-        if use.limits != key.limits:  # new, or the keys file has changed
-            use.set(key.limits)
-        return use.admit(tokens)
+        """Admit a request of at most `tokens` tokens, or raise LimitExceeded and count nothing."""
+        usage = self._usage.setdefault(key.id, _Usage(self._clock))
+        if usage.limits != key.limits:  # a new key, or the key file has changed
+            usage.reset(key.limits)
+        return usage.admit(tokens)
 
 
 class Admission:
-    """A request that may run, until it is released: a context manager. `settle` says how many tokens it came to."""
+    """An admitted request, until it is released: a context manager. `settle` reports how many tokens it used."""
 
-    def __init__(self, use: _Use, tokens: int) -> None:
-        self._use, self._reserved, self._released = use, tokens, False
+    def __init__(self, usage: _Usage, tokens: int) -> None:
+        self._usage, self._reserved, self._released = usage, tokens, False
 
     def settle(self, tokens: int) -> None:
-        """Give back what was reserved and not used, or take what was used beyond it."""
-        self._use.tokens.take(tokens - self._reserved)
+        """Return tokens that were reserved and not used, or take those that were used in addition."""
+        self._usage.tokens.take(tokens - self._reserved)
         self._reserved = tokens
 
     def release(self) -> None:
-        """The request is done. Harmless a second time."""
-        self._use.running -= not self._released
+        """End the request; a second call does nothing."""
+        self._usage.running -= not self._released
         self._released = True
 
     def __enter__(self) -> Admission:
@@ -67,13 +69,13 @@ class Admission:
         self.release()
 
 
-class _Use:
+class _Usage:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self.running = clock, 0
-        self.set(Limits())
+        self.reset(Limits())
 
-    def set(self, limits: Limits) -> None:
-        """Begin anew with these limits; what is running stays counted."""
+    def reset(self, limits: Limits) -> None:
+        """Start full buckets of these limits; running requests stay counted."""
         self.limits = limits
         self.requests = _Bucket(limits.requests_per_minute, self._clock)
         self.tokens = _Bucket(limits.tokens_per_minute, self._clock)
@@ -81,19 +83,19 @@ class _Use:
     def admit(self, tokens: int) -> Admission:
         limits = self.limits
         if limits.concurrent is not None and self.running >= limits.concurrent:
-            raise LimitExceeded(f"this key is at its limit of requests at once, {limits.concurrent}", 1.0)
+            raise LimitExceeded(f"this key is at its limit of {limits.concurrent} concurrent requests", 1.0)
         if limits.tokens_per_minute is not None and tokens > limits.tokens_per_minute:
             raise LimitExceeded(
-                f"this request may take {tokens} tokens, the key has {limits.tokens_per_minute} a minute; lower max_tokens",
+                f"this request may use {tokens} tokens, this key has {limits.tokens_per_minute} a minute; lower max_tokens",
                 None,
             )
         if wait := self.requests.wait(1):
             raise LimitExceeded(
-                f"this key is at its limit of requests, {limits.requests_per_minute} a minute", wait
+                f"this key is at its limit of {limits.requests_per_minute} requests a minute", wait
             )
         if wait := self.tokens.wait(tokens):
             raise LimitExceeded(
-                f"this key is at its limit of tokens, {limits.tokens_per_minute} a minute", wait
+                f"this key is at its limit of {limits.tokens_per_minute} tokens a minute", wait
             )
         self.requests.take(1)
         self.tokens.take(tokens)
@@ -102,14 +104,14 @@ class _Use:
 
 
 class _Bucket:
-    """An allowance a minute, None for no limit. Full at first; below zero when more was used than reserved."""
+    """A token bucket of `per_minute`, None for no limit. Starts full; negative when more was used than reserved."""
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float]) -> None:
         self._per_minute, self._clock = per_minute, clock
         self._level, self._at = float(per_minute or 0), clock()
 
     def wait(self, amount: int) -> float:
-        """Seconds until this much is there; 0 when it is."""
+        """Seconds until the bucket holds `amount`; 0 when it does."""
         if self._per_minute is None:
             return 0.0
         now = self._clock()

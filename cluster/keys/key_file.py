@@ -1,11 +1,11 @@
-"""The keys file: a YAML or JSON list of entries, read with every mistake named, replaced as one step, followed as it changes.
+"""The key file: a YAML or JSON list of entries. Every mistake is named; the file is replaced atomically and watched for changes.
 
 keys:
 - id: 5f0c93ab
   name: acme                        # for people
   salt: …
   sha256: …
-  requests_per_minute: 60           # these three: absent means no limit
+  requests_per_minute: 60           # no limit where one of these three is absent
   tokens_per_minute: 20000
   concurrent: 4
   filter: {tenant: acme}            # absent: every document
@@ -34,28 +34,29 @@ from prag_core.errors import ConfigError
 from prag_core.retrieval.filters import Filter
 
 LOGGER = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0  # between two looks at whether the file has changed
+CHECK_SECONDS = 1.0  # between two checks whether the file has changed
 
 
 class WatchedKeys:
-    """The keys of a file as it is now. A key that is removed stops working within a second, one that is added works.
+    """The keys of a file as it is now: a removed key stops working within a second, an added one works.
 
     A file that can no longer be read as keys leaves the last good ones valid and is logged as an error; a file that is
-    gone leaves none. Raises ConfigError only when made.
+    gone leaves none. Raises ConfigError from the constructor only.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
         self._seen, self._keys = _version(path), load_keys(path)
-        self._looked = clock()
+        self._checked = clock()
 
     def current(self) -> KeyRing:
-        if self._clock() - self._looked >= LOOK_SECONDS:
-            self._looked = self._clock()
-            self._look()
+        """Return the keys, read again if the file has changed."""
+        if self._clock() - self._checked >= CHECK_SECONDS:
+            self._checked = self._clock()
+            self._reload_if_changed()
         return self._keys
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         version = _version(self._path)
         if version == self._seen:
             return
@@ -66,65 +67,73 @@ class WatchedKeys:
             return
         try:
             self._keys = load_keys(self._path)
-            LOGGER.info("%s has changed: %d API keys", self._path, len(self._keys))
+            LOGGER.info("%s has changed and has %d API keys", self._path, len(self._keys))
         except ConfigError as error:
-            LOGGER.error("the API keys stay as they were: %s", error)
+            LOGGER.error("the API keys stay as they were, because the changed file is not valid: %s", error)
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def read_entry(entry: Any, where: str) -> ApiKey:
-    """An entry of a keys file. Raises ConfigError naming what is wrong with it."""
+def read_entry(entry: Any, source: str) -> ApiKey:
+    """Parse an entry of a key file. Raises ConfigError with `source` and what is wrong."""
     if not isinstance(entry, dict):
         raise ConfigError(
-            f"{where}: expected an entry with id, name, salt and sha256, as prag keys add writes it"
+            f"{source}: expected an entry with id, name, salt and sha256, as prag keys add writes it"
         )
     known = ["id", "name", "salt", "sha256", "filter", "expires", *(field.name for field in fields(Limits))]
     if unknown := [name for name in entry if name not in known]:
-        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; an entry has {', '.join(known)}")
-    key_id, name, salt, sha256 = (_text(entry, field, where) for field in ("id", "name", "salt", "sha256"))
+        raise ConfigError(f"{source}: unknown field {unknown[0]!r}; an entry has {', '.join(known)}")
+    key_id, name, salt, sha256 = (_text(entry, field, source) for field in ("id", "name", "salt", "sha256"))
     if not key_id or len(sha256) != 64:
-        raise ConfigError(f"{where}: id or sha256 is not what prag keys add writes; make the key again")
-    limits = Limits(**{field.name: _count(entry, field.name, where) for field in fields(Limits)})
+        raise ConfigError(f"{source}: id or sha256 is not what prag keys add writes; make the key again")
+    limits = Limits(**{field.name: _count(entry, field.name, source) for field in fields(Limits)})
     try:
-        filter_ = None if entry.get("filter") is None else Filter.parse(entry["filter"])
+        documents = None if entry.get("filter") is None else Filter.parse(entry["filter"])
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    return ApiKey(key_id, name, salt, sha256, limits, filter_, read_moment(entry.get("expires"), where))
+        raise ConfigError(f"{source}: {error}") from None
+    return ApiKey(
+        id=key_id,
+        name=name,
+        salt=salt,
+        sha256=sha256,
+        limits=limits,
+        filter=documents,
+        expires=read_moment(entry.get("expires"), source),
+    )
 
 
-def _text(entry: dict[str, Any], name: str, where: str) -> str:
+def _text(entry: dict[str, Any], name: str, source: str) -> str:
     if not isinstance(value := entry.get(name), str):
         raise ConfigError(
-            f"{where}: {name} is {value!r}, expected text (in quotes where it could be read as a number)"
+            f"{source}: {name} is {value!r}, expected text (in quotes where it could be read as a number)"
         )
     return value
 
 
-def _count(entry: dict[str, Any], name: str, where: str) -> int | None:
+def _count(entry: dict[str, Any], name: str, source: str) -> int | None:
     value = entry.get(name)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise ConfigError(
-            f"{where}: {name} is {value!r}, expected a whole number of at least 1, or nothing for no limit"
+            f"{source}: {name} is {value!r}, expected a whole number of at least 1, or nothing for no limit"
         )
     return value
 
 
-def read_moment(value: Any, where: str) -> datetime | None:
-    """A time of day is UTC unless it says otherwise; a date alone is its first moment."""
+def read_moment(value: Any, source: str) -> datetime | None:
+    """Parse a date or time of expiry: UTC unless it has a zone; a date alone is its first moment."""
     if value is None:
         return None
     try:
         moment = value if isinstance(value, date) else datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise ConfigError(
-            f"{where}: expires is {value!r}, expected a date such as 2030-01-31 or 2030-01-31T12:00:00Z"
+            f"{source}: expires is {value!r}, expected a date such as 2030-01-31 or 2030-01-31T12:00:00Z"
         ) from None
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)
@@ -132,11 +141,13 @@ def read_moment(value: Any, where: str) -> datetime | None:
 
 
 def read_entries(path: Path) -> list[Any]:
-    """The entries of a keys file (YAML or JSON) as they stand there. Raises ConfigError when it is not one."""
+    """Read the unparsed entries of a key file (YAML or JSON). Raises ConfigError when it is not one."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such keys file; prag keys add {path} --name NAME makes one") from None
+        raise ConfigError(
+            f"{path}: no such key file; create it with prag keys add {path} --name NAME"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not readable as YAML or JSON: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or list(content) != ["keys"] or not isinstance(content["keys"], list):
@@ -145,14 +156,14 @@ def read_entries(path: Path) -> list[Any]:
 
 
 def load_keys(path: Path) -> KeyRing:
-    """The keys of a file, checked. Raises ConfigError naming the entry that cannot be used."""
+    """Read and check the keys of a file. Raises ConfigError naming the entry that cannot be used."""
     return KeyRing(
         read_entry(entry, f"{path}: key {number}") for number, entry in enumerate(read_entries(path), 1)
     )
 
 
 def write_entries(path: Path, entries: list[Any]) -> None:
-    """Replace a keys file as one step, as YAML, or as JSON if so named; only its owner may read it."""
+    """Replace a key file atomically, as YAML, or as JSON if its name ends so; only its owner may read it."""
     content = {"keys": entries}
     text = json.dumps(content, indent=2, ensure_ascii=False) if path.suffix == ".json" else _as_yaml(content)
     descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)  # mode 600
@@ -172,7 +183,7 @@ def _as_yaml(content: Any) -> str:
 
 @contextmanager
 def editing(path: Path) -> Iterator[None]:
-    """Nobody else edits a keys file of this folder meanwhile, so that of two edits none is lost."""
+    """Lock the folder of a key file, so that of two edits at once none is lost."""
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -1,12 +1,16 @@
-"""API keys: who may ask, how much, and of which documents. A file of hashes; the keys themselves are nowhere.
+"""API keys: who may ask, how much, and of which documents. Only hashes are kept, never the keys.
 
-A key is `prag-<id>-<secret>`: the id finds its entry and is no secret, the secret is 256 random bits. What is kept of it is
-SHA-256 over a salt of its own and the secret. One fast hash is right here: slow ones (bcrypt, scrypt) make guessing expensive
+A gateway in front of the endpoint can check keys and count requests as well, and may. It cannot do what a key does here: bound
+retrieval by a metadata filter, keep one key's adapters and prefixes out of another's caches, and count the tokens that were
+generated. Keys are therefore part of the endpoint, in a file, without a database or a service of their own.
+
+A key is `prag-<id>-<secret>`: the id finds the entry and is not secret; the secret is 256 random bits. The entry has the
+SHA-256 of its own salt and the secret. One fast hash is right here: slow ones (bcrypt, scrypt) make guessing expensive
 where people choose secrets that can be guessed. Nobody guesses 256 bits, and a slow hash would only let anyone who
 sends wrong keys keep the processor busy. The salt makes equal secrets of two files look different.
 
-Verifying does the same work whatever is wrong: an id that is not there is compared with an entry that nobody's secret
-fits, hashes are compared in constant time, and unknown, wrong, malformed and expired are one answer: None.
+Verifying does the same work whatever is wrong: an unknown id is compared with an entry that no secret matches, hashes are
+compared in constant time, and unknown, wrong, malformed and expired keys have one result: None.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ PREFIX = "prag"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a key may use, at one ingress replica; None: as much as there is."""
+    """Limits of a key at one ingress replica; None means no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None  # of prompts and answers together
@@ -36,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One entry. `filter` holds for every document that the key's requests may find, load or be told of (None: all)."""
+    """An entry of the key file. `filter` bounds the documents that requests may retrieve, load or name (None: all)."""
 
     id: str
     name: str
@@ -51,14 +55,14 @@ NOBODY = ApiKey("", "", "", "0" * 64)
 
 
 class KeyRing:
-    """Keys by id. Raises ConfigError when two entries share one."""
+    """Keys by id. Raises ConfigError when two entries share an id."""
 
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self._keys: dict[str, ApiKey] = {}
         for key in keys:
             if key.id in self._keys:
                 raise ConfigError(
-                    f"keys: two entries have the id {key.id}; make one of them again with prag keys add"
+                    f"keys: two entries have the id {key.id}; replace one of them with prag keys add"
                 )
             self._keys[key.id] = key
 
@@ -66,25 +70,25 @@ class KeyRing:
         return len(self._keys)
 
     def verify(self, presented: str, now: datetime) -> ApiKey | None:
-        """The entry that this key opens; None for everything else, without saying why."""
+        """Return the entry of a presented key, or None, without a reason, where it is not valid now."""
         prefix, _, rest = presented.partition("-")
         key_id, _, secret = rest.partition("-")
         key = self._keys.get(key_id, NOBODY)
-        fits = hmac.compare_digest(_hash(key.salt, secret), key.sha256)
+        matches = hmac.compare_digest(_hash(key.salt, secret), key.sha256)
         valid = key.expires is None or now < key.expires
-        return key if (prefix == PREFIX) & fits & valid & (key is not NOBODY) else None
+        return key if (prefix == PREFIX) & matches & valid & (key is not NOBODY) else None
 
 
 def make_key(
-    name: str, limits: Limits, where: Mapping[str, Any] | None, expires: datetime | None
+    name: str, limits: Limits, conditions: Mapping[str, Any] | None, expires: datetime | None
 ) -> tuple[str, dict[str, Any]]:
-    """A new key and the entry to keep of it. The key itself is not in the entry and cannot be had from it."""
+    """Make a key and its entry. The key is not in the entry and cannot be computed from it."""
     key_id, secret, salt = secrets.token_hex(4), secrets.token_urlsafe(32), secrets.token_hex(16)
     entry: dict[str, Any] = {"id": key_id, "name": name, "salt": salt, "sha256": _hash(salt, secret)}
     entry |= {
         field.name: value for field in fields(Limits) if (value := getattr(limits, field.name)) is not None
     }
-    entry |= {"filter": dict(where)} if where else {}
+    entry |= {"filter": dict(conditions)} if conditions else {}
     entry |= {"expires": expires.isoformat(timespec="seconds")} if expires else {}
     return f"{PREFIX}-{key_id}-{secret}", entry
 

@@ -19,9 +19,9 @@ from prag_core.retrieval.filters import read_conditions
 LIMITS = {
     "requests_per_minute": "requests a minute",
     "tokens_per_minute": "tokens a minute",
-    "concurrent": "requests at once",
+    "concurrent": "concurrent requests",
 }
-EPILOG = """A running endpoint follows the file: a key works, or works no more, within a second.
+EPILOG = """A running endpoint reads a changed file within a second.
 
 examples:
   prag keys add keys.yaml --name acme --filter tenant=acme --requests-per-minute 60 --tokens-per-minute 20000
@@ -30,7 +30,7 @@ examples:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Add, list or remove; returns the exit code."""
+    """Add, list or remove keys. Returns the exit code."""
     options = _parser().parse_args(list(argv))
     return int(options.act(Path(options.keys), options))
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prag keys",
-        description="API keys of the endpoint.",
+        description="Manage the API keys of the endpoint.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,20 +47,20 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser(name, help=meaning, description=meaning)
         for name, meaning in (
             ("add", "make a key and print it; it cannot be shown again"),
-            ("ls", "the keys of a file, without what would let anyone use them"),
-            ("rm", "take a key out of a file"),
+            ("ls", "list the keys of a file; none of it lets anyone use them"),
+            ("rm", "remove a key from a file"),
         )
     )
     for verb, act in ((add, add_key), (ls, list_keys), (rm, remove_key)):
-        verb.add_argument("keys", metavar="FILE", help="the keys file, YAML or (named .json) JSON")
+        verb.add_argument("keys", metavar="FILE", help="the key file, YAML or (named .json) JSON")
         verb.set_defaults(act=act)
-    add.add_argument("--name", required=True, help="whose key it is, for people")
+    add.add_argument("--name", required=True, help="the owner of the key, for people")
     add.add_argument(
         "--filter",
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="only documents whose metadata say so exist for this key; may be repeated",
+        help="hide documents with other metadata from this key; may be repeated",
     )
     for field, shown in LIMITS.items():
         meaning = f"{shown}, at one ingress replica (default: no limit)"
@@ -72,34 +72,32 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_key(path: Path, options: argparse.Namespace) -> int:
     limits = Limits(**{name: getattr(options, name) for name in LIMITS})
-    where = {
+    conditions = {
         name: values[0] if len(values) == 1 else values
         for name, values in read_conditions(options.filter).items()
     }
-    key, entry = make_key(options.name, limits, where, read_moment(options.expires, "--expires"))
+    key, entry = make_key(options.name, limits, conditions, read_moment(options.expires, "--expires"))
     read_entry(entry, "prag keys add")
     with editing(path):
         entries = read_entries(path) if path.exists() else []
         write_entries(path, [*entries, entry])
-    print("This key is shown once and kept nowhere:", file=sys.stderr)
+    print("This key is shown once and not stored:", file=sys.stderr)
     print(key)
     return 0
 
 
 def list_keys(path: Path, options: argparse.Namespace) -> int:
     load_keys(path)
-    table = Table(
-        "id", "name", Column("limits", no_wrap=True), "only documents with", Column("expires", no_wrap=True)
-    )
+    table = Table("id", "name", Column("limits", no_wrap=True), "documents", Column("expires", no_wrap=True))
     for entry in read_entries(path):
-        where, expires = entry.get("filter") or {}, read_moment(entry.get("expires"), str(path))
-        over = " (over)" if expires is not None and expires <= datetime.now(UTC) else ""
+        conditions, expires = entry.get("filter") or {}, read_moment(entry.get("expires"), str(path))
+        note = " (expired)" if expires is not None and expires <= datetime.now(UTC) else ""
         table.add_row(
             entry["id"],
             entry["name"],
             "\n".join(f"{entry[name]:,} {shown}" for name, shown in LIMITS.items() if entry.get(name)),
-            "\n".join(f"{name}: {value}" for name, value in where.items()),
-            "" if expires is None else f"{expires:%Y-%m-%d %H:%M}{over}",
+            "\n".join(f"{name}: {value}" for name, value in conditions.items()),
+            "" if expires is None else f"{expires:%Y-%m-%d %H:%M}{note}",
         )
     Console().print(table)
     return 0
@@ -109,15 +107,15 @@ def remove_key(path: Path, options: argparse.Namespace) -> int:
     with editing(path):
         load_keys(path)
         entries = read_entries(path)
-        found = [entry for entry in entries if entry["id"] == options.key]
-        found = found or [entry for entry in entries if entry["name"] == options.key]
-        if len(found) != 1:
-            known = ", ".join(f"{entry['id']} ({entry['name']})" for entry in found or entries) or "none"
+        named = [entry for entry in entries if entry["id"] == options.key]
+        named = named or [entry for entry in entries if entry["name"] == options.key]
+        if len(named) != 1:
+            known = ", ".join(f"{entry['id']} ({entry['name']})" for entry in named or entries) or "none"
             raise ConfigError(
-                f"{path}: {len(found) or 'no'} keys are called {options.key!r}; give one id of {known}"
+                f"{path}: {len(named) or 'no'} keys are called {options.key!r}; give one id of {known}"
             )
-        write_entries(path, [entry for entry in entries if entry is not found[0]])
-    print(f"{path}: {found[0]['id']} ({found[0]['name']}) is valid no more")
+        write_entries(path, [entry for entry in entries if entry is not named[0]])
+    print(f"{path}: removed {named[0]['id']} ({named[0]['name']})")
     return 0
 
 

@@ -91,7 +91,7 @@ def free_port() -> int:
 
 
 def make_keys(path: Path) -> dict[str, str]:
-    """A keys file with two keys to everything, one to each kind of document, and one that may ask twice a minute."""
+    """A key file with two keys to everything, one to each kind of document, and one that may ask twice a minute."""
     wanted: dict[str, tuple[Limits, dict[str, str] | None]] = {
         "all": (Limits(), None),
         "also_all": (Limits(), None),

@@ -1,4 +1,4 @@
-"""A key's use stays within its limits, and what is refused costs nothing."""
+"""A key's usage stays within its limits, and what is refused costs nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_requests_pass_up_to_a_minutes_worth_and_then_at_the_pace_of_the_limit()
     for _ in range(30):
         limiter.admit(who, 1).release()
     error = refused(limiter, who)
-    assert "requests, 30 a minute" in error.message and error.retry_after == pytest.approx(2.0)
+    assert "30 requests a minute" in error.message and error.retry_after == pytest.approx(2.0)
     for _ in range(5):
         clock.now += error.retry_after or 0
         limiter.admit(who, 1).release()
@@ -52,7 +52,7 @@ def test_tokens_are_reserved_and_settled() -> None:
     limiter, who = Limiter(clock), key(tokens=600)
     with limiter.admit(who, 500) as admission:
         error = refused(limiter, who, 200)
-        assert "tokens, 600 a minute" in error.message and error.retry_after == pytest.approx(10.0)
+        assert "600 tokens a minute" in error.message and error.retry_after == pytest.approx(10.0)
         admission.settle(100)
     limiter.admit(who, 500)
     refused(limiter, who, 1)
@@ -70,7 +70,7 @@ def test_at_once_counts_what_runs_and_is_released_once() -> None:
     limiter, who = Limiter(Clock()), key(concurrent=2)
     one = limiter.admit(who, 1)
     with limiter.admit(who, 1):
-        assert "requests at once, 2" in refused(limiter, who).message
+        assert "2 concurrent requests" in refused(limiter, who).message
     two = limiter.admit(who, 1)
     two.release()
     two.release()
@@ -104,6 +104,6 @@ def test_changed_limits_begin_anew_and_what_runs_stays_counted() -> None:
     running = limiter.admit(who, 1)
     refused(limiter, who)
     who = replace(who, limits=Limits(requests_per_minute=10, concurrent=1))
-    assert "requests at once, 1" in refused(limiter, who).message
+    assert "1 concurrent requests" in refused(limiter, who).message
     running.release()
     limiter.admit(who, 1)

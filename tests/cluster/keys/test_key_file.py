@@ -1,4 +1,4 @@
-"""A keys file is read with every mistake named, and followed while it changes."""
+"""A key file is read with every mistake named, and followed while it changes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_file_that_holds_no_keys_is_refused_by_name(content: str, tmp_path: Pa
     (tmp_path / "keys.yaml").write_text(content)
     with pytest.raises(ConfigError, match=r"keys\.yaml"):
         load_keys(tmp_path / "keys.yaml")
-    with pytest.raises(ConfigError, match=r"none\.yaml: no such keys file; prag keys add"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: no such key file; create it with prag keys add"):
         read_entries(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="expected an entry"):
         read_entry("text", "here")
@@ -119,5 +119,5 @@ def test_a_running_endpoint_follows_the_file(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_a_file_that_is_wrong_at_the_start_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such keys file"):
+    with pytest.raises(ConfigError, match="no such key file"):
         WatchedKeys(tmp_path / "keys.yaml")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from cluster.keys import keys
 from cluster.keys.key_file import read_entry
 from cluster.keys.keys import KeyRing, Limits, make_key
 from prag_core.errors import ConfigError
@@ -79,9 +80,16 @@ def test_the_same_work_is_done_whatever_is_wrong(monkeypatch: pytest.MonkeyPatch
     key, entry = make_key("one", Limits(), None, NOW)
     ring = KeyRing([read_entry(entry, "here")])
     calls: list[str] = []
-    compare, sha256 = hmac.compare_digest, hashlib.sha256
-    monkeypatch.setattr(keys.hmac, "compare_digest", lambda a, b: calls.append("compare") or compare(a, b))
-    monkeypatch.setattr(keys.hashlib, "sha256", lambda data: calls.append("hash") or sha256(data))
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            calls.append(name)
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr("cluster.keys.keys.hmac.compare_digest", counted("compare", hmac.compare_digest))
+    monkeypatch.setattr("cluster.keys.keys.hashlib.sha256", counted("hash", hashlib.sha256))
     for presented in (key, key[:-1], "prag-00000000-x", "", "nonsense"):
         calls.clear()
         ring.verify(presented, NOW)

@@ -57,7 +57,7 @@ def test_a_key_is_added_listed_and_removed(tmp_path: Path, capsys: pytest.Captur
     [
         (["rm", "keys.yaml", "nobody"], r"no keys are called 'nobody'; give one id of .*\(twin\)"),
         (["rm", "keys.yaml", "twin"], "2 keys are called 'twin'; give one id of"),
-        (["ls", "none.yaml"], "no such keys file"),
+        (["ls", "none.yaml"], "no such key file"),
         (["add", "keys.yaml", "--name", "x", "--concurrent", "0"], "concurrent is 0"),
         (["add", "keys.yaml", "--name", "x", "--filter", "tenant"], "expected field=value"),
         (["add", "keys.yaml", "--name", "x", "--expires", "soon"], "'soon'"),
