@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own
         signal.signal(number, lambda *_: stop.set())
-    print(f"serving {config.bank.uri} at {address} (Ctrl-C ends it)", flush=True)
+    print(f"serving {config.bank.uri} at {address} (Ctrl-C stops it)", flush=True)
     stop.wait()
     shut_down()
     return 0

@@ -1,6 +1,6 @@
-"""The page at `/`: ask a question, compare methods. Plain files; everything else it takes from the endpoint's own API.
+"""The page at `/`: ask a question, compare methods. Plain files that use the endpoint's own API.
 
-A page that loads nothing but itself: the policy below forbids scripts, styles and connections from anywhere else, and
+The page loads nothing but itself: the policy below forbids scripts, styles and connections from anywhere else, and
 inline ones, so that text from a document or a model can never run.
 """
 
@@ -33,9 +33,11 @@ HEADERS = {
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve the page's files from memory. No API key is asked for: they say nothing about any document."""
+    """Serve the page's files from memory, to GET and HEAD. They need no API key: they say nothing about any document."""
     for path, (name, kind) in FILES.items():
-        app.get(path, include_in_schema=False)(_sender((FOLDER / name).read_bytes(), kind))
+        app.api_route(path, methods=["GET", "HEAD"], include_in_schema=False)(
+            _sender((FOLDER / name).read_bytes(), kind)
+        )
 
 
 def _sender(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:

@@ -56,7 +56,7 @@ export async function answer({ question, method, options, key, signal, onText })
     result.usage = chunk.usage ?? result.usage;
     result.prag = chunk.prag ?? result.prag;
   }
-  if (!ended) throw new ApiError("The answer broke off: the connection to the server was lost.", 0, null);
+  if (!ended) throw new ApiError("The answer is incomplete: the connection to the server was lost.", 0, null);
   return result;
 }
 

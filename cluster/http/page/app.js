@@ -164,7 +164,7 @@ class Card {
     this.documents.add(this.method, prag);
     const count = prag.degraded.length;
     this.part(".degraded").hidden = !count;
-    this.part(".degraded").textContent = `${count} ${count === 1 ? "document has" : "documents have"} no usable adapter and went in as text.`;
+    this.part(".degraded").textContent = `${count} ${count === 1 ? "document has" : "documents have"} no usable adapter and went into the prompt as text.`;
     say($("server"), `snapshot ${prag.snapshot.split("-")[0]}`);
     $("server").title = prag.snapshot;
   }

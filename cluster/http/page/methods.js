@@ -5,19 +5,19 @@ const HOW = {
   rag: "Documents in the prompt",
   prag: "Documents as adapters, merged into the model",
   combine: "Documents in the prompt and as adapters",
-  da_rag: "Documents in the prompt, with what was written about them",
-  ircot: "Reasons, and looks each sentence up",
+  da_rag: "Documents in the prompt, with their rewrites and questions",
+  ircot: "Reasons step by step and looks up each sentence",
   flare: "Looks up the sentences it is not sure of",
-  flare_lookahead: "Looks ahead, and up what it is not sure of",
-  adaptive_rag: "Chooses how to answer by the question",
-  adaptive_prag: "Chooses between text and adapters by the question",
+  flare_lookahead: "Drafts a sentence ahead and looks up what it is not sure of",
+  adaptive_rag: "Chooses how to answer for each question",
+  adaptive_prag: "Chooses between text and adapters for each question",
 };
 const FIRST_CHOICE = ["rag", "prag"];
 
 export function how(name) {
   const base = name.replace(/\+prag$/, "");
   const text = HOW[base] ?? "";
-  return text && base !== name ? `${text}; adapters of all it finds` : text;
+  return text && base !== name ? `${text}; merges the adapters of all it retrieves` : text;
 }
 
 // What a method has no use for the server refuses; the form is for all of them at once.

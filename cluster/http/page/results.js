@@ -41,7 +41,7 @@ export function showTimings(figure, timings, longest) {
       return bar;
     }),
   );
-  track.setAttribute("aria-label", `${milliseconds(timings.total)} in all`);
+  track.setAttribute("aria-label", `${milliseconds(timings.total)} in total`);
   const stages = found.map(({ stage, label, value }) => {
     const entry = element("span", "stage");
     entry.dataset.stage = stage;

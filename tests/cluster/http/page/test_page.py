@@ -16,7 +16,7 @@ from cluster.http.page import FILES, FOLDER, HEADERS
 from tests.cluster.http.page.conftest import METHODS
 
 QUESTION = "What is Jelamnax known for?"
-PASSAGE = {
+PASSAGE: dict[str, Any] = {
     "doc_id": "d1",
     "chunk": 0,
     "title": "Jelamnax",
@@ -161,7 +161,7 @@ def test_documents_are_shown_once_with_score_passage_and_what_each_method_made_o
         "instead of its adapter: set aside: not JSON"
     )
     expect(card(page, "prag").locator(".degraded")).to_have_text(
-        "1 document has no usable adapter and went in as text."
+        "1 document has no usable adapter and went into the prompt as text."
     )
     expect(card(page, "rag").locator(".degraded")).to_be_hidden()
     expect(card(page, "prag").locator(".facts")).to_contain_text("sum, rank 2")
@@ -194,7 +194,7 @@ def test_the_retrievals_of_several_rounds_are_opened_by_the_keyboard(page: Page,
     expect(card(page, "rag").locator(".rounds")).to_be_hidden()  # its one retrieval is the question
     mine = card(page, "flare+prag")
     expect(mine.locator(".how")).to_have_text(
-        "Looks up the sentences it is not sure of; adapters of all it finds"
+        "Looks up the sentences it is not sure of; merges the adapters of all it retrieves"
     )
     expect(mine.locator(".stage").last).to_have_text("generate45 ms")
     expect(mine.locator(".rounds ol")).to_be_hidden()
@@ -276,8 +276,8 @@ def test_a_refusal_is_shown_with_its_wait_and_can_be_tried_again(
     ("events", "message"),
     [
         ([piece("Half"), {"error": {"message": "the engine ended"}}], "The engine ended."),
-        ([piece("Half")], "The answer broke off"),
-        ([], "The answer broke off"),
+        ([piece("Half")], "The answer is incomplete"),
+        ([], "The answer is incomplete"),
     ],
 )
 def test_an_answer_that_breaks_off_is_never_passed_for_a_whole_one(
@@ -297,8 +297,8 @@ def test_an_answer_cut_at_the_limit_says_so(page: Page, script: Any) -> None:
     }
     page.goto("/")
     ask(page)
-    expect(card(page, "rag").get_by_text("Cut off at the most tokens allowed.")).to_be_visible()
-    expect(card(page, "prag").get_by_text("Cut off at the most tokens allowed.")).to_be_hidden()
+    expect(card(page, "rag").get_by_text("Cut off at the token limit.")).to_be_visible()
+    expect(card(page, "prag").get_by_text("Cut off at the token limit.")).to_be_hidden()
 
 
 def test_what_the_server_says_is_text_and_never_markup(page: Page, script: Any) -> None:
@@ -462,7 +462,7 @@ def test_the_page_is_light_or_dark_as_the_system_is(browser: Browser, page: Page
     page.goto("/")
     looks = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         looks.append(page.screenshot())
     assert looks[0] != looks[1]
 

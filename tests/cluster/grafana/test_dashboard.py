@@ -17,7 +17,7 @@ import ray
 from cluster import metrics
 from tests.cluster.endpoint import DAMAGED, Endpoint
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DASHBOARD = json.loads((ROOT / "cluster/grafana/dashboard.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
@@ -38,7 +38,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         return make
 
     for kind in SUFFIXES:
-        monkeypatch.setattr(metrics.metrics, kind, recorder(kind))
+        monkeypatch.setattr(f"cluster.metrics.metrics.{kind}", recorder(kind))
     metrics.GeneratorMetrics()
     metrics.IngressMetrics()
     return made
@@ -66,7 +66,7 @@ def test_every_metric_is_on_it(exported: dict[str, set[str]]) -> None:
 
 def test_the_real_endpoint_exports_everything_it_queries(endpoint: Endpoint, questions: list[str]) -> None:
     """Under a little load: Ray forgets a gauge that is not set again."""
-    node = ray.nodes()[0]
+    node = ray.nodes()[0]  # type: ignore[no-untyped-call]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     missing = {name for query in QUERIES for name in names_in(query)}
     deadline = time.monotonic() + 90
