@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,30 +22,32 @@ from prag_core.bank import Bank
 from prag_core.config.load import absolute_paths, load_config
 from prag_core.config.schema import Config, EngineKind
 from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
-from prag_core.errors import ConfigError
+from prag_core.errors import ConfigError, did_you_mean
 from prag_core.planning.recipe import recorded_prompt
 
 NAME = "prag"
+ORIGIN = re.compile(r"https?://[^/\s]+", re.IGNORECASE)
 LOGS = {"encoding": "JSON", "enable_access_log": False}
 
 
 def build(args: dict[str, Any]) -> Application:
-    """`args`: `config`, a YAML file of settings, and `settings`, a list of key=value. Both may be left out."""
+    """Build the application from `args`: `config`, a YAML file, and `settings`, a list of key=value. Both are optional."""
     unknown = args.keys() - {"config", "settings"}
     if unknown:
         raise ConfigError(
-            f"args: unknown {', '.join(sorted(unknown))}; there are config (a file) and settings (key=value …)"
+            f"args: unknown {', '.join(sorted(unknown))}; expected config (a file) and settings (a list of key=value)"
         )
     files = [args["config"]] if args.get("config") else []
     return application(absolute_paths(load_config(args.get("settings", ()), *files)))
 
 
 def application(config: Config) -> Application:
-    """Raises BankError where the bank cannot be served with this model, ConfigError for settings that contradict each other."""
+    """Build the application. Raises BankError where the bank cannot be served with this model, ConfigError for settings that
+    contradict each other."""
     if config.engine.kind is not EngineKind.vllm:
         raise ConfigError(f"engine.kind={config.engine.kind.value}: only vllm serves")
     bank = open_bank(config.bank.uri, config.model)
-    indexed_snapshot(bank, config.retrieval)  # better said here than by a replica that cannot start
+    indexed_snapshot(bank, config.retrieval)  # an error here is clearer than a replica that cannot start
     bounds = bounds_of(config, bank)
     options = config.serve
     common = {
@@ -57,7 +59,7 @@ def application(config: Config) -> Application:
     deployment: Any = serve.deployment
     ongoing = min(
         options.max_ongoing, CACHED_BATCHES * config.engine.max_sequences - 1
-    )  # each may hold an adapter; one is bare
+    )  # each may hold an adapter; one slot is the bare model's
     generator = deployment(Generator).options(
         max_ongoing_requests=ongoing,
         max_queued_requests=options.max_queued,
@@ -72,17 +74,20 @@ def application(config: Config) -> Application:
     ingress = deployment(serve.ingress()(Ingress)).options(
         num_replicas=options.ingresses,
         max_ongoing_requests=2
-        * bounds.max_in_flight,  # it turns away by itself what is beyond, with a reply in JSON
+        * bounds.max_in_flight,  # the ingress itself refuses what is beyond, with a reply in JSON
         max_queued_requests=bounds.max_in_flight,
         ray_actor_options={"num_cpus": 0},
         **common,
     )
-    made: Application = ingress.bind(retrieval, generator.bind(config, retrieval), bounds, options.keys)
-    return made
+    answers = generator.bind(config, retrieval)
+    bound: Application = ingress.bind(
+        retrieval, answers, bounds, options.keys, allowed_origins(options.cors_origins)
+    )
+    return bound
 
 
 def bounds_of(config: Config, bank: Bank) -> Bounds:
-    """Raises ConfigError where settings contradict each other."""
+    """Return what requests may ask for. Raises ConfigError where settings contradict each other."""
     serve = config.serve
     methods = offered(serve.methods)
     allowed = most_documents(config, bank, slot_rank(max_merged_rank(config, bank)))
@@ -100,25 +105,39 @@ def bounds_of(config: Config, bank: Bank) -> Bounds:
         new_tokens=new_tokens,
         max_new_tokens=max(serve.max_new_tokens, new_tokens),
         max_body_bytes=serve.max_body_kilobytes << 10,
+        max_characters=serve.max_characters,
         max_in_flight=serve.max_ongoing * max(serve.generators, serve.max_generators) + serve.max_queued,
         timeout_seconds=serve.timeout_seconds,
     )
 
 
 def offered(names: Sequence[str]) -> tuple[str, ...]:
-    """The methods to be served. Raises ConfigError for one that cannot be, naming the nearest that can."""
+    """Return the methods to serve, each once. Raises ConfigError for one that cannot be served, naming the nearest that can."""
     for name in names:
         if name not in SERVED:
-            near = difflib.get_close_matches(name, SERVED, n=1)
-            hint = NOT_SERVED.get(name) or (f"did you mean {near[0]}?" if near else "")
-            said = f"an endpoint has no method {name!r}{hint and '; '}{hint}"
-            raise ConfigError(f"serve.methods: {said} (it may have {', '.join(SERVED)})")
+            hint = f"; {NOT_SERVED[name]}" if name in NOT_SERVED else did_you_mean(name, SERVED)
+            known = ", ".join(SERVED)
+            raise ConfigError(
+                f"serve.methods: an endpoint has no method {name!r}{hint} (expected some of {known})"
+            )
     if not names:
         raise ConfigError("serve.methods is empty; name at least one method")
     return tuple(dict.fromkeys(names))
 
 
+def allowed_origins(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the origins of web pages that may ask. Raises ConfigError for what is not an origin, as browsers send it."""
+    for name in names:
+        if name != "*" and not ORIGIN.fullmatch(name):
+            raise ConfigError(
+                f"serve.cors_origins: {name!r} is not an origin; expected a scheme and a host, such as "
+                "https://app.example or http://localhost:3000, without a path, or '*' for every page"
+            )
+    return tuple(dict.fromkeys(names))
+
+
 def _replicas(least: int, most: int, ongoing: int) -> dict[str, Any]:
+    """Serve's options for a fixed number of replicas, or for as many as the load asks for."""
     if most <= least:
         return {"num_replicas": least}
     return {

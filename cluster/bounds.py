@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cluster.records import Refusal, Refused
 from prag_core.answering.registry import SERVED
 from prag_core.answering.registry import most_documents as most_merged
 from prag_core.bank import Bank
@@ -19,8 +20,15 @@ class Bounds:
     new_tokens: int  # where a request does not say
     max_new_tokens: int
     max_body_bytes: int
+    max_characters: int  # of all messages together
     max_in_flight: int  # requests at one ingress
     timeout_seconds: float
+
+    def check_documents(self, count: int) -> None:
+        """Raises Refused where a request names more documents, or chunks of them, than can be merged."""
+        if count > self.max_top_k:
+            message = f"{count} documents or chunks of them; adapters of at most {self.max_top_k} fit into one request here"
+            raise Refused(Refusal(400, message, "prag.doc_ids", "too_many_documents"))
 
 
 def max_merged_rank(config: Config, bank: Bank) -> int:

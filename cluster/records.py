@@ -1,11 +1,13 @@
-"""What flows between the processes of the endpoint, one frozen record a step.
+"""Records that flow between the processes of the endpoint, one frozen record a step.
 
-    HTTP request → Inquiry → retriever → Found → generator → Begun, Delta …, Done → HTTP response
-                                           ↑                      │
-                                           └──────── Stale ───────┘   (the corpus has moved on: retrieve again)
+    HTTP request → Order → Inquiry → retriever → Found → Task → generator → Begun, Delta …, Done → HTTP response
+                                         ↑                        │
+                                         └──────── Stale ─────────┘   (the corpus has changed: retrieve again)
 
 A method of several rounds has its inquiry in the task: the generator asks the retriever itself, as often as it needs to.
-`Refused` may take the place of any of them: it carries the HTTP status and the OpenAI error's fields.
+
+A request that gets no answer ends in a `Refusal`. Inside a process it is raised, as `Refused`; between Ray actors it is
+returned or yielded as a value, because Ray wraps exceptions in its own classes and adds tracebacks to them.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from prag_core.answering.registry import SERVED, OneRound
 from prag_core.bank import Entry
 from prag_core.engines.base import Decoding
 from prag_core.models.prompts import Message
@@ -24,9 +27,40 @@ UsedAs = Literal["adapter", "text", "both"]
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Reason that a request gets no answer: an HTTP status, and the fields of an OpenAI error object."""
+
+    status: int
+    message: str
+    param: str | None = None
+    code: str | None = None
+    retry_after: int | None = None  # seconds
+
+
+class Refused(Exception):
+    """Ends a request within one process; `refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The client on whose behalf a request is answered. `salt` keeps its caches apart from others', `where` limits the
+    documents that it can retrieve."""
+
+    salt: str = ""
+    where: Filter | None = None
+
+
+ANYONE = Caller()
+
+
+@dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What to retrieve: the best `top_k` for a query, or exactly `doc_ids`; only documents that `where` lets through.
-    `at_least` is the number of a snapshot that must have been seen."""
+    """A retrieval request: the best `top_k` passages for a query, or exactly `doc_ids`, among documents that match `where`.
+    `at_least` is the number of the oldest snapshot that may answer it."""
 
     query: str
     top_k: int
@@ -35,10 +69,30 @@ class Inquiry:
     at_least: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A checked request, free of HTTP. `inquiry` is None for a method that retrieves nothing; a method of several rounds
+    makes its own inquiries within it. `merge` is a rule by name, None for the server's own."""
+
+    model: str
+    method: str
+    question: str
+    decoding: Decoding
+    earlier: tuple[Message, ...] = ()  # the conversation before the question
+    inquiry: Inquiry | None = None
+    merge: str | None = None
+    salt: str = ""
+    trace: bool = False
+
+    @property
+    def several_rounds(self) -> bool:
+        return not isinstance(SERVED[self.method], OneRound)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Passages of one snapshot (none: only which one) and where their adapters lie. `seen` is the newest snapshot's number that
-    was known."""
+    """The retriever's reply: passages of one snapshot and the bank entries of their documents. `seen` is the number of the
+    newest snapshot that the retriever knew of."""
 
     snapshot: str
     seen: int
@@ -46,10 +100,10 @@ class Found:
     entries: Mapping[Key, Entry] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a generator is asked for. `inquiry` is what `found` came from, or what a method of several rounds is to ask within,
-    of the snapshot that `found` names; None where nothing is retrieved. `salt` keeps one caller's caches apart from another's."""
+    """An order for a generator, with what was retrieved for it. `inquiry` is what `found` answers, or the limits within which
+    a method of several rounds retrieves from the snapshot that `found` names; None where nothing is retrieved."""
 
     request_id: str
     method: str
@@ -58,64 +112,62 @@ class Task:
     decoding: Decoding
     inquiry: Inquiry | None = None
     earlier: tuple[Message, ...] = ()
-    merge: str | None = None  # a rule by name; None: the one that the server is set to
+    merge: str | None = None
     salt: str = ""
     trace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UsedDocument:
+    """A retrieved document and the way it reached the model. `adapter` is the version that was merged."""
+
     passage: Passage
-    adapter: str | None  # its version, where it was merged
+    adapter: str | None
     used_as: UsedAs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """Everything but the text: sent before the first piece of it."""
+    """Everything about an answer but its text: sent before the first piece of it. `trace` has facts about the merge, on
+    request; `rounds` every retrieval, in order."""
 
-    documents: tuple[UsedDocument, ...]
-    degraded: tuple[tuple[Key, str], ...]
-    timings_ms: Mapping[str, float]
+    documents: tuple[UsedDocument, ...] = ()
+    degraded: tuple[tuple[Key, str], ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
     prompt_tokens: int
-    trace: Mapping[str, Any]  # on request: facts about the merge
-    rounds: tuple[Round, ...] = ()  # every retrieval, in order
+    trace: Mapping[str, Any] = field(default_factory=dict)
+    rounds: tuple[Round, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
+    """The next piece of an answer's text."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
+    """The end of an answer."""
+
     finish: Literal["stop", "length"]
     completion_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The passages are of a corpus that has lost some of them since: retrieve again, having seen snapshot `number`."""
+    """Some of the passages were deleted since they were retrieved: retrieve again, from snapshot `number` or a newer one."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why there is no answer: an HTTP status and what the OpenAI error object says."""
+Event = Begun | Delta | Done | Stale | Refusal
 
-    status: int
-    message: str
-    param: str | None = None
-    code: str | None = None
-    retry_after: int | None = None
+UNREACHABLE = Refusal(
+    503, "no engine can be reached now; try again", code="engine_unavailable", retry_after=5
+)
 
 
 def used_as(merged: bool, shown: bool) -> UsedAs:
-    """How a document that was used came to the model."""
+    """Name the way a document reached the model."""
     return "text" if not merged else "both" if shown else "adapter"
-
-
-UNREACHABLE = Refused(503, "no engine can be reached now; try again", None, "engine_unavailable", 5)
-
-Event = Begun | Delta | Done | Stale | Refused

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 
 from cluster.loopback import keep_to_loopback
-from cluster.records import Found, Inquiry, Refused
+from cluster.records import Found, Inquiry, Refusal, Refused
 from cluster.watch import SnapshotWatch
 from prag_core.answering.tools import open_bank
 from prag_core.bank import Bank, Snapshot
@@ -34,14 +34,13 @@ class View:
     def gone(self) -> set[str]:
         return set() if self.newest is self.snapshot else set(self.newest.deleted)
 
-    def find(self, inquiry: Inquiry) -> Found | Refused:
+    def find(self, inquiry: Inquiry) -> Found:
+        """Passages of the view. Raises Refused for documents that are not in it."""
         passages = (
             self._search(inquiry)
             if inquiry.doc_ids is None
             else self._exactly(inquiry.doc_ids, inquiry.where)
         )
-        if isinstance(passages, Refused):
-            return passages
         keys = [passage.key for passage in passages]
         return Found(self.snapshot.name, self.newest.number, tuple(passages), self.snapshot.lookup(keys))
 
@@ -50,14 +49,16 @@ class View:
         (passages,) = self.index.search([inquiry.query], inquiry.top_k + len(gone), inquiry.where)
         return [passage for passage in passages if passage.doc_id not in gone][: inquiry.top_k]
 
-    def _exactly(self, doc_ids: tuple[str, ...], where: Filter | None) -> list[Passage] | Refused:
-        """The documents asked for, all their chunks, in the order asked. Unknown, deleted and forbidden are one answer."""
+    def _exactly(self, doc_ids: tuple[str, ...], where: Filter | None) -> list[Passage]:
+        """All chunks of the documents asked for, in the order asked. Raises Refused, the same for unknown, deleted and
+        forbidden documents."""
         gone = self.gone
         passages = [passage for passage in self.index.look_up(doc_ids, where) if passage.doc_id not in gone]
         found = {passage.doc_id for passage in passages}
         for doc_id in doc_ids:
             if doc_id not in found:
-                return Refused(404, f"no document {doc_id[:80]!r}", "prag.doc_ids", "document_not_found")
+                message = f"no document {doc_id[:80]!r}"
+                raise Refused(Refusal(404, message, "prag.doc_ids", "document_not_found"))
         return passages
 
 
@@ -74,9 +75,13 @@ class Retriever:
             self.watch.keep_looking(config.serve.poll_seconds, also=self._index_of_newest)
         )
 
-    async def find(self, inquiry: Inquiry) -> Found | Refused:
+    async def find(self, inquiry: Inquiry) -> Found | Refusal:
+        """Passages for an inquiry, or why there are none: a value, since it crosses Ray."""
         await self._see(inquiry.at_least)
-        return await asyncio.to_thread(self.view.find, inquiry)
+        try:
+            return await asyncio.to_thread(self.view.find, inquiry)
+        except Refused as refused:
+            return refused.refusal
 
     async def current(self, at_least: int) -> Found:
         """What inquiries are answered from, for those who retrieve nothing yet."""

@@ -1,7 +1,6 @@
-"""One request's way through the endpoint, without HTTP: checked, retrieved, generated, with what is to be said about it.
+"""A checked order's way to its answer: retrieved, generated, and charged to its key.
 
-A request is refused before anything is computed for it where possible. What it waits for is bounded: the number of requests
-in flight, and the seconds that each may take.
+What a request waits for is bounded: the number of requests in flight, and the seconds that each may take.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,20 +18,33 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from cluster.bounds import Bounds
-from cluster.http.validation import Order, too_many
 from cluster.keys.allowance import Admission
-from cluster.records import UNREACHABLE, Begun, Delta, Done, Event, Found, Refused, Stale, Task
+from cluster.records import (
+    UNREACHABLE,
+    Begun,
+    Delta,
+    Done,
+    Event,
+    Found,
+    Order,
+    Refusal,
+    Refused,
+    Stale,
+    Task,
+)
 
 logger = logging.getLogger("ray.serve")
-ATTEMPTS = 3  # of a request whose documents are deleted under it
+ATTEMPTS = 3  # of a request whose documents are deleted while it is answered
 READY_SECONDS = 5
 RETRY_AFTER = 1  # seconds, when all queues are full
-FULL = Refused(503, "too many requests are waiting; try again", None, "overloaded", RETRY_AFTER)
+FULL = Refusal(503, "too many requests are waiting; try again", code="overloaded", retry_after=RETRY_AFTER)
+CHANGING = Refusal(503, "the corpus is changing; try again", code="corpus_changing", retry_after=RETRY_AFTER)
+DEFECT = Refusal(500, "this request failed on our side", code="internal_error")
 
 
 @dataclass
 class Answering:
-    """A request on its way, and what has become of it so far."""
+    """A request while it is answered, and what is known of its answer so far."""
 
     request_id: str
     order: Order
@@ -40,13 +52,12 @@ class Answering:
     snapshot: str = ""
     begun: Begun | None = None
     done: Done | None = None
-    refused: Refused | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
     @property
     def num_tokens(self) -> int:
-        """Of prompt and answer."""
+        """Tokens of the prompt and the answer."""
         return (self.begun.prompt_tokens if self.begun else 0) + (
             self.done.completion_tokens if self.done else 0
         )
@@ -56,7 +67,7 @@ class Answering:
 
 
 class Service:
-    """The handles of the other deployments, the bounds, and the requests in flight."""
+    """The handles of the other deployments, the bounds, and the count of requests in flight."""
 
     def __init__(self, retriever: DeploymentHandle, generator: DeploymentHandle, bounds: Bounds) -> None:
         self._retriever = retriever
@@ -64,106 +75,108 @@ class Service:
         self._status = generator
         self.bounds, self._in_flight = bounds, 0
 
-    async def events(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done | Refused, None]:
-        """Begun, Delta …, Done; a Refused ends them wherever it comes. Then the caller's key is charged what it came to."""
-        with answering.admission as admission:
-            try:
-                async with aclosing(self._bounded(answering)) as events:
-                    async for event in events:
+    async def events(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done, None]:
+        """Yield Begun, the text as Deltas, Done. Raises Refused, also in the middle of the text. Charges the caller's key when
+        it ends, however it ends."""
+        with self._charged(answering), self._counted(), self._refusing(answering.request_id):
+            deadline = asyncio.get_running_loop().time() + self.bounds.timeout_seconds
+            at_least = 0
+            for _ in range(ATTEMPTS):
+                async with asyncio.timeout_at(deadline):
+                    found = await self._find(answering, at_least)
+                answering.snapshot = found.snapshot
+                replies: Any = self._generator.answer.remote(task_of(answering, found))
+                try:
+                    # The deadline is set for each event and not around them all: the consumer may be another task.
+                    while (event := await _next_event(replies, deadline)) is not None:
+                        if isinstance(event, Refusal):
+                            raise Refused(event)
+                        if isinstance(event, Stale):
+                            break
                         yield event
-            finally:
-                if admission is not None:
-                    admission.settle(answering.num_tokens)
-
-    async def _bounded(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done | Refused, None]:
-        if self._in_flight >= self.bounds.max_in_flight:
-            yield FULL
-            return
-        self._in_flight += 1
-        try:
-            async with (
-                asyncio.timeout(self.bounds.timeout_seconds),
-                aclosing(self._events(answering)) as events,
-            ):
-                async for event in events:
-                    yield event
-        except TimeoutError:
-            yield Refused(
-                503,
-                f"no answer within {self.bounds.timeout_seconds:g} s; try again",
-                None,
-                "timeout",
-                RETRY_AFTER,
-            )
-        except BackPressureError:
-            yield FULL
-        except (RayActorError, DeploymentUnavailableError, RayServeException):
-            logger.exception("a replica cannot be reached", extra={"request_id": answering.request_id})
-            yield UNREACHABLE
-        except RayTaskError:
-            logger.exception("a replica failed", extra={"request_id": answering.request_id})
-            yield Refused(500, "this request failed on our side", None, "internal_error")
-        finally:
-            self._in_flight -= 1
+                    else:
+                        return
+                finally:
+                    replies.cancel()
+                at_least = event.number
+            raise Refused(CHANGING)
 
     async def check_ready(self) -> None:
-        """Raises, whatever, when an engine or the retriever does not answer."""
+        """Raises any exception when an engine or the retriever does not answer."""
         async with asyncio.timeout(READY_SECONDS):
             await asyncio.gather(self._status.status.remote(), self._retriever.status.remote())
 
-    async def _events(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done | Refused, None]:
-        at_least = 0
-        for _ in range(ATTEMPTS):
-            found = await self._find(answering, at_least)
-            if isinstance(found, Refused):
-                yield found
-                return
-            answering.snapshot = found.snapshot
-            stale = False
-            async with aclosing(self._generate(answering, found)) as events:
-                async for event in events:
-                    if isinstance(event, Stale):
-                        stale, at_least = True, event.number
-                        break
-                    yield event
-            if not stale:
-                return
-        yield Refused(503, "the corpus is changing; try again", None, "corpus_changing", RETRY_AFTER)
-
-    async def _find(self, answering: Answering, at_least: int) -> Found | Refused:
+    async def _find(self, answering: Answering, at_least: int) -> Found:
+        """Retrieve for an order, or ask which snapshot is current where it needs no passages yet. Raises Refused."""
         inquiry = answering.order.inquiry
         if inquiry is None or answering.order.several_rounds:
             current: Found = await self._retriever.current.remote(at_least)
             return current
         started = time.perf_counter()
-        found: Found | Refused = await self._retriever.find.remote(replace(inquiry, at_least=at_least))
+        found: Found | Refusal = await self._retriever.find.remote(replace(inquiry, at_least=at_least))
         answering.timings_ms["retrieve"] = (time.perf_counter() - started) * 1000
-        if isinstance(found, Found) and len(found.passages) > self.bounds.max_top_k:
-            return Refused(
-                400,
-                too_many(len(found.passages), self.bounds.max_top_k),
-                "prag.doc_ids",
-                "too_many_documents",
-            )
+        if isinstance(found, Refusal):
+            raise Refused(found)
+        self.bounds.check_documents(len(found.passages))
         return found
 
-    async def _generate(self, answering: Answering, found: Found) -> AsyncGenerator[Event, None]:
-        order = answering.order
-        task = Task(
-            answering.request_id,
-            order.method,
-            order.question,
-            found,
-            order.decoding,
-            order.inquiry,
-            order.earlier,
-            order.merge,
-            order.salt,
-            order.trace,
-        )
-        replies: Any = self._generator.answer.remote(task)
+    @contextmanager
+    def _charged(self, answering: Answering) -> Iterator[None]:
+        """Hold the caller's admission, and charge its key for the tokens that the request came to."""
+        with answering.admission as admission:
+            try:
+                yield
+            finally:
+                if admission is not None:
+                    admission.settle(answering.num_tokens)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Hold one of the places in flight. Raises Refused when there is none."""
+        if self._in_flight >= self.bounds.max_in_flight:
+            raise Refused(FULL)
+        self._in_flight += 1
         try:
-            async for event in replies:
-                yield event
+            yield
         finally:
-            replies.cancel()
+            self._in_flight -= 1
+
+    @contextmanager
+    def _refusing(self, request_id: str) -> Iterator[None]:
+        """Turn failures of other deployments into Refused."""
+        try:
+            yield
+        except TimeoutError:
+            message = f"no answer within {self.bounds.timeout_seconds:g} s; try again"
+            raise Refused(Refusal(503, message, code="timeout", retry_after=RETRY_AFTER)) from None
+        except BackPressureError:
+            raise Refused(FULL) from None
+        except (RayActorError, DeploymentUnavailableError, RayServeException):
+            logger.exception("a replica cannot be reached", extra={"request_id": request_id})
+            raise Refused(UNREACHABLE) from None
+        except RayTaskError:
+            logger.exception("a replica failed", extra={"request_id": request_id})
+            raise Refused(DEFECT) from None
+
+
+def task_of(answering: Answering, found: Found) -> Task:
+    order = answering.order
+    return Task(
+        request_id=answering.request_id,
+        method=order.method,
+        question=order.question,
+        found=found,
+        decoding=order.decoding,
+        inquiry=order.inquiry,
+        earlier=order.earlier,
+        merge=order.merge,
+        salt=order.salt,
+        trace=order.trace,
+    )
+
+
+async def _next_event(replies: Any, deadline: float) -> Event | None:
+    """The next event, or None at the end. Raises TimeoutError after the deadline."""
+    async with asyncio.timeout_at(deadline):
+        event: Event | None = await anext(replies, None)
+        return event

@@ -1,1 +1,1 @@
-"""The HTTP side of the endpoint: routes, request validation, OpenAI's wire format, and the page."""
+"""HTTP side of the endpoint: routes, request validation, OpenAI's wire format, and the page."""

@@ -1,233 +1,214 @@
-"""The HTTP face: OpenAI routes over the service, one JSON error object for whatever goes wrong, a request id on every reply.
+"""HTTP endpoint: OpenAI's routes over the service, and the page.
 
 A stream's status is decided by its first event, so that a refusal is an HTTP status wherever possible; one that comes later
 is an `error` event in place of the rest, and no `[DONE]` follows it.
+
+Bodies are read here and not by FastAPI, which would read them whole before the API key is checked and whatever their length.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from ray.serve.handle import DeploymentHandle
-from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from cluster.bounds import Bounds
-from cluster.http.openai_protocol import ChatRequest, CompletionRequest, error_object, parse
+from cluster.http.errors import add_error_handlers, error_object
+from cluster.http.openai_protocol import ChatRequest, CompletionRequest, parse
 from cluster.http.page import add_page
-from cluster.http.responses import Kind, Reply, all_timings, as_event
-from cluster.http.validation import check
-from cluster.keys.gate import Gate
+from cluster.http.request_log import CLIENT_LEFT, RequestLog
+from cluster.http.responses import Kind, Reply, as_event, model_object
+from cluster.http.validation import check, unknown_model
+from cluster.keys.gate import Entrant, Gate
 from cluster.loopback import keep_to_loopback
 from cluster.metrics import IngressMetrics
-from cluster.records import Begun, Delta, Done, Refused
-from cluster.service import Answering, Service
-from prag_core.answering.registry import SERVED, OneRound, merges_adapters, retrieves
+from cluster.records import Begun, Delta, Done, Refusal, Refused
+from cluster.service import DEFECT, Answering, Service
 
 logger = logging.getLogger("ray.serve")
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-CLIENT_LEFT = 499  # in logs and metrics; nobody is there to read it
-KINDS: dict[Kind, type[ChatRequest] | type[CompletionRequest]] = {
+READ = ["GET", "HEAD"]
+REQUESTS: dict[Kind, type[ChatRequest] | type[CompletionRequest]] = {
     "chat": ChatRequest,
     "text": CompletionRequest,
 }
+NOT_READY = Refusal(503, "no engine answers yet", code="not_ready", retry_after=2)
+
+Events = AsyncGenerator[Begun | Delta | Done, None]
 
 
 class Ingress:
-    """A deployment."""
+    """The deployment that serves HTTP."""
 
     def __init__(
-        self, retriever: DeploymentHandle, generator: DeploymentHandle, bounds: Bounds, keys_file: str | None
+        self,
+        retriever: DeploymentHandle,
+        generator: DeploymentHandle,
+        bounds: Bounds,
+        keys_file: str | None,
+        cors_origins: Sequence[str] = (),
     ) -> None:
         keep_to_loopback()
-        self.metrics = IngressMetrics()
-        self.service = Service(retriever, generator, bounds)
-        self.gate = Gate(keys_file)
+        service = Service(retriever, generator, bounds)
+        self.endpoint = Endpoint(service, Gate(keys_file), IngressMetrics(), cors_origins)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return make_app(self.service, self.gate, self.metrics)
+        return self.endpoint.app()
 
 
-def make_app(service: Service, gate: Gate, metrics: IngressMetrics) -> FastAPI:
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_page(app)
+class Endpoint:
+    """The routes. `cors_origins` are those of web pages whose scripts may ask; "*" allows every page."""
 
-    @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        return await complete("chat", request)
+    def __init__(
+        self, service: Service, gate: Gate, metrics: IngressMetrics, cors_origins: Sequence[str] = ()
+    ) -> None:
+        self.service, self.gate, self.metrics = service, gate, metrics
+        self.cors_origins = cors_origins
 
-    @app.post("/v1/completions")
-    async def completions(request: Request) -> Response:
-        return await complete("text", request)
+    def app(self) -> FastAPI:
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        add_error_handlers(app)
+        if self.cors_origins:
+            app.add_middleware(
+                CORSMiddleware,
+                allow_origins=list(self.cors_origins),
+                allow_methods=[*READ, "POST"],
+                allow_headers=["*"],
+                expose_headers=["x-request-id", "retry-after"],
+            )
+        app.post("/v1/chat/completions")(self.chat)
+        app.post("/v1/completions")(self.completions)
+        for path, route in (
+            ("/v1/models", self.models),
+            ("/v1/models/{name}", self.model),
+            ("/health", self.health),
+            ("/ready", self.ready),
+        ):
+            app.api_route(path, methods=READ)(route)
+        add_page(app)
+        return app
 
-    @app.get("/v1/models")
-    async def models(request: Request) -> Response:
-        entrant = gate.enter(request.headers.get("authorization"))
-        if isinstance(entrant, Refused):
-            return refusal(entrant)
-        return JSONResponse(
-            {"object": "list", "data": [model_object(name) for name in service.bounds.methods]}
-        )
+    async def chat(self, request: Request) -> Response:
+        return await self._complete("chat", request)
 
-    @app.get("/v1/models/{name}")
-    async def model(name: str, request: Request) -> Response:
-        entrant = gate.enter(request.headers.get("authorization"))
-        if isinstance(entrant, Refused):
-            return refusal(entrant)
-        names = service.bounds.methods
-        known = ", ".join(names)
-        unknown = Refused(404, f"no model {name[:80]!r}; there are {known}", "model", "model_not_found")
-        return JSONResponse(model_object(name)) if name in names else refusal(unknown)
+    async def completions(self, request: Request) -> Response:
+        return await self._complete("text", request)
 
-    @app.get("/health")
-    async def health() -> Response:
+    async def models(self, request: Request) -> Response:
+        self._enter(request)
+        data = [model_object(name) for name in self.service.bounds.methods]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def model(self, name: str, request: Request) -> Response:
+        self._enter(request)
+        if name not in self.service.bounds.methods:
+            raise Refused(unknown_model(name, self.service.bounds))
+        return JSONResponse(model_object(name))
+
+    async def health(self) -> Response:
         return JSONResponse({"status": "alive"})
 
-    @app.get("/ready")
-    async def ready() -> Response:
+    async def ready(self) -> Response:
         try:
-            await service.check_ready()
-        except Exception as error:  # whatever it is, it is not ready
+            await self.service.check_ready()
+        except Exception as error:  # whatever the reason, it is not ready
             logger.warning("not ready", extra={"reason": repr(error)})
-            return refusal(Refused(503, "no engine answers yet", None, "not_ready", 2))
+            raise Refused(NOT_READY) from None
         return JSONResponse({"status": "ready"})
 
-    @app.exception_handler(HTTPException)
-    async def no_such_thing(request: Request, error: HTTPException) -> Response:
-        return refusal(
-            Refused(error.status_code, f"{request.method} {request.url.path[:80]}: {error.detail}")
-        )
-
-    async def complete(kind: Kind, request: Request) -> Response:
-        request_id = id_of(request)
-        metrics.began()
+    async def _complete(self, kind: Kind, request: Request) -> Response:
+        """Answer a request for a completion, and report how it ended; the stream of an answer reports for itself."""
+        log = RequestLog(request, self.metrics)
         try:
-            prepared = await prepare(kind, request, request_id)
-            if isinstance(prepared, Refused):
-                return turned_away(prepared, request_id)
-            answering, wants = prepared
-            return await respond(kind, answering, stream=wants.stream, usage=with_usage(wants))
+            asked, answering = await self._accept(kind, request, log.request_id)
+            reply, events = Reply(kind, answering), self.service.events(answering)
+            if not asked.stream:
+                return await self._whole(reply, events, log)
+            body = self._stream(reply, events, log, with_usage=asked.with_usage)
+            await anext(body)  # the first event has come: from here on `body` reports its own end
+            return Stream(body, media_type="text/event-stream", headers={"cache-control": "no-cache"})
         except asyncio.CancelledError:
-            report(request_id, CLIENT_LEFT, "client_left")
+            log.client_left()
+            raise
+        except ClientDisconnect:
+            log.client_left()
+            return Response(status_code=CLIENT_LEFT)
+        except Refused as error:
+            log.refused(error.refusal)
             raise
         except Exception:
-            logger.exception("a defect of ours", extra={"prag_request": request_id})
-            return turned_away(
-                Refused(500, "this request failed on our side", None, "internal_error"), request_id
-            )
+            log.failed()
+            log.refused(DEFECT)
+            raise Refused(DEFECT) from None
 
-    async def prepare(
-        kind: Kind, request: Request, request_id: str
-    ) -> tuple[Answering, ChatRequest | CompletionRequest] | Refused:
-        entrant = gate.enter(request.headers.get("authorization"))
-        if isinstance(entrant, Refused):
-            return entrant
-        body = await read_body(request, service.bounds.max_body_bytes)
-        parsed = body if isinstance(body, Refused) else parse(KINDS[kind], body)
-        if isinstance(parsed, Refused):
-            return parsed
-        order = check(parsed, entrant.caller, service.bounds)
-        if isinstance(order, Refused):
-            return order
-        admission = gate.admit(entrant, order)
-        return (
-            admission if isinstance(admission, Refused) else (Answering(request_id, order, admission), parsed)
-        )
+    async def _accept(
+        self, kind: Kind, request: Request, request_id: str
+    ) -> tuple[ChatRequest | CompletionRequest, Answering]:
+        """Check the key, read and check the request, and count it against the key's limits. Raises Refused."""
+        entrant, bounds = self._enter(request), self.service.bounds
+        asked = parse(REQUESTS[kind], await read_body(request, bounds))
+        order = check(asked, entrant.caller, bounds)
+        return asked, Answering(request_id, order, self.gate.admit(entrant, order))
 
-    async def respond(kind: Kind, answering: Answering, *, stream: bool, usage: bool) -> Response:
-        reply = Reply(kind, answering)
-        events = service.events(answering)
-        first = await anext(events)
-        if isinstance(first, Refused):
-            await events.aclose()
-            return turned_away(first, answering.request_id)
-        if stream:
-            body = streamed(reply, first, events, usage=usage)
-            await anext(body)  # begun, so that it comes to its end however it is left
-            return Stream(body, media_type="text/event-stream", headers={"cache-control": "no-cache"})
-        pieces: list[str] = []
+    async def _whole(self, reply: Reply, events: Events, log: RequestLog) -> Response:
         async with aclosing(events):
-            took(answering, first, pieces)
             async for event in events:
-                if isinstance(event, Refused):
-                    return turned_away(event, answering.request_id)
-                took(answering, event, pieces)
-        finished(answering)
-        return JSONResponse(reply.whole("".join(pieces)))
+                reply.take(event)
+        log.answered(reply.answering)
+        return JSONResponse(reply.whole())
 
-    async def streamed(reply: Reply, first: Any, events: Any, *, usage: bool) -> AsyncGenerator[bytes, None]:
-        answering = reply.answering
-        ended = False
-        try:
-            async with aclosing(events):
+    async def _stream(
+        self, reply: Reply, events: Events, log: RequestLog, *, with_usage: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield an empty piece when the first event has come, then the answer as server-sent events.
+
+        Raises Refused, and reports nothing, only before the empty piece.
+        """
+        async with aclosing(events):
+            reply.take(await anext(events))
+            complete, refusal = False, None
+            try:
                 yield b""
-                took(answering, first, [])
                 yield as_event(reply.chunk("", first=True))
                 async for event in events:
-                    if isinstance(event, Refused):
-                        answering.refused = event
-                        yield as_event(error_object(event))
-                        return
-                    took(answering, event, [])
+                    reply.take(event)
                     if isinstance(event, Delta):
                         yield as_event(reply.chunk(event.text))
-            ended = True
-            answering.mark("total")
-            for chunk in reply.last_chunks(with_usage=usage):
-                yield as_event(chunk)
-            yield as_event("[DONE]")
-        finally:
-            if ended:
-                finished(answering)
-            else:
-                report(
-                    answering.request_id,
-                    answering.refused.status if answering.refused else CLIENT_LEFT,
-                    "broken_off",
-                )
+                complete = True
+                reply.answering.mark("total")
+                for chunk in reply.last_chunks(with_usage=with_usage):
+                    yield as_event(chunk)
+                yield as_event("[DONE]")
+            except Refused as error:
+                refusal = error.refusal
+                yield as_event(error_object(refusal))
+            except Exception:
+                log.failed()
+                refusal = DEFECT
+                yield as_event(error_object(refusal))
+            finally:
+                if complete:
+                    log.answered(reply.answering)
+                else:
+                    log.broken_off(refusal)
 
-    def turned_away(refused: Refused, request_id: str) -> Response:
-        report(request_id, refused.status, refused.code or "invalid", why=refused.message)
-        return refusal(refused)
-
-    def finished(answering: Answering) -> None:
-        answering.mark("total")
-        begun = answering.begun
-        metrics.answered({k: v for k, v in answering.timings_ms.items() if v}, answering.order.method)
-        report(
-            answering.request_id,
-            200,
-            None,
-            method=answering.order.method,
-            snapshot=answering.snapshot,
-            documents=len(begun.documents) if begun else 0,
-            degraded=len(begun.degraded) if begun else 0,
-            tokens=answering.done.completion_tokens if answering.done else 0,
-            timings_ms={name: round(value, 2) for name, value in all_timings(answering).items()},
-        )
-
-    def report(request_id: str, status: int, reason: str | None, **facts: Any) -> None:
-        metrics.ended(status, reason)
-        logger.info(
-            "request", extra={"prag_request": request_id, "status": status, "reason": reason, **facts}
-        )
-
-    return app
+    def _enter(self, request: Request) -> Entrant:
+        return self.gate.enter(request.headers.get("authorization"))
 
 
 class Stream(StreamingResponse):
-    """Ends its body when the sending ends, also where the client has left before the first byte of it."""
+    """A response that ends its body when the sending ends, also where the client left before the first byte."""
 
-    def __init__(self, body: AsyncGenerator[bytes, None], **more: Any) -> None:
-        super().__init__(body, **more)
+    def __init__(self, body: AsyncGenerator[bytes, None], **options: Any) -> None:
+        super().__init__(body, **options)
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -235,46 +216,16 @@ class Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def took(answering: Answering, event: Begun | Delta | Done, pieces: list[str]) -> None:
-    """Note an event in what is known of its request."""
-    if isinstance(event, Begun):
-        answering.begun = event
-    elif isinstance(event, Delta):
-        answering.mark("first_token")
-        pieces.append(event.text)
-    else:
-        answering.done = event
-
-
-def with_usage(request: ChatRequest | CompletionRequest) -> bool:
-    return request.stream_options is not None and request.stream_options.include_usage
-
-
-async def read_body(request: Request, most: int) -> bytes | Refused:
-    """The body, refused as soon as it is too long."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > most:
-            return Refused(413, f"the body is longer than {most} bytes", None, "body_too_long")
+async def read_body(request: Request, bounds: Bounds) -> bytes:
+    """Read the body. Raises Refused as soon as it is too long, or takes longer than an answer may."""
+    body, most, seconds = bytearray(), bounds.max_body_bytes, bounds.timeout_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                body += part
+                if len(body) > most:
+                    raise Refused(Refusal(413, f"the body is longer than {most} bytes", code="body_too_long"))
+    except TimeoutError:
+        message = f"the body did not arrive within {seconds:g} s"
+        raise Refused(Refusal(408, message, code="request_timeout")) from None
     return bytes(body)
-
-
-def id_of(request: Request) -> str:
-    """The caller's own request id where it is a plain one, else a new one. Serve's proxy adds it to the reply."""
-    given = request.headers.get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def model_object(name: str) -> dict[str, Any]:
-    """A method as a model; under `prag`, which options it has a use for, and whether it retrieves as it goes."""
-    method = SERVED[name]
-    uses = {"retrieves": retrieves(method), "adapters": merges_adapters(method)}
-    uses["several_rounds"] = not isinstance(method, OneRound)
-    return {"id": name, "object": "model", "created": 0, "owned_by": "prag", "prag": uses}
-
-
-def refusal(refused: Refused) -> Response:
-    headers = {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
-    headers |= {"www-authenticate": "Bearer"} if refused.status == 401 else {}
-    return JSONResponse(error_object(refused), refused.status, headers=headers)

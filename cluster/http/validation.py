@@ -1,14 +1,13 @@
-"""Whether a request can be honoured, and what is then to be done for it. Pure: nothing is computed or read here."""
+"""Check a request against what the server offers and turn it into an order. Pure: nothing is computed or read here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cluster.bounds import Bounds
 from cluster.http.openai_protocol import ChatRequest, CompletionRequest
-from cluster.records import Inquiry, Refused
+from cluster.records import Caller, Inquiry, Order, Refusal, Refused
 from prag_core.answering.registry import NOT_SERVED, SERVED, OneRound, merges_adapters, retrieves
 from prag_core.engines.base import Decoding
 from prag_core.errors import ConfigError
@@ -17,159 +16,148 @@ from prag_core.models.prompts import Message
 from prag_core.retrieval import Filter
 
 Asked = ChatRequest | CompletionRequest
+ROLES = {"developer": "system"}  # a newer name for the same; chat templates know the older one
+MAX_FIELDS = 32  # of a filter
+MAX_VALUES = 1000  # of all fields of a filter together
+MAX_VALUE_CHARACTERS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """On whose behalf a request is answered: `salt` keeps caches apart, `where` bounds what may be retrieved."""
+def check(request: Asked, caller: Caller, bounds: Bounds) -> Order:
+    """Return the order that a request makes. Raises Refused for a request that cannot be honoured.
 
-    salt: str = ""
-    where: Filter | None = None
-
-
-ANYONE = Caller()
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a request comes down to. `inquiry` is None for a method that retrieves nothing; one of several rounds asks within
-    it by itself."""
-
-    model: str
-    method: str
-    question: str
-    earlier: tuple[Message, ...]
-    inquiry: Inquiry | None
-    decoding: Decoding
-    merge: str | None
-    salt: str
-    trace: bool
-
-    @property
-    def several_rounds(self) -> bool:
-        return not isinstance(SERVED[self.method], OneRound)
-
-
-def check(request: Asked, caller: Caller, bounds: Bounds) -> Order | Refused:
-    """The order that a request makes, or why it cannot be taken."""
+    Lengths come first: everything after them takes time by length.
+    """
+    check_length(request, bounds)
     method = request.prag.method or request.model
-    refused = (
-        wrong_names(request, bounds) or unused_options(request, method) or out_of_bounds(request, bounds)
-    )
-    refused = refused or beyond_several_rounds(request, method)
-    if refused:
-        return refused
-    conversation = conversation_of(request)
-    if isinstance(conversation, Refused):
-        return conversation
-    question, earlier = conversation
+    check_names(request, bounds)
+    check_used(request, method)
+    check_bounds(request, bounds)
+    check_several_rounds(request, method)
+    question, earlier = conversation_of(request)
     options, wanted = request.prag, SERVED[method]
     where = narrowed(caller.where, options.filter)
-    if isinstance(where, Refused):
-        return where
     doc_ids = tuple(dict.fromkeys(options.doc_ids)) if options.doc_ids else None
     inquiry = Inquiry(question, options.top_k or bounds.top_k, doc_ids, where)
     return Order(
-        request.model,
-        method,
-        question,
-        earlier,
-        inquiry if retrieves(wanted) else None,
-        decoding_of(request, bounds),
-        options.merge,
-        caller.salt,
-        options.trace,
+        model=request.model,
+        method=method,
+        question=question,
+        decoding=decoding_of(request, bounds),
+        earlier=earlier,
+        inquiry=inquiry if retrieves(wanted) else None,
+        merge=options.merge,
+        salt=caller.salt,
+        trace=options.trace,
     )
 
 
-def narrowed(allowed: Filter | None, asked: Mapping[str, Any] | None) -> Filter | Refused | None:
-    """What a caller may see, less what its request leaves out."""
+def narrowed(allowed: Filter | None, asked: Mapping[str, Any] | None) -> Filter | None:
+    """Join the caller's own filter and its request's. Raises Refused for a filter that cannot be read or is too large."""
     if asked is None:
         return allowed
+    check_filter_size(asked)
     try:
         wanted = Filter.parse(asked)
     except ConfigError as error:
-        return Refused(400, str(error), "prag.filter", "invalid_value")
+        raise Refused(Refusal(400, str(error), "prag.filter", "invalid_value")) from None
     return wanted if allowed is None else allowed & wanted
 
 
-def wrong_names(request: Asked, bounds: Bounds) -> Refused | None:
+def check_length(request: Asked, bounds: Bounds) -> None:
+    """Raises Refused for a prompt, or messages, of more characters than the server reads."""
+    if isinstance(request, CompletionRequest):
+        param, length = "prompt", len(request.prompt)
+    else:
+        param, length = "messages", sum(len(message.text) for message in request.messages)
+    if length > bounds.max_characters:
+        message = f"{param}: {length} characters; at most {bounds.max_characters} here"
+        raise Refused(Refusal(400, message, param, "string_above_max_length"))
+
+
+def check_filter_size(fields: Mapping[str, Any]) -> None:
+    """Raises Refused for a filter with too many fields or values, or with a value that is too long."""
+    values = [v for value in fields.values() for v in (value if isinstance(value, list) else [value])]
+    longest = max((len(text) for text in [*fields, *values] if isinstance(text, str)), default=0)
+    for count, most, what in (
+        (len(fields), MAX_FIELDS, "fields"),
+        (len(values), MAX_VALUES, "values"),
+        (longest, MAX_VALUE_CHARACTERS, "characters in a name or value"),
+    ):
+        if count > most:
+            message = f"prag.filter: {count} {what}; at most {most} here"
+            raise Refused(Refusal(400, message, "prag.filter", "filter_too_large"))
+    if any(isinstance(value, int) and abs(value) >= 2**63 for value in values):
+        message = "prag.filter: a whole number is too large; at most 64 bits"
+        raise Refused(Refusal(400, message, "prag.filter", "invalid_value"))
+
+
+def unknown_model(name: str, bounds: Bounds) -> Refusal:
+    """Refuse a model by name, naming those that are offered."""
+    known = ", ".join(bounds.methods)
+    return Refusal(404, f"no model {name[:80]!r}; there are {known}", "model", "model_not_found")
+
+
+def check_names(request: Asked, bounds: Bounds) -> None:
+    """Raises Refused for a model, method or merge rule that is not offered."""
     options, known = request.prag, ", ".join(bounds.methods)
     if request.model not in bounds.methods:
-        return Refused(404, f"no model {request.model[:80]!r}; there are {known}", "model", "model_not_found")
+        raise Refused(unknown_model(request.model, bounds))
     if options.method is not None and options.method not in bounds.methods:
         why = f" ({NOT_SERVED[options.method]})" if options.method in NOT_SERVED else ""
-        return Refused(
-            400, f"no method {options.method[:80]!r}{why}; there are {known}", "prag.method", "unknown_method"
-        )
+        message = f"no method {options.method[:80]!r}{why}; there are {known}"
+        raise Refused(Refusal(400, message, "prag.method", "unknown_method"))
     if options.merge is not None and options.merge not in RULES:
-        return Refused(
-            400,
-            f"no merge {options.merge[:80]!r}; there are {', '.join(RULES)}",
-            "prag.merge",
-            "unknown_merge",
-        )
-    return None
+        message = f"no merge {options.merge[:80]!r}; there are {', '.join(RULES)}"
+        raise Refused(Refusal(400, message, "prag.merge", "unknown_merge"))
 
 
-def unused_options(request: Asked, method: str) -> Refused | None:
-    """Options that the method, or another option, leaves no meaning."""
+def check_used(request: Asked, method: str) -> None:
+    """Raises Refused for an option that has no meaning with the method, or with another option."""
     given = request.prag.model_fields_set
     wanted = SERVED[method]
     unused = [] if retrieves(wanted) else ["top_k", "doc_ids", "filter"]
     unused += [] if merges_adapters(wanted) else ["merge"]
     for name in unused:
         if name in given:
-            return Refused(400, f"{method} has no use for prag.{name}", f"prag.{name}", "unused_parameter")
+            message = f"{method} has no use for prag.{name}"
+            raise Refused(Refusal(400, message, f"prag.{name}", "unused_parameter"))
     for name in ("top_k", "filter"):
         if "doc_ids" in given and name in given:
-            return Refused(
-                400, f"prag.doc_ids names the documents; prag.{name} then has no use", f"prag.{name}"
-            )
-    return None
+            message = f"prag.doc_ids names the documents; prag.{name} then has no use"
+            raise Refused(Refusal(400, message, f"prag.{name}"))
 
 
-def beyond_several_rounds(request: Asked, method: str) -> Refused | None:
-    """What a method of several rounds has no way to honour: it chooses its documents as it goes, and drafts greedily."""
+def check_several_rounds(request: Asked, method: str) -> None:
+    """Raises Refused for what a method of several rounds cannot honour: it chooses its documents itself, and drafts greedily."""
     if isinstance(SERVED[method], OneRound):
-        return None
+        return
     if request.prag.doc_ids is not None:
-        why = "it retrieves by itself while it answers; name a filter"
-        return Refused(400, f"{method} takes no prag.doc_ids: {why}", "prag.doc_ids", "unused_parameter")
+        message = f"{method} takes no prag.doc_ids: it retrieves by itself while it answers; name a filter"
+        raise Refused(Refusal(400, message, "prag.doc_ids", "unused_parameter"))
     for name in ("temperature", "presence_penalty", "frequency_penalty", "stop"):
         if getattr(request, name):
-            return Refused(
-                400,
-                f"{method} takes no {name}: its drafts are greedy, as they are judged",
-                name,
-                "unused_parameter",
-            )
-    return None
+            message = f"{method} takes no {name}: its drafts are greedy, as they are judged"
+            raise Refused(Refusal(400, message, name, "unused_parameter"))
 
 
-def out_of_bounds(request: Asked, bounds: Bounds) -> Refused | None:
+def check_bounds(request: Asked, bounds: Bounds) -> None:
+    """Raises Refused for a number that is beyond what the server allows."""
     options = request.prag
     if options.top_k is not None and options.top_k > bounds.max_top_k:
-        return Refused(
-            400,
-            f"prag.top_k={options.top_k}: at most {bounds.max_top_k} here",
-            "prag.top_k",
-            "too_many_documents",
-        )
-    if options.doc_ids is not None and len(options.doc_ids) > bounds.max_top_k:
-        count = len(options.doc_ids)
-        return Refused(400, too_many(count, bounds.max_top_k), "prag.doc_ids", "too_many_documents")
+        message = f"prag.top_k={options.top_k}: at most {bounds.max_top_k} here"
+        raise Refused(Refusal(400, message, "prag.top_k", "too_many_documents"))
+    bounds.check_documents(len(options.doc_ids or ()))
     if request.new_tokens is not None and request.new_tokens > bounds.max_new_tokens:
         name = "max_tokens" if request.max_tokens == request.new_tokens else "max_completion_tokens"
-        return Refused(
-            400, f"{name}={request.new_tokens}: at most {bounds.max_new_tokens} here", name, "too_many_tokens"
-        )
+        message = f"{name}={request.new_tokens}: at most {bounds.max_new_tokens} here"
+        raise Refused(Refusal(400, message, name, "too_many_tokens"))
     if request.stream_options is not None and not request.stream:
-        return Refused(400, "stream_options without stream has no use", "stream_options", "unused_parameter")
-    return None
+        message = "stream_options without stream has no use"
+        raise Refused(Refusal(400, message, "stream_options", "unused_parameter"))
 
 
 def decoding_of(request: Asked, bounds: Bounds) -> Decoding:
+    """Return how to decode: as asked, greedily where the request does not say."""
     return Decoding(
         max_new_tokens=request.new_tokens or bounds.new_tokens,
         temperature=request.temperature or 0.0,
@@ -181,26 +169,17 @@ def decoding_of(request: Asked, bounds: Bounds) -> Decoding:
     )
 
 
-def conversation_of(request: Asked) -> tuple[str, tuple[Message, ...]] | Refused:
-    """The question, and the messages before it."""
+def conversation_of(request: Asked) -> tuple[str, tuple[Message, ...]]:
+    """Return the question, and the messages before it. Raises Refused where there is no question."""
     if isinstance(request, CompletionRequest):
-        question, earlier = request.prompt, []
+        param, question, earlier = "prompt", request.prompt, []
     else:
         *before, last = request.messages
         if last.role != "user":
-            return Refused(
-                400, f"the last message is of role {last.role}; it must be the user's question", "messages"
-            )
-        question, earlier = (
-            last.text,
-            [Message(role=message.role, content=message.text) for message in before],
-        )
+            message = f"the last message is of role {last.role}; it must be the user's question"
+            raise Refused(Refusal(400, message, "messages"))
+        param, question = "messages", last.text
+        earlier = [Message(role=ROLES.get(turn.role, turn.role), content=turn.text) for turn in before]
     if not question.strip():
-        return Refused(
-            400, "the question is empty", "prompt" if isinstance(request, CompletionRequest) else "messages"
-        )
+        raise Refused(Refusal(400, "the question is empty", param))
     return question, tuple(earlier)
-
-
-def too_many(count: int, most: int) -> str:
-    return f"{count} documents or chunks of them; adapters of at most {most} fit into one request here"

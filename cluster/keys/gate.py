@@ -1,7 +1,7 @@
-"""Who asks: API keys in front of the endpoint, and what each may use. Without a keys file everybody may ask everything.
+"""Check API keys and their limits before the endpoint. Without a key file everyone may ask everything.
 
-All that is wrong with a key is one 401. A key's filter holds for whatever its requests retrieve or name; its id salts every
-cache, so that no key can tell from a time what another has asked for.
+Every wrong key gets the same 401. A key's filter holds for whatever its requests retrieve or name; its id salts every cache,
+so that response times tell no key what another has asked for.
 """
 
 from __future__ import annotations
@@ -12,43 +12,45 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cluster.http.validation import ANYONE, Caller, Order
 from cluster.keys.allowance import Admission, Limiter, LimitExceeded
 from cluster.keys.key_file import WatchedKeys
 from cluster.keys.keys import ApiKey
-from cluster.records import Refused
+from cluster.records import ANYONE, Caller, Order, Refusal, Refused
 
-UNKNOWN = Refused(401, "no valid API key: send Authorization: Bearer KEY", None, "invalid_api_key")
+UNKNOWN = Refusal(401, "no valid API key: send Authorization: Bearer KEY", code="invalid_api_key")
 CHARACTERS_PER_TOKEN = 3  # of a prompt, before it is tokenized; settled afterwards
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A caller that was let in, with its key (None: there are no keys)."""
+    """An admitted caller with its key (None: the endpoint has no keys)."""
 
     caller: Caller
     key: ApiKey | None = None
 
 
 class Gate:
-    """Of one ingress. Raises ConfigError when made with a keys file that cannot be used."""
+    """The keys and limits of one ingress. Raises ConfigError for a key file that cannot be used."""
 
     def __init__(self, keys_file: str | None) -> None:
         self._keys = WatchedKeys(Path(keys_file)) if keys_file else None
         self._limiter = Limiter()
 
-    def enter(self, authorization: str | None) -> Entrant | Refused:
-        """Whose request this is, by its Authorization header."""
+    def enter(self, authorization: str | None) -> Entrant:
+        """Return the caller that an Authorization header names. Raises Refused for a key that is not valid."""
         if self._keys is None:
             return Entrant(ANYONE)
         scheme, _, presented = (authorization or "").partition(" ")
         key = self._keys.current().verify(
             presented.strip() if scheme.lower() == "bearer" else "", datetime.now(UTC)
         )
-        return UNKNOWN if key is None else Entrant(Caller(key.id, key.filter), key)
+        if key is None:
+            raise Refused(UNKNOWN)
+        return Entrant(Caller(key.id, key.filter), key)
 
-    def admit(self, entrant: Entrant, order: Order) -> AbstractContextManager[Admission | None] | Refused:
-        """Count the request against its key's limits until the context is left; `settle` then says what it came to."""
+    def admit(self, entrant: Entrant, order: Order) -> AbstractContextManager[Admission | None]:
+        """Count the request against its key's limits until the context is left; `settle` then says what it came to. Raises
+        Refused for a request beyond the limits."""
         if entrant.key is None:
             return nullcontext()
         prompt = len(order.question) + sum(len(message["content"]) for message in order.earlier)
@@ -58,5 +60,7 @@ class Gate:
             )
         except LimitExceeded as error:
             if error.retry_after is None:
-                return Refused(400, error.message, None, "too_many_tokens")
-            return Refused(429, error.message, None, "rate_limit_exceeded", math.ceil(error.retry_after))
+                raise Refused(Refusal(400, error.message, code="too_many_tokens")) from None
+            seconds = math.ceil(error.retry_after)
+            refusal = Refusal(429, error.message, code="rate_limit_exceeded", retry_after=seconds)
+            raise Refused(refusal) from None

@@ -12,10 +12,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from jinja2 import TemplateError
 from ray.serve.handle import DeploymentHandle
 
 from cluster.loopback import keep_to_loopback
-from cluster.records import Event, Refused, Task
+from cluster.records import Event, Refusal, Refused, Task
 from cluster.replica.one_round import answer_in_one_round
 from cluster.replica.replica import Replica
 from cluster.replica.rounds import answer_in_rounds
@@ -25,10 +26,15 @@ from prag_core.errors import EngineDiedError, EngineError, StorageError
 
 logger = logging.getLogger("ray.serve")
 RETRY_DEAD = 5  # seconds after which a client whose engine died may try again
-ENGINE_ENDED = Refused(
-    503, "the engine ended; another one is being started", None, "engine_unavailable", RETRY_DEAD
+ENGINE_ENDED = Refusal(
+    503,
+    "the engine ended; another one is being started",
+    code="engine_unavailable",
+    retry_after=RETRY_DEAD,
 )
-NO_STORAGE = Refused(503, "the bank cannot be read now; try again", None, "storage_unavailable", RETRY_DEAD)
+NO_STORAGE = Refusal(
+    503, "the bank cannot be read now; try again", code="storage_unavailable", retry_after=RETRY_DEAD
+)
 
 
 class Generator:
@@ -41,7 +47,7 @@ class Generator:
         await self.replica.begin()
 
     async def answer(self, task: Task) -> AsyncGenerator[Event, None]:
-        """Begun, the text in pieces, Done; or Stale or Refused, also in the middle of the text when the engine dies."""
+        """Yield Begun, the text in pieces, Done; or Stale; or a Refusal, also in the middle of the text when the engine dies."""
         await self.replica.watch.look(task.found.seen)
         stale = self.replica.outdated(passage.key for passage in task.found.passages)
         if stale:
@@ -51,11 +57,16 @@ class Generator:
             async with aclosing(self._events(task)) as events:
                 async for event in events:
                     yield event
+        except Refused as refused:
+            yield refused.refusal
+        except TemplateError as error:
+            message = f"the model's chat template refuses these messages: {error}"
+            yield Refusal(400, message, "messages", "template_refused")
         except EngineDiedError:
             yield ENGINE_ENDED
         except EngineError as error:
             logger.warning("task refused", extra={"request_id": task.request_id, "reason": str(error)})
-            yield Refused(400, str(error), None, "engine_refused")
+            yield Refusal(400, str(error), code="engine_refused")
         except StorageError as error:
             logger.warning("bank unreadable", extra={"request_id": task.request_id, "reason": str(error)})
             yield NO_STORAGE

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from cluster.records import Begun, Delta, Done, Event, Refused, Task, UsedDocument, used_as
+from cluster.records import Begun, Delta, Done, Event, Refusal, Refused, Task, UsedDocument, used_as
 from cluster.replica.installer import Installed, Made
 from cluster.replica.replica import Plan, Replica, make_plan
 from prag_core.answering.base import Stopwatch
@@ -19,7 +19,7 @@ from prag_core.records import AdapterFactors, Key, Passage, Round
 
 
 async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) -> AsyncGenerator[Event, None]:
-    """Begun, the text in pieces, Done; or Refused. Raises EngineError."""
+    """Yield Begun, the text in pieces, Done. Raises Refused, EngineError."""
     clock = Stopwatch()
     passages = task.found.passages
     keys = [passage.key for passage in passages] if method.adapters else []
@@ -40,14 +40,20 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
         shown = [passage for passage in passages if method.text or passage.key in plan.degraded]
         token_ids = await asyncio.to_thread(_encode, task, shown, replica)
         if len(token_ids) >= replica.engine.max_length:
-            yield too_long(len(token_ids), replica.engine.max_length)
-            return
+            raise Refused(too_long(len(token_ids), replica.engine.max_length))
         rounds = rounds_of(task)
         replica.metrics.prepared(clock.milliseconds, task.method, len(plan.degraded), len(rounds))
         facts = await _trace(task, plan, adapter, replica) if task.trace else {}
         documents = _used(passages, plan, [passage.key for passage in shown], replica)
         degraded = tuple(plan.degraded.items())
-        yield Begun(documents, degraded, dict(clock.milliseconds), len(token_ids), facts, rounds)
+        yield Begun(
+            documents=documents,
+            degraded=degraded,
+            timings_ms=dict(clock.milliseconds),
+            prompt_tokens=len(token_ids),
+            trace=facts,
+            rounds=rounds,
+        )
         async with aclosing(_generate(task, token_ids, adapter and adapter.handle, replica)) as events:
             async for event in events:
                 yield event
@@ -124,6 +130,6 @@ def scores_of(task: Task, plan: Plan) -> list[float]:
     return [scores[entry.key] for entry in plan.entries]
 
 
-def too_long(tokens: int, limit: int) -> Refused:
+def too_long(tokens: int, limit: int) -> Refusal:
     message = f"the prompt has {tokens} tokens with its passages; the model's context is {limit}, one kept for the answer"
-    return Refused(400, message, "messages", "context_length_exceeded")
+    return Refusal(400, message, "messages", "context_length_exceeded")

@@ -32,6 +32,7 @@ from cluster.records import (
     Event,
     Found,
     Inquiry,
+    Refusal,
     Refused,
     Stale,
     Task,
@@ -48,35 +49,42 @@ from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.records import Answer, Augmentation, Key, Passage, Question
 
 logger = logging.getLogger("ray.serve")
-Find = Callable[[Inquiry], Awaitable[Found | Refused]]
+Find = Callable[[Inquiry], Awaitable[Found | Refusal]]
 T = TypeVar("T")
 
 
 async def answer_in_rounds(
     task: Task, method: Method, replica: Replica, find: Find
 ) -> AsyncGenerator[Event, None]:
-    """Begun, the text, Done; or Stale or Refused. Raises EngineError."""
+    """Yield Begun, the text, Done; or Stale. Raises Refused, EngineError."""
     work = Work(task, replica, find)
     try:
         answer = await work.run(method)
         facts = await work.facts(answer) if task.trace else {}
-    except Ended as ended:
-        yield ended.event
+    except Outdated as outdated:
+        yield outdated.stale
         return
     spent = work.milliseconds(answer)
     replica.metrics.prepared(spent, task.method, len(answer.degraded), len(answer.rounds))
-    yield Begun(work.used(answer), answer.degraded, spent, work.prompt_tokens, facts, answer.rounds)
+    yield Begun(
+        documents=work.used(answer),
+        degraded=answer.degraded,
+        timings_ms=spent,
+        prompt_tokens=work.prompt_tokens,
+        trace=facts,
+        rounds=answer.rounds,
+    )
     if answer.text:
         yield Delta(answer.text)
     yield Done(answer.finish, answer.num_tokens)
 
 
-class Ended(Exception):
-    """There is no answer; this is said instead."""
+class Outdated(Exception):
+    """Ends a method whose documents or index have changed under it."""
 
-    def __init__(self, event: Stale | Refused) -> None:
-        super().__init__(event)
-        self.event = event
+    def __init__(self, stale: Stale) -> None:
+        super().__init__(stale)
+        self.stale = stale
 
 
 class Work:
@@ -131,7 +139,7 @@ class Work:
     def check_current(self) -> None:
         stale = self.replica.outdated(self.found)
         if stale:
-            raise Ended(stale)
+            raise Outdated(stale)
 
     async def search(self, query: str, k: int) -> list[Passage]:
         inquiry = replace(self.inquiry, query=query, top_k=k, at_least=self.task.found.seen)
@@ -139,11 +147,11 @@ class Work:
             found = await self._find(inquiry)
         except (RayActorError, RayServeException):
             logger.exception("the retriever cannot be reached", extra={"request_id": self.task.request_id})
-            raise Ended(UNREACHABLE) from None
-        if isinstance(found, Refused):
-            raise Ended(found)
+            raise Refused(UNREACHABLE) from None
+        if isinstance(found, Refusal):
+            raise Refused(found)
         if found.snapshot != self.task.found.snapshot:
-            raise Ended(Stale(found.seen))
+            raise Outdated(Stale(found.seen))
         await self.replica.watch.look(found.seen)
         self.entries |= found.entries
         self.found |= {passage.key for passage in found.passages}
@@ -161,7 +169,7 @@ class Work:
         merged, salt = request.adapter, self.task.salt
         limit = self.replica.engine.max_length
         if len(request.token_ids) >= limit:
-            raise Ended(too_long(len(request.token_ids), limit))
+            raise Refused(too_long(len(request.token_ids), limit))
 
         async def make() -> Made:
             assert merged is not None  # asked for by its name

@@ -39,6 +39,7 @@ MINIMUM = {
         "serve.max_top_k",
         "serve.max_new_tokens",
         "serve.max_body_kilobytes",
+        "serve.max_characters",
         "serve.max_ongoing",
         "serve.max_queued",
         "serve.timeout_seconds",

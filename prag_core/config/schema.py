@@ -299,6 +299,9 @@ class ServeConfig:
     host: str = "127.0.0.1"  # the one port that listens beyond loopback, if this says so
     port: int = 8000
     keys: str | None = None  # a file of API keys (prag keys); null: everybody may ask everything
+    cors_origins: list[str] = field(
+        default_factory=list
+    )  # of web pages whose scripts may ask, e.g. https://app.example; "*": of every page
     methods: list[str] = field(
         default_factory=lambda: ["closed_book", "rag", "prag", "combine"]
     )  # offered; if none of them
@@ -314,6 +317,7 @@ class ServeConfig:
     )
     max_new_tokens: int = 512  # a request may ask for
     max_body_kilobytes: int = 512
+    max_characters: int = 100_000  # of a request's messages, or its prompt, together
     max_ongoing: int = 64  # requests that one engine works on
     max_queued: int = 128  # requests that wait at one ingress for an engine; beyond, 503
     timeout_seconds: float = 120  # a request that takes longer ends with 503

@@ -26,6 +26,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def endpoint(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """The endpoint that all tests share. Those that change it (test_life) leave it as they found it."""
     keys_file = tmp_path_factory.mktemp("keys") / "keys.yaml"
     keys = make_keys(keys_file)
     quick = [
@@ -37,6 +38,7 @@ def endpoint(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> I
     quick += [
         f"serve.port={free_port()}",
         f"serve.keys={keys_file}",
+        "serve.cors_origins=[https://app.example]",
         "engine.max_sequences=16",
         "serve.max_queued=256",
     ]

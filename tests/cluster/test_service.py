@@ -1,125 +1,27 @@
-"""What bounds a request's waiting: the number in flight, and its seconds. The deployments behind are stand-ins that hang."""
+"""A request waits only so long, and only so many wait. The deployments behind are stand-ins."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import MutableMapping
 from typing import Any
 
 import httpx
 import pytest
 
-from cluster.bounds import Bounds
-from cluster.http.endpoint import make_app
+from cluster.http.endpoint import Endpoint
 from cluster.keys.gate import Gate
-from cluster.records import Begun, Delta, Done, Event, Found, Inquiry, Refused, Stale, Task
+from cluster.records import Begun, Delta, Done, Found, Inquiry, Refusal, Stale
 from cluster.service import Service
 from prag_core.errors import EngineDiedError
+from tests.cluster.stand_ins import BOUNDS, Call, Handle, Hanging, Metrics, Replies, transport
 
-BOUNDS = Bounds(
-    methods=("rag", "prag", "flare"),
-    top_k=3,
-    max_top_k=4,
-    new_tokens=20,
-    max_new_tokens=64,
-    max_body_bytes=10_000,
-    max_in_flight=2,
-    timeout_seconds=0.5,
-)
 BODY = {"model": "prag", "messages": [{"role": "user", "content": "Where is Jelamnax?"}]}
 
 
-class Metrics:
-    """Counts what the ingress reports."""
-
-    def __init__(self) -> None:
-        self.now, self.statuses = 0, list[tuple[int, str | None]]()
-
-    def began(self) -> None:
-        self.now += 1
-
-    def ended(self, status: int, reason: str | None) -> None:
-        self.now -= 1
-        self.statuses.append((status, reason))
-
-    def answered(self, milliseconds: Any, method: str) -> None:
-        pass
-
-
-class Call:
-    """One method of a deployment's handle."""
-
-    def __init__(self, reply: Any) -> None:
-        self._reply = reply
-
-    def remote(self, *arguments: Any) -> Any:
-        return self._reply(*arguments)
-
-
-class Hanging:
-    """Replies of a generator that never come."""
-
-    cancelled = 0
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
-        await asyncio.sleep(60)
-
-    def cancel(self) -> None:
-        Hanging.cancelled += 1
-
-
-class Replies:
-    """Replies of a generator that come at once."""
-
-    def __init__(self, *events: Event) -> None:
-        self._events = iter(events)
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        for event in self._events:
-            return event
-        raise StopAsyncIteration
-
-    def cancel(self) -> None:
-        pass
-
-
-class Handle:
-    """Of both deployments: retrieval finds nothing, and generation is what `answer` does."""
-
-    def __init__(self, answer: Callable[[Task], Any] = lambda _: Hanging()) -> None:
-        self.inquiries: list[Inquiry] = []
-        self.tasks: list[Task] = []
-
-        async def find(inquiry: Inquiry | None = None) -> Found:
-            if inquiry:
-                self.inquiries.append(inquiry)
-            return Found(f"snapshot-{len(self.inquiries)}", len(self.inquiries))
-
-        async def current(at_least: int) -> Found:
-            return Found("snapshot-now", at_least)
-
-        def keep(task: Task) -> Any:
-            self.tasks.append(task)
-            return answer(task)
-
-        self.find, self.status, self.current, self.answer = Call(find), Call(find), Call(current), Call(keep)
-
-    def options(self, **_: Any) -> Handle:
-        return self
-
-
-def client(metrics: Metrics, handle: Any = None) -> httpx.AsyncClient:
-    handle = handle or Handle()
-    given: Any = metrics
-    app = make_app(Service(handle, handle, BOUNDS), Gate(None), given)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+def client(metrics: Metrics, handle: Handle | None = None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=transport(handle or Handle(), metrics), base_url="http://test")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -158,7 +60,7 @@ def test_a_request_whose_documents_are_deleted_under_it_is_retrieved_again_havin
     async def scenario() -> None:
         answers = [
             Replies(Stale(7)),
-            Replies(Begun((), (), {}, 5, {}), Delta("Elb"), Delta("onia."), Done("stop", 3)),
+            Replies(Begun(prompt_tokens=5), Delta("Elb"), Delta("onia."), Done("stop", 3)),
         ]
         handle = Handle(lambda _: answers.pop(0))
         async with client(Metrics(), handle) as http:
@@ -176,7 +78,7 @@ def test_a_method_of_several_rounds_retrieves_by_itself_from_a_snapshot_that_is_
     None
 ):
     async def scenario() -> None:
-        answers = [Replies(Stale(7)), Replies(Begun((), (), {}, 5, {}), Delta("Elbonia."), Done("stop", 3))]
+        answers = [Replies(Stale(7)), Replies(Begun(prompt_tokens=5), Delta("Elbonia."), Done("stop", 3))]
         handle = Handle(lambda _: answers.pop(0))
         async with client(Metrics(), handle) as http:
             reply = (await http.post("/v1/chat/completions", json=BODY | {"model": "flare"})).json()
@@ -193,16 +95,18 @@ def test_a_stream_whose_client_leaves_before_its_first_byte_is_counted_as_ended(
 
     async def scenario() -> None:
         metrics, given = Metrics(), list[dict[str, Any]]()
-        handle = Handle(lambda _: Replies(Begun((), (), {}, 5, {}), Delta("Elbonia."), Done("stop", 3)))
-        service: Any = Service(handle, handle, BOUNDS)  # type: ignore[arg-type]
-        app = make_app(service, Gate(None), metrics)  # type: ignore[arg-type]
+        handle = Handle(lambda _: Replies(Begun(prompt_tokens=5), Delta("Elbonia."), Done("stop", 3)))
+        deployments: Any = handle
+        counted: Any = metrics
+        service: Any = Service(deployments, deployments, BOUNDS)
+        app = Endpoint(service, Gate(None), counted).app()
         body = json.dumps(BODY | {"stream": True}).encode()
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send(message: dict[str, Any]) -> None:
-            given.append(message)
+        async def send(message: MutableMapping[str, Any]) -> None:
+            given.append(dict(message))
             raise Gone
 
         scope = {
@@ -222,8 +126,8 @@ def test_a_stream_whose_client_leaves_before_its_first_byte_is_counted_as_ended(
 
 def test_an_engine_that_dies_within_a_stream_ends_it_with_an_error_and_without_done() -> None:
     async def scenario() -> None:
-        died = Refused(503, "the engine ended", None, "engine_unavailable", 5)
-        handle = Handle(lambda _: Replies(Begun((), (), {}, 5, {}), Delta("Elb"), died))
+        died = Refusal(503, "the engine ended", code="engine_unavailable", retry_after=5)
+        handle = Handle(lambda _: Replies(Begun(prompt_tokens=5), Delta("Elb"), died))
         async with client(Metrics(), handle) as http:
             streamed = await http.post("/v1/chat/completions", json=BODY | {"stream": True})
             whole = await http.post("/v1/chat/completions", json=BODY)

@@ -277,6 +277,17 @@ def test_unknown_models_documents_and_routes_are_not_found(endpoint: Endpoint) -
         ask(endpoint, "prag", "Where is Jelamnax?", **prag(doc_ids=["nowhere"]))
     assert missing.value.code == "document_not_found"
     assert endpoint.http.get("/v1/nothing").json()["error"]["type"] == "invalid_request_error"
+    wrong = endpoint.http.get("/v1/completions")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST") and wrong.json()["error"]["message"]
+    head = endpoint.http.head("/health")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_a_page_of_an_allowed_origin_may_ask(endpoint: Endpoint) -> None:
+    (origin,) = endpoint.config.serve.cors_origins
+    asked = {"origin": origin, "access-control-request-method": "POST"}
+    preflight = endpoint.http.options("/v1/chat/completions", headers=asked)
+    assert preflight.status_code == 200 and preflight.headers["access-control-allow-origin"] == origin
 
 
 def test_bodies_and_prompts_that_are_too_long_are_refused(endpoint: Endpoint) -> None:

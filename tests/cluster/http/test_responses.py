@@ -9,8 +9,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from cluster.http.responses import Kind, Reply, as_event
-from cluster.http.validation import Order
-from cluster.records import Begun, Done, UsedDocument
+from cluster.records import Begun, Delta, Done, Order, UsedDocument
 from cluster.service import Answering
 from prag_core.engines.base import Decoding
 from prag_core.records import Passage, Round
@@ -20,23 +19,37 @@ OTHER = Passage("d2", 0, "Another", "More text.", 1.0)
 
 
 def reply(kind: Kind = "chat", *, trace: bool = False, **timings: float) -> Reply:
-    answering = Answering(
-        "id", Order("mine", "prag", "Where?", (), None, Decoding(8), None, "", trace), snapshot="00000001-a"
-    )
+    order = Order(model="mine", method="prag", question="Where?", decoding=Decoding(8), trace=trace)
+    answering = Answering("id", order, snapshot="00000001-a")
     documents = (UsedDocument(PASSAGE, "version", "adapter"), UsedDocument(OTHER, None, "text"))
     rounds = (Round("Where?", (PASSAGE,)), Round("There", (OTHER, PASSAGE)))
-    answering.begun = Begun(documents, ((OTHER.key, "no adapter"),), timings, 30, {"rule": "sum"}, rounds)
+    answering.begun = Begun(
+        documents=documents,
+        degraded=((OTHER.key, "no adapter"),),
+        timings_ms=timings,
+        prompt_tokens=30,
+        trace={"rule": "sum"},
+        rounds=rounds,
+    )
     answering.done = Done("length", 4)
     return Reply(kind, answering)
 
 
+def replied(kind: Kind = "chat") -> Reply:
+    """A reply that has taken a text in pieces."""
+    made = reply(kind)
+    for piece in ("He", "re."):
+        made.take(Delta(piece))
+    return made
+
+
 def test_a_whole_answer_is_what_the_client_expects() -> None:
-    whole = ChatCompletion.model_validate(reply().whole("Here."), strict=True)
+    whole = ChatCompletion.model_validate(replied().whole(), strict=True)
     assert whole.choices[0].message.content == "Here." and whole.choices[0].finish_reason == "length"
     assert (
         whole.usage and whole.usage.total_tokens == 34 and (whole.id, whole.model) == ("chatcmpl-id", "mine")
     )
-    text = Completion.model_validate(reply("text").whole("Here."), strict=True)
+    text = Completion.model_validate(replied("text").whole(), strict=True)
     assert text.choices[0].text == "Here." and text.id == "cmpl-id"
 
 

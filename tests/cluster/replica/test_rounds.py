@@ -21,7 +21,19 @@ from ray import serve
 from ray.exceptions import RayActorError
 
 from cluster.app import NAME
-from cluster.records import UNREACHABLE, Begun, Delta, Done, Event, Found, Inquiry, Refused, Stale, Task
+from cluster.records import (
+    UNREACHABLE,
+    Begun,
+    Delta,
+    Done,
+    Event,
+    Found,
+    Inquiry,
+    Refusal,
+    Refused,
+    Stale,
+    Task,
+)
 from cluster.replica.rounds import answer_in_rounds
 from prag_core.answering.registry import METHODS, Tools
 from prag_core.answering.tools import open_tools
@@ -124,7 +136,7 @@ class Corpus:
     def __init__(self, *snapshots: str) -> None:
         self.snapshots, self.inquiries = list(snapshots), list[Inquiry]()
 
-    async def find(self, inquiry: Inquiry) -> Found | Refused:
+    async def find(self, inquiry: Inquiry) -> Found | Refusal:
         self.inquiries.append(inquiry)
         snapshot = self.snapshots.pop(0)
         if snapshot == "unreachable":
@@ -134,7 +146,15 @@ class Corpus:
 
 def task() -> Task:
     inquiry = Inquiry("?", 2, None, TENANT)
-    return Task("id", "twice", "Where?", Found("one", 7), Decoding(8), inquiry, salt="tenant")
+    return Task(
+        request_id="id",
+        method="twice",
+        question="Where?",
+        found=Found("one", 7),
+        decoding=Decoding(8),
+        inquiry=inquiry,
+        salt="tenant",
+    )
 
 
 def run(
@@ -233,9 +253,12 @@ def test_rounds_of_two_snapshots_are_never_one_answer() -> None:
 
 
 def test_a_retriever_that_is_gone_and_a_prompt_that_is_too_long_are_said() -> None:
-    assert run(Twice(), Corpus("one", "unreachable"), let_it) == [UNREACHABLE]
-    (refused,) = run(Twice(length=100), Corpus("one", "one"), let_it)
-    assert isinstance(refused, Refused) and refused.code == "context_length_exceeded"
+    with pytest.raises(Refused) as refused:
+        run(Twice(), Corpus("one", "unreachable"), let_it)
+    assert refused.value.refusal == UNREACHABLE
+    with pytest.raises(Refused) as refused:
+        run(Twice(length=100), Corpus("one", "one"), let_it)
+    assert refused.value.refusal.code == "context_length_exceeded"
 
 
 # -- the real endpoint ----------------------------------------------------------------------------------------------
