@@ -26,6 +26,7 @@ from prag_core.errors import ConfigError, did_you_mean
 from prag_core.planning.recipe import recorded_prompt
 
 NAME = "prag"
+DEPLOYMENT: Any = serve.deployment
 ORIGIN = re.compile(r"https?://[^/\s]+", re.IGNORECASE)
 LOGS = {"encoding": "JSON", "enable_access_log": False}
 
@@ -45,45 +46,73 @@ def application(config: Config) -> Application:
     """Build the application. Raises BankError where the bank cannot be served with this model, ConfigError for settings that
     contradict each other."""
     if config.engine.kind is not EngineKind.vllm:
-        raise ConfigError(f"engine.kind={config.engine.kind.value}: only vllm serves")
+        raise ConfigError(
+            f"engine.kind={config.engine.kind.value}: expected vllm, the only engine that serves"
+        )
     bank = open_bank(config.bank.uri, config.model)
     indexed_snapshot(bank, config.retrieval)  # an error here is clearer than a replica that cannot start
     bounds = bounds_of(config, bank)
-    options = config.serve
-    common = {
-        "graceful_shutdown_timeout_s": options.drain_seconds,
-        "graceful_shutdown_wait_loop_s": min(2.0, options.drain_seconds),
-        "health_check_period_s": options.health_seconds,
-        "logging_config": LOGS,
-    }
-    deployment: Any = serve.deployment
-    ongoing = min(
-        options.max_ongoing, CACHED_BATCHES * config.engine.max_sequences - 1
-    )  # each may hold an adapter; one slot is the bare model's
-    generator = deployment(Generator).options(
+    retriever = _retriever(config)
+    app: Application = _ingress(config, bounds).bind(
+        retriever,
+        _generator(config).bind(config, retriever),
+        bounds,
+        config.serve.keys,
+        allowed_origins(config.serve.cors_origins),
+    )
+    return app
+
+
+def _retriever(config: Config) -> Any:
+    options = _common(config) | {"num_replicas": config.serve.retrievers, "max_ongoing_requests": 256}
+    return DEPLOYMENT(Retriever).options(**options, ray_actor_options={"num_cpus": 0}).bind(config)
+
+
+def _generator(config: Config) -> Any:
+    settings = config.serve
+    # Each request may hold an adapter; one of the engine's slots is the bare model's.
+    ongoing = min(settings.max_ongoing, CACHED_BATCHES * config.engine.max_sequences - 1)
+    return DEPLOYMENT(Generator).options(
         max_ongoing_requests=ongoing,
-        max_queued_requests=options.max_queued,
-        ray_actor_options={"num_cpus": options.generator_cpus, "num_gpus": options.generator_gpus},
-        **_replicas(options.generators, options.max_generators, ongoing),
-        **common,
+        max_queued_requests=settings.max_queued,
+        ray_actor_options={"num_cpus": settings.generator_cpus, "num_gpus": settings.generator_gpus},
+        **_replicas(settings.generators, settings.max_generators, ongoing),
+        **_common(config),
     )
-    retriever = deployment(Retriever).options(
-        num_replicas=options.retrievers, max_ongoing_requests=256, ray_actor_options={"num_cpus": 0}, **common
-    )
-    retrieval = retriever.bind(config)
-    ingress = deployment(serve.ingress()(Ingress)).options(
-        num_replicas=options.ingresses,
-        max_ongoing_requests=2
-        * bounds.max_in_flight,  # the ingress itself refuses what is beyond, with a reply in JSON
+
+
+def _ingress(config: Config, bounds: Bounds) -> Any:
+    return DEPLOYMENT(serve.ingress()(Ingress)).options(
+        num_replicas=config.serve.ingresses,
+        # Twice what it answers: beyond that the ingress itself refuses, with an error object.
+        max_ongoing_requests=2 * bounds.max_in_flight,
         max_queued_requests=bounds.max_in_flight,
         ray_actor_options={"num_cpus": 0},
-        **common,
+        **_common(config),
     )
-    answers = generator.bind(config, retrieval)
-    bound: Application = ingress.bind(
-        retrieval, answers, bounds, options.keys, allowed_origins(options.cors_origins)
-    )
-    return bound
+
+
+def _common(config: Config) -> dict[str, Any]:
+    """Options of every deployment."""
+    return {
+        "graceful_shutdown_timeout_s": config.serve.drain_seconds,
+        "graceful_shutdown_wait_loop_s": min(2.0, config.serve.drain_seconds),
+        "health_check_period_s": config.serve.health_seconds,
+        "logging_config": LOGS,
+    }
+
+
+def _replicas(least: int, most: int, ongoing: int) -> dict[str, Any]:
+    """Options for a fixed number of replicas, or for as many as the load asks for."""
+    if most <= least:
+        return {"num_replicas": least}
+    return {
+        "autoscaling_config": {
+            "min_replicas": least,
+            "max_replicas": most,
+            "target_ongoing_requests": max(1.0, 0.7 * ongoing),
+        }
+    }
 
 
 def bounds_of(config: Config, bank: Bank) -> Bounds:
@@ -134,16 +163,3 @@ def allowed_origins(names: Sequence[str]) -> tuple[str, ...]:
                 "https://app.example or http://localhost:3000, without a path, or '*' for every page"
             )
     return tuple(dict.fromkeys(names))
-
-
-def _replicas(least: int, most: int, ongoing: int) -> dict[str, Any]:
-    """Serve's options for a fixed number of replicas, or for as many as the load asks for."""
-    if most <= least:
-        return {"num_replicas": least}
-    return {
-        "autoscaling_config": {
-            "min_replicas": least,
-            "max_replicas": most,
-            "target_ongoing_requests": max(1.0, 0.7 * ongoing),
-        }
-    }

@@ -32,7 +32,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: list[str], se
 
 REFUSED = [
     ("[prga]", "did you mean prag?"),
-    ("[rag_gold]", "labelled documents, which no request has (it may have closed_book, rag"),
+    ("[rag_gold]", "labelled documents, which no request has (expected some of closed_book, rag"),
     ("[dragin+prag]", "reads attentions, which vLLM"),
     ("[]", "empty"),
 ]

@@ -11,7 +11,7 @@ import pytest
 
 from cluster.http.errors import error_object
 from cluster.records import Begun, Delta, Refusal, Task
-from tests.cluster.stand_ins import BOUNDS, Call, Handle, Metrics, Replies, elbonia, transport
+from tests.cluster.stand_ins import BOUNDS, Handle, Metrics, Replies, elbonia, transport
 
 BODY = {"model": "rag", "messages": [{"role": "user", "content": "Where is Jelamnax?"}]}
 
@@ -110,16 +110,6 @@ def test_a_route_that_fails_outside_of_a_request_for_an_answer_gets_one_too(
     monkeypatch.setattr("cluster.http.endpoint.model_object", broken)
     reply = send("GET", "/v1/models")
     assert reply.status_code == 500 and reply.json()["error"]["code"] == "internal_error"
-
-
-def test_not_ready_says_when_to_come_back() -> None:
-    async def gone() -> None:
-        raise RuntimeError("the engine ended")
-
-    handle = Handle()
-    handle.status = Call(gone)
-    reply = send("GET", "/ready", handle)
-    assert reply.status_code == 503 and reply.headers["retry-after"] == "2"
 
 
 @pytest.mark.parametrize(
