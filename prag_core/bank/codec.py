@@ -1,10 +1,10 @@
-"""Adapters as bytes, and back: the order, the tiers, and how any language reads them.
+"""The codec: adapters as bytes, and back, in the number formats of the tiers, such that any language can read them.
 
 A value is the layout's modules in order; of each first `a` [rank, in], then `b` [out, rank], row by row, little-endian,
 without gaps or padding between. fp32 and bf16 are plain numbers. int8 and int4 store, for each matrix, its float32
 steps (one a rank component: per row of a, per column of b) and then its codes; x ≈ code · step, with
 step = max|x| / (2^(bits-1) - 1) and round to nearest. int4 packs two two's-complement codes a byte, the low
-nibble first; an odd count leaves the last high nibble zero. `describe` spells the offsets of all of it.
+nibble first; an odd count leaves the last high nibble zero. `describe` spells out all the offsets.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from prag_core.config.choices import Tier
@@ -24,7 +25,7 @@ Shape = tuple[int, int]
 
 
 def encode(factors: AdapterFactors, layout: AdapterLayout, tier: Tier | str) -> bytes:
-    """One adapter's bytes. Raises ModelError when the factors are not the layout's, or not finite."""
+    """Encode one adapter. Raises ModelError when the factors are not the layout's, or not finite."""
     check_factors(factors, layout)
     tier = Tier(tier)
     parts: list[bytes] = []
@@ -34,7 +35,7 @@ def encode(factors: AdapterFactors, layout: AdapterLayout, tier: Tier | str) -> 
 
 
 def decode(data: bytes, layout: AdapterLayout, tier: Tier | str) -> AdapterFactors:
-    """One adapter's factors, float32. Raises CorruptBankError when `data` is not of the layout's length."""
+    """Decode one adapter to float32. Raises CorruptBankError when `data` is not of the layout's length."""
     tier = Tier(tier)
     if len(data) != encoded_size(layout, tier):
         raise CorruptBankError(
@@ -49,7 +50,7 @@ def decode(data: bytes, layout: AdapterLayout, tier: Tier | str) -> AdapterFacto
 
 
 def encoded_size(layout: AdapterLayout, tier: Tier | str) -> int:
-    """Bytes of one adapter."""
+    """Number of bytes of one encoded adapter."""
     return sum(
         _matrix_size(shape, layout.rank, Tier(tier)) for _, a, b in layout.shapes() for shape in (a, b)
     )
@@ -103,11 +104,10 @@ def _encode_matrix(matrix: np.ndarray, axis: int, tier: Tier) -> bytes:
     if tier is Tier.fp32:
         return matrix.tobytes()
     if tier is Tier.bf16:
-        return _to_bf16(matrix).tobytes()
+        return matrix.astype(ml_dtypes.bfloat16).tobytes()
     limit = 2 ** (BITS[tier] - 1) - 1
-    rows = np.ascontiguousarray(
-        np.moveaxis(np.abs(matrix), axis, -1)
-    )  # many times faster to reduce than short columns
+    # Contiguous rows are reduced many times faster than short columns.
+    rows = np.ascontiguousarray(np.moveaxis(np.abs(matrix), axis, -1))
     steps = np.expand_dims(rows.max(-1), axis) / np.float32(limit)
     codes = np.clip(np.rint(matrix / np.where(steps > 0, steps, np.float32(1))), -limit, limit)
     codes = np.where(steps > 0, codes, 0).astype(np.int8).ravel()
@@ -119,11 +119,7 @@ def _decode_matrix(buffer: bytearray, offset: int, shape: Shape, axis: int, tier
     if tier is Tier.fp32:
         return np.frombuffer(buffer, "<f4", count, offset).reshape(shape)
     if tier is Tier.bf16:
-        return (
-            (np.frombuffer(buffer, "<u2", count, offset).astype(np.uint32) << 16)
-            .view(np.float32)
-            .reshape(shape)
-        )
+        return np.frombuffer(buffer, ml_dtypes.bfloat16, count, offset).astype(np.float32).reshape(shape)
     rank = shape[1 - axis]
     steps = np.expand_dims(np.frombuffer(buffer, "<f4", rank, offset), axis)
     start = offset + 4 * rank
@@ -133,12 +129,6 @@ def _decode_matrix(buffer: bytearray, offset: int, shape: Shape, axis: int, tier
         else _unpack_nibbles(buffer, start, count)
     )
     return codes.reshape(shape).astype(np.float32) * steps
-
-
-def _to_bf16(matrix: np.ndarray) -> np.ndarray:
-    """Round to nearest, ties to even."""
-    bits = matrix.view("<u4")
-    return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 
 def _pack_nibbles(codes: np.ndarray) -> bytes:

@@ -3,16 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from prag_core.bank.codec import decode, describe, encode, encoded_size
 from prag_core.errors import CorruptBankError, ModelError
 from prag_core.models.lora import AdapterLayout, ModuleShape
-from prag_core.records import Factors
+from prag_core.records import AdapterFactors, Factors
 
 LAYOUT = AdapterLayout((ModuleShape("m.gate_proj", 7, 5), ModuleShape("m.down_proj", 5, 3)), 3, 16.0)
 
 
-def random_factors(seed: int, scale: float = 1.0) -> dict[str, Factors]:
+def random_factors(seed: int, scale: float = 1.0) -> AdapterFactors:
     draw = np.random.default_rng(seed)
     return {
         n: Factors((scale * draw.normal(size=a)).astype("f4"), (scale * draw.normal(size=b)).astype("f4"))
@@ -49,6 +52,48 @@ def test_quantised_values_are_within_half_a_step_per_rank_component(
             step = np.abs(here).max(axis=axis, keepdims=True) / limit
             assert np.all(np.abs(there - here) <= step * 0.5001)
             np.testing.assert_allclose(np.abs(there).max(axis=axis), np.abs(here).max(axis=axis), rtol=1e-6)
+
+
+@st.composite
+def adapters(draw: st.DrawFn) -> tuple[AdapterLayout, AdapterFactors]:
+    """Any layout of up to three modules, with any factors of ordinary size, zeros among them."""
+    sizes = st.integers(1, 6)
+    modules = tuple(ModuleShape(f"m{i}", draw(sizes), draw(sizes)) for i in range(draw(st.integers(1, 3))))
+    layout = AdapterLayout(modules, draw(sizes), 1.0)
+    values = st.floats(-(2.0**99), 2.0**99, width=32) | st.just(0.0)
+    factors = {
+        name: Factors(*(draw(arrays.arrays(np.float32, shape, elements=values)) for shape in shapes))
+        for name, *shapes in layout.shapes()
+    }
+    return layout, factors
+
+
+ONE_BY_ONE = AdapterLayout((ModuleShape("m", 1, 1),), 1, 1.0)
+ZERO = Factors(np.zeros((1, 1), "f4"), np.zeros((1, 1), "f4"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(adapters(), st.sampled_from(["fp32", "bf16", "int8", "int4"]))
+@example((ONE_BY_ONE, {"m": ZERO}), "int4")
+def test_a_round_trip_of_any_adapter_errs_by_half_a_step_at_most(
+    adapter: tuple[AdapterLayout, AdapterFactors], tier: str
+) -> None:
+    layout, factors = adapter
+    data = encode(factors, layout, tier)
+    assert len(data) == encoded_size(layout, tier)
+    decoded = decode(data, layout, tier)
+    assert list(decoded) == list(factors)
+    smallest = np.finfo(np.float32).tiny  # steps of subnormal numbers have no precision left
+    for name, pair in factors.items():
+        for before, after, axis in ((pair.a, decoded[name].a, 1), (pair.b, decoded[name].b, 0)):
+            step = {
+                "fp32": np.zeros_like(before),
+                "bf16": np.abs(before) * 2.0**-7,
+                "int8": np.abs(before).max(axis=axis, keepdims=True) / 127,
+                "int4": np.abs(before).max(axis=axis, keepdims=True) / 7,
+            }[tier]
+            assert after.dtype == np.float32 and after.shape == before.shape
+            assert np.all(np.abs(after.astype("f8") - before) <= 0.5001 * step + smallest)
 
 
 @pytest.mark.parametrize("tier", ["int8", "int4"])
