@@ -77,12 +77,13 @@ def read_usable(
 
 
 def _read_values(store: BankStore, entries: Sequence[Entry]) -> list[bytes]:
-    paths = [store.path(str(entry.adapter_object)) for entry in entries]
-    starts = [int(entry.start or 0) for entry in entries]
-    ends = [start + int(entry.length or 0) for start, entry in zip(starts, entries, strict=True)]
+    places = [entry.place for entry in entries]
+    paths = [store.path(place.path) for place in places]
     try:
         with storage_errors("reading", store.uri):
-            return read_ranges(store.fs, paths, starts, ends)
+            return read_ranges(
+                store.fs, paths, [place.start for place in places], [place.end for place in places]
+            )
     except FileNotFoundError as error:
         raise CorruptBankError(f"{error.filename} is missing; run prag bank verify") from None
 
@@ -90,7 +91,7 @@ def _read_values(store: BankStore, entries: Sequence[Entry]) -> list[bytes]:
 def _check(store: BankStore, entry: Entry, value: bytes) -> tuple[Key, AdapterFactors]:
     """Decode an adapter. Raises CorruptBankError when the bytes are not those that were written."""
     if hashlib.sha256(value).hexdigest() != entry.sha256:
-        path = store.path(str(entry.adapter_object))
+        path = store.path(entry.place.path)
         raise CorruptBankError(
             f"{path} is damaged at the adapter of {show_key(*entry.key)}; run prag bank verify"
         )

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,14 @@ from prag_core.storage import list_files, read, storage_errors
 
 BULK = 2000  # keys from which one scan is quicker than a search for each
 TOGETHER = 16  # objects that are read at once
+
+
+class Place(NamedTuple):
+    """Bytes [start, end) of an object."""
+
+    path: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,12 @@ class Entry:
     @property
     def key(self) -> Key:
         return (self.doc_id, self.chunk)
+
+    @property
+    def place(self) -> Place:
+        """Where its adapter lies. Only for entries that have one, accepted or not."""
+        assert self.adapter_object is not None and self.start is not None and self.length is not None
+        return Place(self.adapter_object, self.start, self.start + self.length)
 
     @property
     def unusable(self) -> str | None:

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ import pytest
 from prag_core.bank import Bank, Stage
 from prag_core.errors import BankError, CorruptBankError, StorageError
 from prag_core.identity import Recipe
+from tests.prag_core.bank.world import Filled, World, committed, object_of
 
 
-def test_the_initial_adapter_comes_back(bank_uri: str, world: Any) -> None:
+def test_the_initial_adapter_comes_back(bank_uri: str, world: World) -> None:
     world.bank(bank_uri)
     found, expected = Bank.open(bank_uri).initial_factors(), world.factors(999)
     for name in expected:
@@ -22,13 +22,15 @@ def test_the_initial_adapter_comes_back(bank_uri: str, world: Any) -> None:
         np.testing.assert_array_equal(found[name].b, expected[name].b)
 
 
-def test_creating_again_with_the_same_recipe_opens_it(bank_uri: str, world: Any) -> None:
+def test_creating_again_with_the_same_recipe_opens_it(bank_uri: str, world: World) -> None:
     first = world.bank(bank_uri)
     world.augment(first, "shard", world.documents(["a"]))
     assert world.bank(bank_uri).committed_shards(Stage.augmentations) == {"shard"}
 
 
-def test_another_recipe_is_refused_and_the_settings_that_differ_are_named(filled: Any, world: Any) -> None:
+def test_another_recipe_is_refused_and_the_settings_that_differ_are_named(
+    filled: Filled, world: World
+) -> None:
     other = Recipe({"model": "tiny", "training": {"epochs": 2, "learning_rate": 3e-4}})
     with pytest.raises(
         BankError, match=r"(?s)another recipe is another bank.*training\.epochs: 1 there, 2 here"
@@ -42,7 +44,7 @@ def test_where_there_is_no_bank_it_says_so(bank_uri: str) -> None:
         Bank.open(bank_uri)
 
 
-def test_a_damaged_bank_json_and_an_unknown_format_are_refused(filled: Any) -> None:
+def test_a_damaged_bank_json_and_an_unknown_format_are_refused(filled: Filled) -> None:
     path = Path(filled.bank.root, "bank.json")
     good = path.read_bytes()
     path.write_bytes(good.replace(b'"epochs": 1', b'"epochs": 7'))
@@ -55,13 +57,13 @@ def test_a_damaged_bank_json_and_an_unknown_format_are_refused(filled: Any) -> N
         Bank.open(filled.bank.uri)
 
 
-def test_an_unwritable_place_is_refused_before_any_work(tmp_path: Path, world: Any) -> None:
+def test_an_unwritable_place_is_refused_before_any_work(tmp_path: Path, world: World) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StorageError, match="file"):
         world.bank(str(tmp_path / "file" / "bank"))
 
 
-def test_a_damaged_initial_adapter_is_named(filled: Any) -> None:
+def test_a_damaged_initial_adapter_is_named(filled: Filled) -> None:
     (path,) = Path(filled.bank.root, "init").iterdir()
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -70,7 +72,7 @@ def test_a_damaged_initial_adapter_is_named(filled: Any) -> None:
         filled.bank.initial_factors()
 
 
-def test_files_of_a_run_are_written_once(bank_uri: str, world: Any) -> None:
+def test_files_of_a_run_are_written_once(bank_uri: str, world: World) -> None:
     bank = world.bank(bank_uri)
     bank.write_run("run1", "plan.json", b"{}")
     bank.write_run("run1", "plan.json", b"{}")
@@ -81,8 +83,8 @@ def test_files_of_a_run_are_written_once(bank_uri: str, world: Any) -> None:
         bank.read_run("run1", "other")
 
 
-def test_documents_come_back_with_their_metadata(filled: Any) -> None:
-    info = filled.bank.find_commit(Stage.adapters, "shard0").object("documents")
+def test_documents_come_back_with_their_metadata(filled: Filled) -> None:
+    info = object_of(committed(filled.bank, Stage.adapters, "shard0"), "documents")
     assert filled.bank.read_documents(info.path) == filled.bank.read_documents(info) == filled.documents[:2]
 
 
@@ -90,7 +92,7 @@ def _shards(bank: Bank) -> set[str]:
     return bank.committed_shards(Stage.adapters)
 
 
-def test_a_bank_works_in_a_spawned_worker_and_after_a_fork(swift_uri: str, world: Any) -> None:
+def test_a_bank_works_in_a_spawned_worker_and_after_a_fork(swift_uri: str, world: World) -> None:
     filled = world.fill(world.bank(swift_uri))
     assert _shards(pickle.loads(pickle.dumps(filled.bank))) == {"shard0", "shard1"}
     reading, writing = os.pipe()

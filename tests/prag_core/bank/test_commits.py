@@ -2,20 +2,21 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
-from prag_core.bank import AdapterReader, Bank, Stage, verify
+from prag_core.bank import AdapterReader, Bank, Commit, Stage, verify
 from prag_core.errors import BankError, CorruptBankError
+from tests.prag_core.bank.world import Filled, World, object_of
 
 
-def test_of_raced_attempts_the_snapshot_names_exactly_one_whole_one(bank_uri: str, world: Any) -> None:
+def test_of_raced_attempts_the_snapshot_names_exactly_one_whole_one(bank_uri: str, world: World) -> None:
     world.bank(bank_uri)
     documents = world.documents(["a", "b"])
     augmented = world.augment(Bank.open(bank_uri), "shard", documents)
 
-    def attempt(seed: int) -> Any:
+    def attempt(seed: int) -> Commit:
         return world.train(Bank.open(bank_uri), "shard", documents, augmented.objects, seed=100 * seed)
 
     with ThreadPoolExecutor(5) as pool:
@@ -25,7 +26,7 @@ def test_of_raced_attempts_the_snapshot_names_exactly_one_whole_one(bank_uri: st
     assert named in returned
     snapshot = bank.write_snapshot(world.wanted(documents))
     assert {entry.adapter_object for entry in snapshot.lookup([("a", 0), ("b", 0)]).values()} == {
-        named.object("adapters").path
+        object_of(named, "adapters").path
     }
     found = AdapterReader(bank, snapshot).fetch([("a", 0), ("b", 0)])
     seeds = [
@@ -39,21 +40,21 @@ def test_of_raced_attempts_the_snapshot_names_exactly_one_whole_one(bank_uri: st
     assert not [problem for problem in verify(bank) if problem.severity == "error"]
 
 
-def _a(world: Any, seed: int) -> Any:
+def _a(world: World, seed: int) -> np.ndarray:
     return world.factors(seed)["layers.0.mlp.gate_proj"].a
 
 
-def test_a_later_attempt_gets_the_commit_that_was_there_first(filled: Any, world: Any) -> None:
+def test_a_later_attempt_gets_the_commit_that_was_there_first(filled: Filled, world: World) -> None:
     first = filled.bank.find_commit(Stage.adapters, "shard0")
     again = world.train(filled.bank, "shard0", filled.documents[:2], seed=50)
     assert again == first == filled.bank.find_commit(Stage.adapters, "shard0")
 
 
-def test_a_marker_replaced_behind_the_winner_is_harmless(filled: Any, world: Any) -> None:
+def test_a_marker_replaced_behind_the_winner_is_harmless(filled: Filled, world: World) -> None:
     """What a store without an exclusive put may do: both attempts were told that they won."""
     bank = filled.bank
     marker = Path(bank.root, "commits/adapters/shard0.json")
-    before = bank.latest_snapshot()
+    before = bank.require_snapshot()
     marker.unlink()
     world.train(bank, "shard0", filled.documents[:2], seed=50)
     after = bank.write_snapshot(world.wanted(filled.documents))
@@ -62,7 +63,7 @@ def test_a_marker_replaced_behind_the_winner_is_harmless(filled: Any, world: Any
         assert (found == _a(world, seed)).all()
 
 
-def test_a_commit_names_what_it_was_made_from_even_when_not_told(filled: Any, world: Any) -> None:
+def test_a_commit_names_what_it_was_made_from_even_when_not_told(filled: Filled, world: World) -> None:
     documents = world.documents(["e"])
     augmented = world.augment(filled.bank, "shard2", documents)
     commit = world.train(filled.bank, "shard2", documents)
@@ -71,7 +72,7 @@ def test_a_commit_names_what_it_was_made_from_even_when_not_told(filled: Any, wo
 
 
 def test_failures_of_both_stages_reach_the_snapshot_and_own_ones_are_told_apart(
-    filled: Any, world: Any
+    filled: Filled, world: World
 ) -> None:
     bank, documents = filled.bank, world.documents(["e", "f", "g"])
     source = bank.write_documents("shard2", documents)
@@ -80,9 +81,9 @@ def test_failures_of_both_stages_reach_the_snapshot_and_own_ones_are_told_apart(
         for document in documents[1:]:
             writer.add(world.augmentation(document))
         augmented = writer.commit([source])
-    assert augmented.object("failures").rows == 1
+    assert object_of(augmented, "failures").rows == 1
     commit = world.train(bank, "shard2", documents[1:], augmented.objects, failed=["f"])
-    assert len(commit.all("failures")) == 2 and commit.object("failures").rows == 1
+    assert len(commit.all("failures")) == 2 and object_of(commit, "failures").rows == 1
     snapshot = bank.write_snapshot(world.wanted(documents))
     assert snapshot.counts == {"adapter": 1, "text_only": 0, "failed": 2, "deleted": 0}
     assert {(f.doc_id, f.stage, f.attempts) for f in snapshot.failures} == {
@@ -91,19 +92,19 @@ def test_failures_of_both_stages_reach_the_snapshot_and_own_ones_are_told_apart(
     }
 
 
-def test_committed_shards_reads_nothing(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_shards_reads_nothing(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(filled.bank.fs), "cat_file", lambda *a, **k: pytest.fail("an object was read"))
     assert filled.bank.committed_shards(Stage.augmentations) == {"shard0", "shard1"}
 
 
-def test_a_damaged_marker_is_named(filled: Any) -> None:
+def test_a_damaged_marker_is_named(filled: Filled) -> None:
     marker = Path(filled.bank.root, "commits/adapters/shard0.json")
     marker.write_bytes(marker.read_bytes().replace(b"shard0", b"shardO"))
     with pytest.raises(CorruptBankError, match=r"shard0\.json"):
         filled.bank.find_commit(Stage.adapters, "shard0")
 
 
-def test_a_marker_of_another_recipe_is_refused(filled: Any, tmp_path: Path, world: Any) -> None:
+def test_a_marker_of_another_recipe_is_refused(filled: Filled, tmp_path: Path, world: World) -> None:
     world.recipe = type(world.recipe)({"model": "other"})
     other = world.bank(str(tmp_path / "other"))
     world.augment(other, "shard9", world.documents(["z"]))

@@ -13,6 +13,7 @@ from prag_core.bank import Bank, export_adapter, export_initial
 from prag_core.errors import BankError, StorageError
 from prag_core.models.lora import AdapterLayout, layout_of
 from prag_core.records import AdapterFactors, Factors
+from tests.prag_core.bank.world import Filled, World
 
 IDS = torch.tensor([[1, 5, 9, 2, 33, 4]])
 
@@ -34,13 +35,17 @@ def merged_by_hand(model: Any, layout: AdapterLayout, factors: AdapterFactors) -
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_peft_loads_an_export_and_gives_the_same_logits(
-    tmp_path: Path, world: Any, tiny_model: Callable[..., Any], family: str
+    tmp_path: Path,
+    world: World,
+    tiny_model: Callable[..., Any],
+    family: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from peft import PeftModel
 
     model = tiny_model(family)
     world.layout = layout_of(model, rank=2, alpha=32.0, targets=["gate_proj", "up_proj", "down_proj"])
-    world.factors = lambda seed: random_factors(world.layout, seed)
+    monkeypatch.setattr(world, "factors", lambda seed: random_factors(world.layout, seed))
     filled = world.fill(world.bank(str(tmp_path / "bank")))
     export_adapter(filled.bank, ("b", 0), tmp_path / "b")
     export_initial(filled.bank, tmp_path / "init")
@@ -51,7 +56,7 @@ def test_peft_loads_an_export_and_gives_the_same_logits(
         assert (expected - model(IDS).logits).abs().max() > 0.1
 
 
-def test_a_folder_with_files_in_it_is_left_alone(filled: Any, tmp_path: Path) -> None:
+def test_a_folder_with_files_in_it_is_left_alone(filled: Filled, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("keep")
     with pytest.raises(StorageError, match="not an empty folder"):
@@ -65,13 +70,13 @@ def test_a_folder_with_files_in_it_is_left_alone(filled: Any, tmp_path: Path) ->
     }
 
 
-def test_a_document_without_an_adapter_leaves_no_folder(filled: Any, tmp_path: Path) -> None:
+def test_a_document_without_an_adapter_leaves_no_folder(filled: Filled, tmp_path: Path) -> None:
     with pytest.raises(BankError, match="no adapter of 'd'"):
         export_adapter(filled.bank, ("d", 0), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bank_without_a_snapshot_says_so(tmp_path: Path, world: Any) -> None:
+def test_a_bank_without_a_snapshot_says_so(tmp_path: Path, world: World) -> None:
     bank: Bank = world.bank(str(tmp_path / "bank"))
     with pytest.raises(BankError, match="no snapshot yet"):
         export_adapter(bank, ("a", 0), tmp_path / "out")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +14,11 @@ from prag_core.errors import ConfigError, ModelError, StorageError
 from prag_core.identity import Recipe
 from prag_core.models.lora import initial_factors
 from prag_core.records import Factors
+from tests.prag_core.bank.world import World
 
 
 @pytest.fixture
-def warm(world: Any) -> WarmStart:
+def warm(world: World) -> WarmStart:
     return WarmStart(
         world.factors(3), world.layout, "model-1", {"questions": "abc", "learning_rate": 3e-4}, {"steps": 7}
     )
@@ -48,7 +48,7 @@ def test_a_warm_start_comes_back_with_what_it_was_made_from(
 
 
 def test_a_bank_keeps_it_under_the_same_digest_and_knows_that_it_adds_something(
-    warm: WarmStart, world: Any, tmp_path: Path
+    warm: WarmStart, world: World, tmp_path: Path
 ) -> None:
     bank = Bank.create(str(tmp_path / "bank"), Recipe({"model": "m"}), world.layout, warm.factors)
     assert bank.fields["initial"]["sha256"] == warm.sha256
@@ -56,7 +56,7 @@ def test_a_bank_keeps_it_under_the_same_digest_and_knows_that_it_adds_something(
     assert start is not None and start[0] == warm.sha256 and pack(start[1]) == pack(warm.factors)
 
 
-def test_a_bank_of_random_starts_has_no_warm_start(world: Any, tmp_path: Path) -> None:
+def test_a_bank_of_random_starts_has_no_warm_start(world: World, tmp_path: Path) -> None:
     random = initial_factors(world.layout, seed=0)
     bank = Bank.create(str(tmp_path / "bank"), Recipe({"model": "m"}), world.layout, random)
     assert adds_nothing(random) and bank.warm_start() is None

@@ -10,18 +10,21 @@ import pytest
 from prag_core.bank import AdapterReader
 from prag_core.bank.reader import read_adapter_rows
 from prag_core.errors import BankError, CorruptBankError
+from prag_core.records import AdapterFactors
+from prag_core.storage import FileSystem
+from tests.prag_core.bank.world import Filled, World
 
 
-def assert_same(found: Any, expected: Any) -> None:
+def assert_same(found: AdapterFactors, expected: AdapterFactors) -> None:
     assert list(found) == list(expected)
     for name in expected:
         np.testing.assert_array_equal(found[name].a, expected[name].a)
         np.testing.assert_array_equal(found[name].b, expected[name].b)
 
 
-def test_adapters_of_any_id_come_back_in_the_order_asked(bank_uri: str, world: Any) -> None:
+def test_adapters_of_any_id_come_back_in_the_order_asked(bank_uri: str, world: World) -> None:
     filled = world.fill(world.bank(bank_uri), world.odd_ids)
-    reader = AdapterReader(filled.bank, filled.bank.latest_snapshot())
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
     keys = list(reversed(filled.keys))
     found = reader.fetch(keys)
     assert list(found) == keys
@@ -29,12 +32,16 @@ def test_adapters_of_any_id_come_back_in_the_order_asked(bank_uri: str, world: A
         assert_same(found[key], filled.factors[key])
 
 
-def test_one_ranged_request_an_adapter_and_nothing_else(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = AdapterReader(filled.bank, filled.bank.latest_snapshot())
+def test_one_ranged_request_an_adapter_and_nothing_else(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
     reader.entries([("a", 0)])  # the index is read
     requests, original = [], type(filled.bank.fs).cat_file
 
-    def spy(fs: Any, path: str, start: Any = None, end: Any = None, **kwargs: Any) -> Any:
+    def spy(
+        fs: FileSystem, path: str, start: int | None = None, end: int | None = None, **kwargs: object
+    ) -> bytes:
         requests.append((path, start, end))
         return original(fs, path, start, end, **kwargs)
 
@@ -42,14 +49,14 @@ def test_one_ranged_request_an_adapter_and_nothing_else(filled: Any, monkeypatch
     monkeypatch.setattr(type(filled.bank.fs), "info", lambda *a, **k: pytest.fail("a file was looked up"))
     reader.fetch([("a", 0), ("c", 0), ("b", 0)])
     entries = reader.entries([("a", 0), ("c", 0), ("b", 0)])
-    assert requests == [(filled.bank.path(e.adapter_object), e.start, e.start + e.length) for e in entries]
+    assert requests == [(filled.bank.path(e.place.path), e.place.start, e.place.end) for e in entries]
 
 
 def test_on_s3_too_a_fetch_is_one_get_an_adapter(
-    swift_uri: str, world: Any, monkeypatch: pytest.MonkeyPatch
+    swift_uri: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled = world.fill(world.bank(swift_uri))
-    reader = AdapterReader(filled.bank, filled.bank.latest_snapshot())
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
     reader.entries([("a", 0)])
     calls, original = [], type(filled.bank.fs)._call_s3
 
@@ -59,7 +66,7 @@ def test_on_s3_too_a_fetch_is_one_get_an_adapter(
 
     monkeypatch.setattr(type(filled.bank.fs), "_call_s3", spy)
     reader.fetch([("a", 0), ("b", 0)])
-    ranges = {f"bytes={e.start}-{e.start + e.length - 1}" for e in reader.entries([("a", 0), ("b", 0)])}
+    ranges = {f"bytes={e.place.start}-{e.place.end - 1}" for e in reader.entries([("a", 0), ("b", 0)])}
     assert (
         len(calls) == 2
         and {method for method, _ in calls} == {"get_object"}
@@ -67,40 +74,40 @@ def test_on_s3_too_a_fetch_is_one_get_an_adapter(
     )
 
 
-def test_keys_without_an_adapter_are_named(filled: Any) -> None:
-    reader = AdapterReader(filled.bank, filled.bank.latest_snapshot())
+def test_keys_without_an_adapter_are_named(filled: Filled) -> None:
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
     for key in (("d", 0), ("a", 1), ("nobody", 0)):
         with pytest.raises(BankError, match=key[0]):
             reader.fetch([("a", 0), key])
     assert reader.fetch([]) == {}
 
 
-def test_a_flipped_bit_is_noticed_and_named(filled: Any) -> None:
-    reader = AdapterReader(filled.bank, filled.bank.latest_snapshot())
+def test_a_flipped_bit_is_noticed_and_named(filled: Filled) -> None:
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
     (entry,) = reader.entries([("b", 0)])
-    path = Path(filled.bank.path(entry.adapter_object))
+    path = Path(filled.bank.path(entry.place.path))
     data = bytearray(path.read_bytes())
-    data[entry.start + entry.length // 2] ^= 0x10
+    data[(entry.place.start + entry.place.end) // 2] ^= 0x10
     path.write_bytes(data)
     with pytest.raises(CorruptBankError, match=r"adapters/shard0-.*'b' chunk 0"):
         reader.fetch([("a", 0), ("b", 0)])
     assert list(reader.fetch([("a", 0)])) == [("a", 0)]
 
 
-def test_a_missing_object_is_named(filled: Any) -> None:
-    reader = AdapterReader(filled.bank, filled.bank.latest_snapshot())
+def test_a_missing_object_is_named(filled: Filled) -> None:
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
     (entry,) = reader.entries([("b", 0)])
-    Path(filled.bank.path(entry.adapter_object)).unlink()
+    Path(filled.bank.path(entry.place.path)).unlink()
     with pytest.raises(CorruptBankError, match=r"adapters/shard0-.*missing"):
         reader.fetch([("b", 0)])
 
 
-def test_a_reader_survives_pickling(filled: Any) -> None:
-    reader = pickle.loads(pickle.dumps(AdapterReader(filled.bank, filled.bank.latest_snapshot())))
+def test_a_reader_survives_pickling(filled: Filled) -> None:
+    reader = pickle.loads(pickle.dumps(AdapterReader(filled.bank, filled.bank.require_snapshot())))
     assert_same(reader.fetch([("a", 0)])["a", 0], filled.factors["a", 0])
 
 
-def test_an_object_is_read_row_by_row(filled: Any, world: Any) -> None:
+def test_an_object_is_read_row_by_row(filled: Filled, world: World) -> None:
     (path,) = (f"adapters/{p.name}" for p in Path(filled.bank.root, "adapters").glob("shard0-*"))
     adapters = list(read_adapter_rows(filled.bank, path))
     assert [adapter.key for adapter in adapters] == [("a", 0), ("b", 0)]

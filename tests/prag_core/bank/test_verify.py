@@ -2,34 +2,34 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from prag_core.bank import verify
+from prag_core.bank import Bank, Problem, verify
 from prag_core.errors import CorruptBankError
+from tests.prag_core.bank.world import Filled, World
 
 
-def errors(bank: Any) -> list[Any]:
+def errors(bank: Bank) -> list[Problem]:
     return [problem for problem in verify(bank) if problem.severity == "error"]
 
 
-def test_a_sound_bank_has_nothing_to_report(bank_uri: str, world: Any) -> None:
+def test_a_sound_bank_has_nothing_to_report(bank_uri: str, world: World) -> None:
     assert verify(world.fill(world.bank(bank_uri), world.odd_ids, failed=["plain"]).bank) == []
 
 
-def test_text_only_documents_are_checked_like_the_others(examined: Any) -> None:
+def test_text_only_documents_are_checked_like_the_others(examined: Filled) -> None:
     assert verify(examined.bank) == []
-    entry = examined.bank.latest_snapshot().lookup([("b", 0)])["b", 0]
-    path = Path(examined.bank.path(entry.adapter_object))
+    entry = examined.bank.require_snapshot().lookup([("b", 0)])["b", 0]
+    path = Path(examined.bank.path(entry.place.path))
     data = bytearray(path.read_bytes())
-    data[entry.start] ^= 1
+    data[entry.place.start] ^= 1
     path.write_bytes(data)
     (problem,) = errors(examined.bank)
     assert "'b' chunk 0" in problem.message
 
 
-def test_one_flipped_byte_anywhere_names_the_object(filled: Any) -> None:
+def test_one_flipped_byte_anywhere_names_the_object(filled: Filled) -> None:
     draw = random.Random(0)
     root = Path(filled.bank.root)
     files = sorted(path for path in root.rglob("*") if path.is_file())
@@ -46,7 +46,7 @@ def test_one_flipped_byte_anywhere_names_the_object(filled: Any) -> None:
     assert verify(filled.bank) == []
 
 
-def test_a_missing_or_shortened_object_is_named(filled: Any) -> None:
+def test_a_missing_or_shortened_object_is_named(filled: Filled) -> None:
     path = next(Path(filled.bank.root, "adapters").iterdir())
     good = path.read_bytes()
     path.write_bytes(good[:-10])
@@ -56,17 +56,17 @@ def test_a_missing_or_shortened_object_is_named(filled: Any) -> None:
     assert problem.path == f"adapters/{path.name}" and "missing" in problem.message
 
 
-def test_a_damaged_adapter_is_named_by_its_document(filled: Any) -> None:
-    entry = filled.bank.latest_snapshot().lookup([("b", 0)])["b", 0]
-    path = Path(filled.bank.path(entry.adapter_object))
+def test_a_damaged_adapter_is_named_by_its_document(filled: Filled) -> None:
+    entry = filled.bank.require_snapshot().lookup([("b", 0)])["b", 0]
+    path = Path(filled.bank.path(entry.place.path))
     data = bytearray(path.read_bytes())
-    data[entry.start] ^= 1
+    data[entry.place.start] ^= 1
     path.write_bytes(data)
     (problem,) = errors(filled.bank)
     assert "'b' chunk 0" in problem.message and "'a'" not in problem.message
 
 
-def test_leftovers_are_information_not_damage(filled: Any, world: Any) -> None:
+def test_leftovers_are_information_not_damage(filled: Filled, world: World) -> None:
     world.train(filled.bank, "shard0", filled.documents[:2], seed=9)  # loses to the commit that is there
     found = verify(filled.bank)
     assert {p.severity for p in found} == {"info"} and {p.path.split("/")[0] for p in found} == {
@@ -75,11 +75,11 @@ def test_leftovers_are_information_not_damage(filled: Any, world: Any) -> None:
     }
 
 
-def test_an_index_that_points_elsewhere_is_noticed(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_points_elsewhere_is_noticed(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole in itself, but not of these objects."""
     from prag_core.bank.snapshot import Snapshot
 
-    index = filled.bank.latest_snapshot().index
+    index = filled.bank.require_snapshot().index
     moved = index.set_column(
         index.column_names.index("start"), "start", [[s and s + 1 for s in index["start"].to_pylist()]]
     )
@@ -87,11 +87,11 @@ def test_an_index_that_points_elsewhere_is_noticed(filled: Any, monkeypatch: pyt
     assert {p.path.split("/")[0] for p in errors(filled.bank)} == {"snapshots"}
 
 
-def test_the_retrieval_indexes_are_checked_too(filled: Any) -> None:
+def test_the_retrieval_indexes_are_checked_too(filled: Filled) -> None:
     from prag_core.config.schema import RetrievalConfig
     from prag_core.retrieval import build_index
 
-    build_index(filled.bank, filled.bank.latest_snapshot(), RetrievalConfig())
+    build_index(filled.bank, filled.bank.require_snapshot(), RetrievalConfig())
     assert verify(filled.bank) == []
     files = [
         path
@@ -105,7 +105,7 @@ def test_the_retrieval_indexes_are_checked_too(filled: Any) -> None:
     assert [p.path for p in errors(filled.bank)] == [str(path.relative_to(filled.bank.root))]
 
 
-def test_bank_json_itself_is_checked_again(filled: Any) -> None:
+def test_bank_json_itself_is_checked_again(filled: Filled) -> None:
     path = Path(filled.bank.root, "bank.json")
     path.write_bytes(path.read_bytes()[:-1])
     assert "bank.json" in {p.path for p in errors(filled.bank)}

@@ -38,6 +38,7 @@ def test_a_server_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         "SECRET_ACCESS_KEY": "b",
     }.items():
         monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # botocore waits between attempts
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(StorageError, match="AWS_ENDPOINT_URL"):
         Bank.open("s3://bucket/bank")

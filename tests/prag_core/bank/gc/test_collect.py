@@ -5,7 +5,6 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +15,7 @@ from prag_core.bank.gc.collect import GcReport
 from prag_core.bank.reader import read_adapter_rows
 from prag_core.errors import BankError
 from prag_core.storage import TEMPORARY, list_uploads
+from tests.prag_core.bank.world import Filled, World, committed, object_of
 
 NOW = timedelta(0)
 
@@ -24,7 +24,7 @@ def everything(bank: Bank) -> dict[str, bytes]:
     return {name: bank.fs.cat_file(name) for name in bank.fs.find(bank.root)}
 
 
-def test_deleted_bytes_are_erased_and_the_others_stay(bank_uri: str, world: Any) -> None:
+def test_deleted_bytes_are_erased_and_the_others_stay(bank_uri: str, world: World) -> None:
     filled = world.fill(world.bank(bank_uri), ["a", "secret-doc", "c", "d", "e"], tier="int8")
     bank, value = filled.bank, encode(filled.factors["secret-doc", 0], world.layout, "int8")
     assert any(value in data for data in everything(bank).values())
@@ -38,7 +38,7 @@ def test_deleted_bytes_are_erased_and_the_others_stay(bank_uri: str, world: Any)
 
             assert "secret-doc" not in str(pq.read_table(io.BytesIO(data)).to_pydict()), name
     kept = [key for key in filled.keys if key != ("secret-doc", 0)]
-    snapshot = Bank.open(bank_uri).latest_snapshot()
+    snapshot = Bank.open(bank_uri).require_snapshot()
     found = AdapterReader(bank, snapshot).fetch(kept)
     for key in kept:
         name = world.layout.modules[0].name
@@ -49,35 +49,35 @@ def test_deleted_bytes_are_erased_and_the_others_stay(bank_uri: str, world: Any)
         restore_documents(bank, ["secret-doc"])
 
 
-def test_scores_and_verdicts_survive_the_erasing_of_a_neighbour(examined: Any) -> None:
+def test_scores_and_verdicts_survive_the_erasing_of_a_neighbour(examined: Filled) -> None:
     delete_documents(examined.bank, ["a"])
     assert gc(examined.bank, NOW, dry_run=False).erased == ("a",)
-    index = examined.bank.latest_snapshot().index.to_pydict()
+    index = examined.bank.require_snapshot().index.to_pydict()
     assert index["status"] == ["text_only", "adapter", "failed"] and index["score"] == [0.25, 0.5, None]
-    commit = examined.bank.find_commit(Stage.adapters, "shard0")
-    adapters = list(read_adapter_rows(examined.bank, commit.object("adapters").path))
+    commit = committed(examined.bank, Stage.adapters, "shard0")
+    adapters = list(read_adapter_rows(examined.bank, object_of(commit, "adapters").path))
     assert [(a.doc_id, a.accepted, a.score) for a in adapters] == [("b", False, 0.25), ("c", True, 0.5)]
     assert verify(examined.bank) == []
 
 
-def test_survivors_are_the_same_bytes(filled: Any, world: Any) -> None:
+def test_survivors_are_the_same_bytes(filled: Filled, world: World) -> None:
     delete_documents(filled.bank, ["a"])
     gc(filled.bank, NOW, dry_run=False)
-    snapshot = filled.bank.latest_snapshot()
+    snapshot = filled.bank.require_snapshot()
     found = AdapterReader(filled.bank, snapshot).fetch([("b", 0), ("c", 0)])
     for key, factors in found.items():
         assert encode(factors, world.layout, "fp32") == encode(filled.factors[key], world.layout, "fp32")
     assert [f.doc_id for f in snapshot.failures] == ["d"]
 
 
-def test_a_shard_of_which_nothing_is_left_stays_committed(filled: Any) -> None:
+def test_a_shard_of_which_nothing_is_left_stays_committed(filled: Filled) -> None:
     delete_documents(filled.bank, ["a", "b"])
     gc(filled.bank, NOW, dry_run=False)
     assert filled.bank.committed_shards(Stage.adapters) == {"shard0", "shard1"}
     assert not list(Path(filled.bank.root, "adapters").glob("shard0-*")) and verify(filled.bank) == []
 
 
-def test_a_dry_run_says_what_and_changes_nothing(filled: Any, world: Any) -> None:
+def test_a_dry_run_says_what_and_changes_nothing(filled: Filled, world: World) -> None:
     world.train(filled.bank, "shard0", filled.documents[:2], seed=9)
     delete_documents(filled.bank, ["c"])
     before = everything(filled.bank)
@@ -87,7 +87,7 @@ def test_a_dry_run_says_what_and_changes_nothing(filled: Any, world: Any) -> Non
     assert everything(filled.bank) == before
 
 
-def test_nothing_young_is_touched(filled: Any, world: Any) -> None:
+def test_nothing_young_is_touched(filled: Filled, world: World) -> None:
     world.train(filled.bank, "shard0", filled.documents[:2], seed=9)
     delete_documents(filled.bank, ["c"])
     before = everything(filled.bank)
@@ -98,15 +98,15 @@ def test_nothing_young_is_touched(filled: Any, world: Any) -> None:
     assert everything(filled.bank) == before
 
 
-def test_a_superseded_snapshot_stays_readable_for_the_grace_period(filled: Any) -> None:
-    old = filled.bank.latest_snapshot()
+def test_a_superseded_snapshot_stays_readable_for_the_grace_period(filled: Filled) -> None:
+    old = filled.bank.require_snapshot()
     delete_documents(filled.bank, ["a"])
     age(filled.bank, hours=2)
     gc(filled.bank, timedelta(hours=1), dry_run=False)
     assert set(AdapterReader(filled.bank, old).fetch([("a", 0)])) == {("a", 0)}
 
 
-def test_leftovers_of_killed_writers_are_swept_and_named_files_are_not(filled: Any, world: Any) -> None:
+def test_leftovers_of_killed_writers_are_swept_and_named_files_are_not(filled: Filled, world: World) -> None:
     bank, root = filled.bank, Path(filled.bank.root)
     world.train(bank, "shard0", filled.documents[:2], seed=9)
     (root / "adapters" / f"{TEMPORARY}123").write_bytes(b"half")
@@ -117,7 +117,7 @@ def test_leftovers_of_killed_writers_are_swept_and_named_files_are_not(filled: A
     assert len(report.removed) == 3 and set(everything(bank)) == named and verify(bank) == []
 
 
-def test_documents_that_a_plan_waits_for_are_kept(filled: Any, world: Any) -> None:
+def test_documents_that_a_plan_waits_for_are_kept(filled: Filled, world: World) -> None:
     info = filled.bank.write_documents("shard2", world.documents(["e"]))
     lost = filled.bank.write_documents("shard3", world.documents(["f"]))
     plan = {"shards": [{"shard_id": "shard2", "documents_object": info.path}]}
@@ -126,11 +126,11 @@ def test_documents_that_a_plan_waits_for_are_kept(filled: Any, world: Any) -> No
     assert filled.bank.read_documents(info)
 
 
-def test_retrieval_indexes_go_with_their_snapshot(filled: Any) -> None:
+def test_retrieval_indexes_go_with_their_snapshot(filled: Filled) -> None:
     from prag_core.config.schema import RetrievalConfig
     from prag_core.retrieval import build_index, has_index
 
-    settings, old = RetrievalConfig(), filled.bank.latest_snapshot()
+    settings, old = RetrievalConfig(), filled.bank.require_snapshot()
     build_index(filled.bank, old, settings)
     new = delete_documents(filled.bank, ["a"])
     build_index(filled.bank, new, settings)
@@ -145,7 +145,7 @@ def test_retrieval_indexes_go_with_their_snapshot(filled: Any) -> None:
     )
 
 
-def test_stale_uploads_are_given_up(swift_uri: str, world: Any) -> None:
+def test_stale_uploads_are_given_up(swift_uri: str, world: World) -> None:
     bank = world.bank(swift_uri)
     bucket, key, _ = bank.fs.split_path(bank.path("adapters/shard-x.parquet"))
     bank.fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
@@ -155,7 +155,7 @@ def test_stale_uploads_are_given_up(swift_uri: str, world: Any) -> None:
     assert list_uploads(bank.fs, bank.root) == []
 
 
-def test_an_empty_bank_has_nothing_to_clear(tmp_path: Path, world: Any) -> None:
+def test_an_empty_bank_has_nothing_to_clear(tmp_path: Path, world: World) -> None:
     assert gc(world.bank(str(tmp_path / "bank")), NOW) == GcReport(
         dry_run=True, erased=(), rewritten=(), removed={}, waiting={}, uploads=()
     )
