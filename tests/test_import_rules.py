@@ -18,7 +18,6 @@ ONLY_IN = {  # package → the modules that may import it
     "vllm": {"prag_core/engines/vllm.py", "prag_core/engines/vllm_async.py"},
     "s3fs": {"prag_core/storage/objects.py"},
     "boto3": set(),
-    "lancedb": set(),
     "matplotlib": {"prag_core/evaluation/plot.py"},
     "sklearn": {"prag_core/experiments/router_training/fit.py"},
 }
