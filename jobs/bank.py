@@ -27,6 +27,7 @@ from prag_core.bank import (
     gc,
     verify,
 )
+from prag_core.config.full_names import flatten
 from prag_core.errors import BankError, ConfigError, CorruptBankError
 
 EXAMPLES = """examples:
@@ -147,7 +148,7 @@ def inspect_bank(bank: Bank, options: argparse.Namespace, console: Console) -> i
         print(json.dumps(facts, ensure_ascii=False))
         return 0
     table = Table("", "", show_header=False)
-    for name, value in flatten(facts):
+    for name, value in flatten(facts).items():
         table.add_row(name, str(value))
     console.print(table)
     return 0
@@ -266,13 +267,6 @@ def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
     if not options.apply:
         console.print("nothing was changed; --apply does it")
     return 0
-
-
-def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as dotted names."""
-    if isinstance(value, dict) and value:
-        return [pair for name, inner in value.items() for pair in flatten(inner, f"{prefix}{name}.")]
-    return [(prefix.rstrip("."), value)]
 
 
 def _clip(text: str) -> str:

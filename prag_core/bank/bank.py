@@ -20,6 +20,7 @@ from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.store import BankStore
 from prag_core.bank.writer import ShardWriter
 from prag_core.config.choices import Tier
+from prag_core.config.full_names import flatten
 from prag_core.errors import BankError, StorageError
 from prag_core.identity import Recipe
 from prag_core.models.lora import AdapterLayout, check_factors
@@ -173,7 +174,7 @@ class Bank(BankStore):
 
 def _describe_difference(uri: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     """Message that names the settings in which two recipes differ."""
-    there, here = _flatten(theirs), _flatten(ours)
+    there, here = flatten(theirs), flatten(ours)
     differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
     lines = [
         f"  {key}: {_short(there.get(key))} there, {_short(here.get(key))} here" for key in differing[:20]
@@ -181,16 +182,6 @@ def _describe_difference(uri: str, theirs: dict[str, Any], ours: dict[str, Any])
     more = [f"  … and {len(differing) - 20} more"] if len(differing) > 20 else []
     advice = "another recipe is another bank: choose another bank.uri, or go back to these settings"
     return "\n".join([f"{uri} holds adapters of another recipe; {advice}", *lines, *more])
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings: dotted name → value."""
-    if not isinstance(value, dict) or not value:
-        return {prefix.rstrip("."): value}
-    leaves: dict[str, Any] = {}
-    for key, inner in value.items():
-        leaves |= _flatten(inner, f"{prefix}{key}.")
-    return leaves
 
 
 def _short(value: Any) -> str:

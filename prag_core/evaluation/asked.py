@@ -1,4 +1,4 @@
-"""Which questions ask a fact that an augmentation already asked?
+"""Questions divided by whether an augmentation already asked their fact.
 
 A question about one document is "asked" when one of that document's generated pairs has an answer that counts as right for
 it. The rest tell whether an adapter carries more of its document than the pairs it was trained on.
@@ -14,7 +14,7 @@ from prag_core.records import Augmentation, Question
 
 
 def find_asked(questions: Sequence[Question], augmentations: Iterable[Augmentation]) -> dict[str, bool]:
-    """question_id → whether its fact was asked, for the questions with exactly one gold document, that document
+    """Map question_id to whether its fact was asked, for the questions with exactly one gold document, that document
     augmented; questions over several documents have no such thing as one fact. Reads the augmentations once."""
     single_hop = {question.gold_doc_ids[0] for question in questions if len(question.gold_doc_ids) == 1}
     answers: dict[str, set[str]] = {}
@@ -32,7 +32,7 @@ def find_asked(questions: Sequence[Question], augmentations: Iterable[Augmentati
 
 
 def find_asked_in(snapshot: Snapshot, questions: Sequence[Question]) -> dict[str, bool]:
-    """The same by what a snapshot has of the questions' documents; reads no others."""
+    """Divide questions by the augmentations that a snapshot has of their documents; read no others."""
     gold = sorted({doc_id for question in questions for doc_id in question.gold_doc_ids})
     keys = snapshot.keys_of(gold)
     return find_asked(questions, snapshot.augmentations(keys).values())

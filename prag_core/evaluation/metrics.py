@@ -1,4 +1,4 @@
-"""Is the answer right? Exact match and token overlap after SQuAD's normalisation, as the published evaluation has it.
+"""Exact match and token overlap of answers after SQuAD's normalisation, as in the published evaluation.
 
 Source: the evaluation code of "Parametric Retrieval Augmented Generation" (SIGIR 2025), which is HotpotQA's, which is
 SQuAD's. The prediction is cut to its first clause; the accepted answers are not.
@@ -30,7 +30,7 @@ class Score:
 
 
 def extract_answer(text: str, cot: bool = False) -> str:
-    """The short answer in what a model wrote: with `cot` what follows the first "the answer is" (case-sensitive; all of
+    """Extract the short answer from what a model wrote: with `cot` what follows the first "the answer is" (case-sensitive; all of
     it where that is missing), then cut at the first ".", at the first newline, at the first ","."""
     if cot and MARKER in text:
         text = text.split(MARKER, 1)[1]
@@ -41,12 +41,12 @@ def extract_answer(text: str, cot: bool = False) -> str:
 
 
 def normalise(answer: str) -> str:
-    """Lower case, no ASCII punctuation, no articles, single spaces."""
+    """Normalise to lower case without ASCII punctuation and articles, with single spaces."""
     return " ".join(ARTICLES.sub(" ", answer.lower().translate(NO_PUNCTUATION)).split())
 
 
 def score(prediction: str, golds: Sequence[str]) -> Score:
-    """The best of each measure over the accepted answers. Overlap is 0 where one says yes, no or noanswer and the other
+    """Return the best of each measure over the accepted answers. Overlap is 0 where one says yes, no or noanswer and the other
     something else; two answers of which nothing is left (as "the") overlap fully, as in SQuAD 2."""
     scores = [astuple(_score(normalise(prediction), normalise(gold))) for gold in golds]
     return Score(*map(max, zip(*scores, strict=True))) if scores else Score(0.0, 0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""The report as one picture: F1 of each method with its 95 % interval, overall and by kind of question.
+"""A plot of a report: F1 of each method with its 95 % interval, overall and by kind of question.
 
 Colours are Okabe and Ito's, told apart by colour-blind readers; every bar carries its value, so that colour is never needed.
 """
@@ -18,7 +18,7 @@ GREY = "#555555"
 
 
 def draw(report: Report) -> Any:
-    """A matplotlib figure: a wide panel of all questions, and a small one for each kind where there are several."""
+    """Draw a matplotlib figure: a wide panel of all questions, and a small one for each kind where there are several."""
     from matplotlib.figure import Figure  # slow to import; no pyplot: no global state, no display
 
     methods = list(report.methods)
@@ -36,7 +36,7 @@ def draw(report: Report) -> Any:
 
 
 def render(report: Report, format: str) -> bytes:
-    """The picture's bytes; `format` is "png" (200 dots an inch) or "svg" (without a date: equal reports, equal bytes)."""
+    """Render the plot to bytes; `format` is "png" (200 dots an inch) or "svg" (without a date: equal reports, equal bytes)."""
     import matplotlib  # slow to import
 
     buffer = io.BytesIO()
@@ -47,7 +47,7 @@ def render(report: Report, format: str) -> bytes:
 
 
 def _panels(report: Report) -> list[tuple[str, list[Group | MethodResult]]]:
-    """(title, one group a method) for all questions, then each type where there are several, then asked and unasked."""
+    """List (title, a group for each method) for all questions, then each type where there are several, then asked and unasked."""
     results = list(report.methods.values())
     panels: list[tuple[str, list[Group | MethodResult]]] = [
         (f"all questions ({report.num_questions})", list(results))

@@ -1,4 +1,4 @@
-"""Did retrieval find the documents that answer? Recall, hit rate, MRR and NDCG, computed by ir_measures (trec_eval).
+"""Retrieval scored against gold documents: recall, hit rate, MRR and NDCG, computed by ir_measures (trec_eval).
 
 Retrieval returns chunks; labels are documents. A document ranks where its best chunk does.
 """
@@ -14,14 +14,14 @@ require("ir_measures")
 
 
 def ranked_documents(passages: Iterable[Passage]) -> list[str]:
-    """Document ids in retrieved order, each once."""
+    """List document ids in retrieved order, each once."""
     return list(dict.fromkeys(passage.doc_id for passage in passages))
 
 
 def score_ranking(
     questions: Sequence[Question], retrieved: Sequence[Sequence[Passage]], depths: Sequence[int] = (3, 10)
 ) -> dict[str, float]:
-    """`recall@k`, `hit@k`, `mrr@k`, `ndcg@k` at every depth, means over the questions that name gold documents; empty
+    """Compute `recall@k`, `hit@k`, `mrr@k`, `ndcg@k` at every depth, means over the questions that name gold documents; empty
     where none does. `retrieved[i]` belongs to `questions[i]`, best first, at least max(depths) of them where they exist."""
     import ir_measures  # of the extra, and slow to import
 

@@ -1,4 +1,4 @@
-"""How sure is a difference? Bootstrap intervals, paired permutation tests, and Holm's correction for making several.
+"""Uncertainty of scores: bootstrap intervals, paired permutation tests, and Holm's correction for several of them.
 
 The unit is the question. Everything is seeded: one report, one set of numbers.
 """
@@ -22,7 +22,7 @@ CELLS = 4_000_000  # numbers resampled at once: bounds memory, changes nothing
 def mean_interval(
     values: Values, *, num_resamples: int, seed: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """The bootstrap interval of the mean (bias-corrected and accelerated). Values that are all equal, or only one, have
+    """Compute the bootstrap interval of the mean (bias-corrected and accelerated). Values that are all equal, or only one, have
     no spread to resample: their interval is the point itself. Raises ValueError without values."""
     sample = np.asarray(values, np.float64)
     if sample.size == 0:
@@ -58,7 +58,7 @@ def _bootstrap(
 
 
 def paired_p_value(method: Values, baseline: Values, *, num_resamples: int, seed: int) -> float:
-    """Two-sided p of "swapping the two answers of any question changes nothing" (paired permutation test of the mean
+    """Compute the two-sided p of "swapping the two answers of any question changes nothing" (paired permutation test of the mean
     difference; exact where all swaps fit in `num_resamples`). Raises ValueError on unequal lengths."""
     first, second = np.asarray(method, np.float64), np.asarray(baseline, np.float64)
     if first.shape != second.shape:
@@ -80,7 +80,8 @@ def paired_p_value(method: Values, baseline: Values, *, num_resamples: int, seed
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: the chance of any false alarm among all these comparisons stays below the level."""
+    """Adjust p values by Holm's step-down method: the chance of any false alarm among all these comparisons stays below the
+    level."""
     adjusted = [0.0] * len(p_values)
     running = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):

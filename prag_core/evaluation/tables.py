@@ -112,7 +112,7 @@ def _list(counts: Iterable[tuple[str, int]]) -> str:
 
 
 def _groups(report: Report) -> Grid:
-    """F1 by question type, and by whether augmentation asked the fact."""
+    """Tabulate F1 by question type, and by whether augmentation asked the fact."""
     first = next(iter(report.methods.values()))
     names = [*first.by_type, *first.by_asked]
     counts = {**first.by_type, **first.by_asked}
@@ -154,7 +154,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Grid:
 
 
 def _retrieval(retrieval: dict[str, float]) -> Grid:
-    """One row a measure, one column a depth."""
+    """Tabulate retrieval: a row for each measure, a column for each depth."""
     depths = sorted({int(name.split("@")[1]) for name in retrieval})
     measures = list(dict.fromkeys(name.split("@")[0] for name in retrieval))
     header = ("measure", *(f"@{depth}" for depth in depths))
@@ -174,7 +174,7 @@ def interval(bounds: Interval) -> str:
 
 
 def p_value(p: float) -> str:
-    """Two digits; a star where it is below 0.05."""
+    """Format a p value, with a star if it is below 0.05."""
     text = "<0.001" if p < 0.001 else f"{p:.3f}"
     return text + ("*" if p < SIGNIFICANT else " ")
 

@@ -1,4 +1,4 @@
-"""Thresholds of methods that decide when to retrieve, chosen on questions that nothing is measured on.
+"""Calibration: thresholds of methods that decide when to retrieve, chosen on questions that nothing is measured on.
 
 The values that are tried come from the method itself: it answers once without ever acting, what its threshold would have been
 compared with is noted, and quantiles of that are tried, so that each value acts on another share of the questions. The
@@ -31,7 +31,7 @@ DIGITS = 3  # significant ones of a value: closer than the questions can tell
 
 @dataclass(frozen=True)
 class Calibration:
-    """What each value of one threshold gave, the value that was set first, and the place of the one to take."""
+    """The results of one threshold's values, the value that was set first. `chosen` is the place of the one to take."""
 
     method: str
     threshold: str
@@ -46,8 +46,9 @@ class Calibration:
 
 
 def calibrate(config: Config, progress: Progress = lambda *_: None) -> Iterator[Calibration]:
-    """The thresholds of `calibrate.methods`, each as soon as it is chosen. Raises ConfigError, before any model is loaded, for a
-    method without thresholds, for two that share one, and for questions that are among evaluate.questions."""
+    """Choose the thresholds of `calibrate.methods`, yielding each as soon as it is chosen. Raises ConfigError, before any
+    model is loaded, for a method without thresholds, for two that share one, and for questions that are among
+    evaluate.questions."""
     settings = config.calibrate
     methods = find_calibrated(settings.methods)
     questions = load_unseen(settings.questions, settings.limit, "calibrate.questions", config.evaluate)
@@ -63,7 +64,7 @@ def calibrate(config: Config, progress: Progress = lambda *_: None) -> Iterator[
 
 
 def find_calibrated(names: Sequence[str]) -> list[Calibrated]:
-    """The methods of these names. Raises ConfigError as `calibrate` says."""
+    """Find methods that have thresholds. Raises ConfigError as `calibrate` says."""
     owners: dict[str, str] = {}
     methods: list[Calibrated] = []
     for name in names:
@@ -104,7 +105,7 @@ def _calibrate(
 
 
 def grid(observed: Sequence[float], count: int, present: float | None) -> list[float]:
-    """`count` quantiles of what was observed, evenly apart and off the ends, rounded; without doubles and what is `present`."""
+    """Return `count` quantiles of what was observed, evenly spaced and off the ends, rounded, distinct and without `present`."""
     if not observed:
         return []
     quantiles = np.quantile(observed, (np.arange(count) + 0.5) / count)
@@ -113,8 +114,8 @@ def grid(observed: Sequence[float], count: int, present: float | None) -> list[f
 
 
 def choose(rows: Sequence[Summary], tolerance: float) -> int:
-    """The place of the row with fewest retrievals, then fewest tokens, among those whose F1 is within `tolerance` of the best;
-    of equal ones the first."""
+    """Return the place of the row with fewest retrievals, then fewest tokens, then the first, among those whose F1 is within
+    `tolerance` of the best."""
     best = max(row.f1 for row in rows)
     near = [place for place, row in enumerate(rows) if row.f1 >= best - tolerance - 1e-12]
     return min(near, key=lambda place: (rows[place].retrievals, rows[place].tokens))
@@ -143,7 +144,7 @@ def as_grid(calibration: Calibration, tolerance: float) -> Grid:
 
 
 def as_settings(calibrations: Sequence[Calibration], questions: str) -> str:
-    """The chosen values as a file for --config, saying where they are from."""
+    """Format the chosen values as a file for --config, with their source."""
     chosen = {calibration.threshold: calibration.value for calibration in calibrations}
     methods = ", ".join(dict.fromkeys(calibration.method for calibration in calibrations))
     header = f"# Thresholds of {methods}, chosen by prag calibrate on {questions}; null: as published\n"
@@ -151,7 +152,7 @@ def as_settings(calibrations: Sequence[Calibration], questions: str) -> str:
 
 
 def write_settings(text: str, out: str) -> None:
-    """Write the file whole, replacing what was there. Raises StorageError."""
+    """Write the file whole, replacing an earlier one. Raises StorageError."""
     fs, path = open_root(out)
     with storage_errors("writing the thresholds to", out):
         put_whole(fs, path, text.encode())

@@ -1,4 +1,4 @@
-"""A published table as runs: for each model and each column, one question set under the settings of every row.
+"""The runs of a published table: for each model and each column, one question set under the settings of every row.
 
 Settings, later wins: those of all tables (setup.yaml), the question set's wording (conf/prompt) and settings, the model's, the
 table's, the command line's, the row's.
@@ -23,7 +23,7 @@ from prag_core.storage import open_root, storage_errors
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What of a table is to be made again: its models and question sets, and the settings of the command line."""
+    """The part of a table to reproduce: its models and question sets, and the settings of the command line."""
 
     table: PaperTable
     setup: Setup
@@ -34,7 +34,7 @@ class Reproduction:
     def config(
         self, dataset: Dataset, model: Model | None = None, row: PaperRow | None = None, **more: Any
     ) -> Config:
-        """The settings of a row of one model over a question set; without them, of what they share. `more`: last of all."""
+        """Resolve the settings of a model's row over a question set; without model or row, those that all share. `more` wins."""
         settings: list[Override] = [
             self.setup.settings,
             {"evaluate.questions": f"${{paper.data}}/{dataset.questions}"},
@@ -52,7 +52,7 @@ def choose(
     datasets: Sequence[str],
     overrides: Sequence[Override],
 ) -> Reproduction:
-    """The chosen models (none: all that the table has figures of) and question sets (none: all of its columns). Raises
+    """Choose models (default: all that the table has numbers of) and question sets (default: all of its columns). Raises
     ConfigError for names that the table does not have, and for one file given for several question sets."""
     wanted_models, wanted_sets = models or [*table.published], datasets or table.datasets
     for name in wanted_models:
@@ -74,7 +74,7 @@ def choose(
 
 
 def check_data(made: Reproduction) -> None:
-    """Raise ConfigError for files that are not there, all at once, each with where it is had and how to say where it is."""
+    """Raise one ConfigError for all missing files, each with its source and the setting that names it."""
     missing = {}
     for dataset in made.datasets:
         config = made.config(dataset)
@@ -97,7 +97,7 @@ def _is_there(uri: str) -> bool:
 
 
 def column_questions(made: Reproduction, dataset: Dataset) -> dict[str, list[Question]]:
-    """The questions of every column that any table has of a question set, so that tables share corpora and banks."""
+    """Load the questions of every column that any table has of a question set, so that tables share corpora and banks."""
     asked = made.config(dataset).evaluate
     return {
         column: load_questions(asked.questions, asked.limit, type=type, format=asked.format)
@@ -108,7 +108,7 @@ def column_questions(made: Reproduction, dataset: Dataset) -> dict[str, list[Que
 def column_tables(
     made: Reproduction, corpora: Mapping[str, str], warm: Mapping[tuple[str, str], str]
 ) -> Iterator[tuple[str, Cell, Table]]:
-    """(model, column, its rows as runs). `corpora`: of each question set; `warm`: each model's and question set's initial
+    """Yield (model, column, table of its runs). `corpora`: of each question set; `warm`: each model's and question set's initial
     adapter, without which the rows that want one are left out. Raises ConfigError for settings and methods that cannot be run."""
     sets = {dataset.name: dataset for dataset in made.datasets}
     for model in made.models:

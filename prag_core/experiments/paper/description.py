@@ -1,4 +1,4 @@
-"""A published table's description: YAML → rows, columns and published figures, or an error that names the file and the field.
+"""A published table's description in YAML, read and checked: rows, columns and published numbers. Errors name file and field.
 
     title: "Table 2: …"
     columns: {2wiki: [Total], popqa: [Total]}     # question sets, and which of their types (`types` in setup.yaml)
@@ -44,7 +44,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Model:
-    """A language model, and what is set for it (`datasets`: for one question set only)."""
+    """A language model and its settings (`datasets`: for one question set only)."""
 
     name: str
     title: str
@@ -54,7 +54,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all tables share."""
+    """Settings, models and question sets that all tables share."""
 
     settings: Settings
     models: Mapping[str, Model]
@@ -90,7 +90,7 @@ class PaperTable:
         return tuple(dict.fromkeys(dataset for dataset, _ in self.cells))
 
     def answered_by(self, row: PaperRow) -> PaperRow:
-        """The first row with the same answers: rows may differ in what is measured alone."""
+        """Return the first row with the same answers: rows may differ only in what is measured."""
         return next(
             r for r in self.rows if (r.method, r.settings, r.warm) == (row.method, row.settings, row.warm)
         )
@@ -101,7 +101,7 @@ def table_names() -> list[str]:
 
 
 def load_setup() -> Setup:
-    """conf/paper/setup.yaml."""
+    """Read conf/paper/setup.yaml."""
     fields = read_fields(FOLDER / f"{SETUP}.yaml", resolve=False)
     models = {
         name: Model(name, m["title"], m["settings"], m.get("datasets") or {})
@@ -115,7 +115,7 @@ def load_setup() -> Setup:
 
 
 def load_paper_table(name: str, setup: Setup) -> PaperTable:
-    """The table of that name in conf/paper, or of a YAML file. Raises ConfigError for whatever does not fit together."""
+    """Read the table of that name in conf/paper, or a YAML file. Raises ConfigError for whatever does not fit together."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if name == SETUP or not path.exists():
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Measured figures beside published ones, as tables of text and as JSON.
+"""Measured numbers beside published ones, as tables of text and as JSON.
 
 Shares are shown in per cent, seconds as they are; a published figure stands in brackets behind the measured one.
 """
@@ -32,7 +32,7 @@ Figures = Mapping[tuple[str, str, Cell], Figure]  # by model, row and column
 
 
 def measure(row: PaperRow, result: MethodResult, published: float | None) -> Figure:
-    """A row's figure over one column's questions."""
+    """Measure a row over one column's questions."""
     if row.measure == "f1":
         return Figure(result.f1, result.num_questions, result.num_degraded, result.f1_ci, published)
     loading = sum(result.timings_ms.get(stage, 0.0) for stage in LOADING)
@@ -43,7 +43,7 @@ def measure(row: PaperRow, result: MethodResult, published: float | None) -> Fig
 def paper_grids(
     table: PaperTable, setup: Setup, models: Mapping[str, str], figures: Figures
 ) -> Iterator[Grid]:
-    """One table of text for each model and question set, its rows and columns as the paper has them. `models`: each model's
+    """Yield a table of text for each model and question set, its rows and columns as the paper has them. `models`: each model's
     `model.path`, which may be another's than the paper's."""
     for model in models:
         for dataset in table.datasets:
@@ -82,7 +82,7 @@ def _num_degraded(row: PaperRow, model: Model, cells: Sequence[Cell], figures: F
 
 
 def show(row: PaperRow, figure: Figure | None) -> str:
-    """`24.9 (25.2)`; a dash for what is not there."""
+    """Format as `24.9 (25.2)`; a dash for a missing number."""
     if figure is None:
         return "–"
     scale, digits = (100, 1) if row.measure == "f1" else (1, 2)
@@ -91,7 +91,7 @@ def show(row: PaperRow, figure: Figure | None) -> str:
 
 
 def to_json(table: PaperTable, figures: Figures) -> dict[str, Any]:
-    """Every cell with its model, question set, type and row; figures as they are, not in per cent."""
+    """List every cell with its model, question set, type and row; figures as they are, not in per cent."""
     cells = [
         {
             "model": model,

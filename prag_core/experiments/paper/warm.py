@@ -37,7 +37,7 @@ SHAPE = (
 
 
 def warm_config(made: Reproduction, model: Model, dataset: Dataset, folder: str) -> Config:
-    """The settings of a model's warm-up for a question set; `warmup.out` is named by all that it depends on."""
+    """Resolve the settings of a model's warm-up for a question set; `warmup.out` is named by all that it depends on."""
     config = made.config(dataset, model)
     questions = config.warmup.questions or write_questions(made, cot=config.prompt.cot, folder=folder)
     prompt = config.prompt if config.prompt.cot else replace(config.prompt, fewshot=None)
@@ -54,8 +54,8 @@ def warm_config(made: Reproduction, model: Model, dataset: Dataset, folder: str)
 
 
 def write_questions(made: Reproduction, *, cot: bool, folder: str) -> str:
-    """The questions of all sets that are answered in this way, in one file under `folder`. Raises ConfigError where a set has
-    none left."""
+    """Write the questions of all sets that are answered in this way to one file under `folder`. Raises ConfigError where a
+    set has none left."""
     alike = [dataset for dataset in made.setup.datasets.values() if made.config(dataset).prompt.cot == cot]
     drawn = [draw_questions(made, dataset, random.Random(f"{SEED}-{dataset.name}")) for dataset in alike]
     if cot:
@@ -72,7 +72,7 @@ def write_questions(made: Reproduction, *, cot: bool, folder: str) -> str:
 
 
 def draw_questions(made: Reproduction, dataset: Dataset, generator: random.Random) -> list[dict[str, object]]:
-    """The questions of a set that no table comes near, shuffled, as lines of a file of questions."""
+    """Draw the questions of a set that are far behind all tables', shuffled, as lines of a question file."""
     asked = {q.question_id for questions in column_questions(made, dataset).values() for q in questions}
     settings = made.config(dataset).evaluate
     everything = load_questions(settings.questions, format=settings.format)

@@ -1,1 +1,1 @@
-"""Which strategy answers a question: what a router sees of it, the router, and how one is trained."""
+"""Training the router that chooses a strategy for each question: labels, fit, report."""

@@ -1,7 +1,8 @@
-"""Features and labels → a linear classifier, and how well such a one does on questions it was not fitted to.
+"""Fitting a linear classifier to features and labels, and its performance on questions that it was not fitted to.
 
 Multinomial logistic regression (scikit-learn), L2-regularised. Every split deals the questions of each label out evenly and is
-fixed by its seed. How strongly to regularise, and whether to look at retrieval, is chosen by the log loss of cross-validation.
+fixed by its seed; it is written here rather than taken from scikit-learn so that routers and the numbers of docs/router.md stay
+reproducible. How strongly to regularise, and whether to look at retrieval, is chosen by the log loss of cross-validation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LEAST = 1e-6  # probability in a log loss
 
 
 def fit(described: Sequence[Features], labels: Sequence[int], num_classes: int, strength: float) -> Linear:
-    """The classifier of these questions. Words are 0 or 1; what is measured is centred and scaled to its spread here."""
+    """Fit a classifier. Words are 0 or 1; measured features are centred and scaled to their spread over these questions."""
     counts = Counter(name for features in described for name in features)
     names = tuple(sorted(name for name in counts if name.startswith(":") or counts[name] >= SEEN))
     plain = np.array([[features.get(name, 0.0) for name in names] for features in described])
@@ -42,10 +43,10 @@ def fit(described: Sequence[Features], labels: Sequence[int], num_classes: int, 
 def _fit(
     rows: np.ndarray, labels: Sequence[int], classes: Sequence[int], strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias, a row a class."""
+    """Return weights and bias, a row for each class."""
     if len(classes) == 1:
         return np.zeros((1, rows.shape[1])), np.zeros(1)
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # of the extra, and slow to import
 
     model = LogisticRegression(C=strength, max_iter=2000).fit(rows, list(labels))
     if len(classes) == 2:  # one row says how far the second is ahead of the first
@@ -55,7 +56,7 @@ def _fit(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to fit, and its figures over questions that each fit had not seen."""
+    """A way to fit, and its scores over questions that the fit had not seen."""
 
     retrieves: bool
     strength: float
@@ -73,7 +74,7 @@ def cross_validate(
     folds: int,
     seed: int,
 ) -> Candidate:
-    """Fit on all folds but one and judge on that one, for each; features are without retrieval's unless it `retrieves`."""
+    """Fit on all folds except one and score on that one, for each. `retrieves` says whether the features include retrieval's."""
     fold_n = np.array(deal(labels, folds, seed))
     p_nc = np.zeros((len(labels), num_classes))
     for fold in sorted(set(fold_n)):
@@ -86,7 +87,7 @@ def cross_validate(
 
 
 def deal(labels: Sequence[int], folds: int, seed: int) -> list[int]:
-    """A fold for each question: those of each label are shuffled and dealt round, each label going on where the last ended."""
+    """Assign a fold to each question: each label's are shuffled and dealt round, each label starting where the last ended."""
     generator, turn = random.Random(seed), count()
     dealt = [0] * len(labels)
     for label in sorted(set(labels)):
@@ -98,7 +99,7 @@ def deal(labels: Sequence[int], folds: int, seed: int) -> list[int]:
 
 
 def hold_out(labels: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Places to train on and places held out: `share` of each label's, rounded."""
+    """Split places into those to train on and those held out: `share` of each label's, rounded."""
     generator = random.Random(seed)
     held: list[int] = []
     for label in sorted(set(labels)):

@@ -1,4 +1,4 @@
-"""What a router learns: for each training question the cheapest strategy that answered it right.
+"""Labels of a router's training questions: for each the cheapest strategy that answered it right.
 
 Source: Jeong et al., NAACL 2024. Where no strategy was right the question's own kind decides (their inductive bias of the
 datasets): a question of one hop is for the dearest strategy that retrieves once, one of several hops for the dearest of all.
@@ -14,7 +14,7 @@ from prag_core.records import Question
 
 @dataclass(frozen=True)
 class Label:
-    """Which strategy, by its place; `presumed` where none was right."""
+    """A strategy, by its place; `presumed` if none was right."""
 
     strategy: int
     presumed: bool
@@ -23,8 +23,8 @@ class Label:
 def label_of(
     question: Question, right: Sequence[bool], iterative: Sequence[bool], single_hop_types: Collection[str]
 ) -> Label | None:
-    """The label, given for each strategy, cheapest first, whether it was right and whether it retrieves more than once. None
-    where none was right and nothing tells how many hops the question takes."""
+    """Label a question, given for each strategy, cheapest first, whether it was right and whether it retrieves more than
+    once. None where none was right and nothing tells how many hops the question takes."""
     if any(right):
         return Label(right.index(True), presumed=False)
     one_hop = is_single_hop(question, single_hop_types)
@@ -35,7 +35,7 @@ def label_of(
 
 
 def is_single_hop(question: Question, single_hop_types: Collection[str]) -> bool | None:
-    """By the question's type; without one by how many documents answer it; None where neither is known."""
+    """Decide by the question's type, without one by how many documents answer it; None if neither is known."""
     if question.type:
         return question.type in single_hop_types
     return len(set(question.gold_doc_ids)) == 1 if question.gold_doc_ids else None

@@ -1,4 +1,4 @@
-"""What a router is worth: its labels, its accuracy, and what it saves against always taking one strategy."""
+"""The report on a router: its labels, its accuracy, and its savings against always taking one strategy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from prag_core.experiments.router_training.fit import Candidate
 
 @dataclass(frozen=True)
 class RouterReport:
-    """`confusion[i][j]`: held-out questions labelled i and sent to j. The last two rows are the router's, and what always
-    taking the labelled strategy would give. `right` and `presumed` count labels, of training and of held-out questions."""
+    """The numbers of one training. `confusion[i][j]`: held-out questions labelled i and sent to j. The last two rows are the
+    router's, and what always taking the labelled strategy would give. `right` and `presumed` count labels, of training and of
+    held-out questions."""
 
     strategies: tuple[str, ...]
     num_questions: int
@@ -33,7 +34,7 @@ class RouterReport:
 
     @property
     def accuracy(self) -> float:
-        """On the held-out questions."""
+        """Accuracy on the held-out questions."""
         return sum(self.confusion[i][i] for i in range(len(self.strategies))) / self.num_held_out
 
     def to_json(self) -> dict[str, Any]:
@@ -41,7 +42,7 @@ class RouterReport:
 
 
 def grids(report: RouterReport) -> Iterator[Grid]:
-    """The tables of a training, in reading order."""
+    """Yield the tables of a training, in reading order."""
     left_out = report.num_questions - sum(report.right) - sum(report.presumed)
     rows = tuple(
         (name, str(right), str(presumed))
@@ -62,7 +63,7 @@ def grids(report: RouterReport) -> Iterator[Grid]:
 
 
 def _candidates(report: RouterReport) -> Grid:
-    """The best of each set of features."""
+    """Tabulate the best candidate of each set of features."""
     rows = [("always the commonest label", "", percent(report.commonest), "")]
     for retrieves in sorted({candidate.retrieves for candidate in report.candidates}):
         best = min(
@@ -105,7 +106,7 @@ def _costs(report: RouterReport) -> Grid:
 
 
 def _savings(router: Summary, fixed: Summary) -> str:
-    """Of each cost, the share; with the points of F1 that it gains or loses."""
+    """Describe the share saved of each cost, and the points of F1 gained or lost."""
     costs = {what: (getattr(router, what), getattr(fixed, what)) for what in ("tokens", "retrievals", "ms")}
     shares = [
         f"{percent(1 - ours / theirs)} % of the {what}"

@@ -1,4 +1,4 @@
-"""Training questions → a router: answer them by every strategy, label them, choose features and regularisation, fit, measure.
+"""Training a router: answer questions by every strategy, label them, choose features and regularisation, fit, measure.
 
 It is measured on questions held out from all but the labelling, from the very answers that the labels come from: no question
 is answered twice by one strategy.
@@ -48,7 +48,7 @@ class Case:
 def train_router(
     config: Config, name: str, progress: Progress = lambda *_: None
 ) -> tuple[Router, RouterReport]:
-    """A router for the method `name` over the bank, and what it is worth. Raises ConfigError for a method without routes, for
+    """Train a router for the method `name` over the bank and report on it. Raises ConfigError for a method without routes, for
     questions that are too few, of one label only, or among evaluate.questions; most of it before any model is loaded."""
     router_file(config.methods.router, name)
     strategies = strategies_for(name, config.router)
@@ -86,7 +86,7 @@ def train_router(
 
 
 def strategies_for(name: str, settings: RouterConfig) -> dict[str, Method]:
-    """The strategies of a router for `name`, cheapest first. Raises ConfigError."""
+    """Return the strategies of a router for `name`, cheapest first. Raises ConfigError."""
     method = find_method(name)
     if not isinstance(method, AdaptiveRag):
         adaptive = [known for known, one in METHODS.items() if isinstance(one, AdaptiveRag)]
@@ -113,7 +113,7 @@ def _label(
     tools: Tools,
     settings: RouterConfig,
 ) -> list[Case]:
-    """The questions that have a label. Right is an exact match, after the normalisation that evaluation makes."""
+    """Make cases of the questions that get a label. An answer is right if it matches exactly after normalisation."""
     iterative = [isinstance(method, Demanding) for method in strategies.values()]
     found = tools.source.search([question.question for question in questions], tools.top_k)
     cases = []
@@ -134,7 +134,7 @@ def _label(
 
 
 def split(cases: Sequence[Case], settings: RouterConfig) -> tuple[list[Case], list[Case]]:
-    """Cases to train on, and cases held out. Raises ConfigError where there is nothing to learn."""
+    """Split cases into those to train on and those held out. Raises ConfigError if there is nothing to learn."""
     if len(labels := {case.label.strategy for case in cases}) == 1:
         only = list(cases[0].answers)[labels.pop()]
         raise ConfigError(
@@ -152,7 +152,7 @@ def split(cases: Sequence[Case], settings: RouterConfig) -> tuple[list[Case], li
 def _fit(
     training: Sequence[Case], strategies: tuple[str, ...], recipe_id: str, settings: RouterConfig
 ) -> tuple[Router, list[Candidate]]:
-    """The router of the candidate that cross-validates best, and all candidates."""
+    """Fit the router of the candidate that cross-validates best; return it with all candidates."""
     looks = [False, True] if settings.retrieval_features is None else [settings.retrieval_features]
     classes = _classes(training)
     described = {retrieves: [case.features(retrieves) for case in training] for retrieves in looks}
