@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from prag_core import teacher
 from prag_core.models.lora import layout_of
 from prag_core.records import IGNORED, Sample
+from prag_core.training import distillation
 from prag_core.training.distillation import as_read, read_teacher
 from prag_core.training.objectives import collate
 
@@ -44,7 +44,7 @@ def test_a_teacher_that_does_not_end_as_the_sample_is_refused(teacher_ids: tuple
 def test_states_are_the_bare_models_at_the_labels_however_many_are_read_at_once(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, at_once: int, all_layers: bool
 ) -> None:
-    monkeypatch.setattr(teacher, "choose_cohort_size", lambda *_: at_once)
+    monkeypatch.setattr(distillation, "choose_cohort_size", lambda *_: at_once)
     model = tiny_model("llama", torch.float64)
     layout = layout_of(model, rank=2, alpha=32.0, targets=["down_proj"])
     states = read_teacher(model, layout, SAMPLES, all_layers=all_layers, multiple=4)
@@ -64,7 +64,7 @@ def test_groups_are_chosen_by_the_longest_that_is_left(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(
-        teacher, "choose_cohort_size", lambda model, layout, tokens: asked.append(tokens) or 2
+        distillation, "choose_cohort_size", lambda model, layout, tokens: asked.append(tokens) or 2
     )
     model = tiny_model("llama")
     read_teacher(model, layout_of(model, rank=2, alpha=32.0, targets=["down_proj"]), SAMPLES)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from prag_core import stacked_lora
 from prag_core.config.schema import PromptConfig
 from prag_core.models.lora import AdapterLayout, layout_of
 from prag_core.models.prompts import encode_question
 from prag_core.records import IGNORED, AdapterFactors, Augmentation, Factors, QAPair, Sample
 from prag_core.training.exam import Spellings, exam_questions, examine
+from prag_core.training.kernels import stacked_lora
 
 PROMPTS = [(3, 14, 15, 9, 26), (5, 35, 8), (9, 3, 2, 38, 4, 1, 6), (27, 18, 28)]
 TOKENS = 4  # of an answer

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div
 
-from prag_core import output_head
 from prag_core.errors import ModelError
 from prag_core.records import IGNORED, Sample
 from prag_core.training.distillation import as_read
+from prag_core.training.kernels import blockwise_loss
 from prag_core.training.objectives import OBJECTIVES, collate, distill, label_states, next_token
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def test_collation_shifts_labels_and_pads_on_the_right() -> None:
 def test_next_token_is_the_mean_cross_entropy_of_each_sample_alone(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
-    monkeypatch.setattr(output_head, "LOGITS_AT_ONCE", {"cpu": 1})  # the fewest rows a block may have
+    monkeypatch.setattr(blockwise_loss, "LOGITS_AT_ONCE", {"cpu": 1})  # the fewest rows a block may have
     model = tiny_model(family, torch.float64)
     samples = random_samples([90, 7, 130, 64])
     batch = collate(samples, CPU)

@@ -13,11 +13,11 @@ from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy, kl_div
 from transformers.models.llama import modeling_llama
 
-from prag_core import trainer
 from prag_core.config.schema import TrainingConfig
 from prag_core.errors import ConfigError
 from prag_core.models.lora import AdapterLayout, check_factors, initial_factors, layout_of
 from prag_core.records import IGNORED, Adapter, AdapterFactors, Factors, Failure, Sample
+from prag_core.training import trainer
 from prag_core.training.objectives import OBJECTIVES, Batch, next_token
 from prag_core.training.trainer import (
     TrainedDocument,

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from prag_core import lessons
 from prag_core.config.load import load_config
 from prag_core.config.schema import PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.models.prompts import encode_question
 from prag_core.records import Question
+from prag_core.training import warmup_questions
 from prag_core.training.warmup_questions import Lesson, make_lessons, read_questions, write_reasoning
 
 
@@ -69,7 +69,7 @@ def test_reasoning_is_kept_only_where_it_ends_and_its_answer_is_right(tiny_token
 def test_it_is_written_over_the_few_shot_prompt_in_order_until_enough_are_right(
     tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lessons, "BATCH", 2)
+    monkeypatch.setattr(warmup_questions, "BATCH", 2)
     shots = tmp_path / "shots.jsonl"
     shots.write_text(json.dumps({"question": "Where?", "answer": "There. So the answer is there."}))
     prompt = PromptConfig(cot=True, fewshot=str(shots))
@@ -124,8 +124,8 @@ def test_reasoning_may_use_every_question_of_the_file(file: Path) -> None:
 
 
 def test_as_many_are_wanted_as_were_published() -> None:
-    assert lessons.num_wanted(load_config([])) == 2000
-    assert lessons.num_wanted(load_config(["prompt.cot=true"])) == 600
+    assert warmup_questions.num_wanted(load_config([])) == 2000
+    assert warmup_questions.num_wanted(load_config(["prompt.cot=true"])) == 600
 
 
 def test_questions_that_are_not_there_name_their_setting(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy as whole_cross_entropy
 from torch.nn.functional import kl_div, linear
 
-from prag_core import output_head
+from prag_core.training.kernels import blockwise_loss
 from prag_core.training.kernels.blockwise_loss import cross_entropy, divergence
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
@@ -18,7 +18,7 @@ ROWS = 300  # positions: more than two blocks of the fewest rows a block may hav
 @pytest.fixture(params=[False, True])
 def head(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of a head of 11 entries over 5 features, and blocks as small as they come."""
-    monkeypatch.setattr(output_head, "LOGITS_AT_ONCE", {"cpu": 1})
+    monkeypatch.setattr(blockwise_loss, "LOGITS_AT_ONCE", {"cpu": 1})
     return draw(11, 5, seed=1), draw(11, seed=2) if request.param else None
 
 

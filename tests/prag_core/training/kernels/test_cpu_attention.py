@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from prag_core import attention
+from prag_core.training.kernels import cpu_attention
 from prag_core.training.kernels.cpu_attention import attend, short_attention
 
 TIGHT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
@@ -22,7 +22,7 @@ TIGHT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
 def test_outputs_and_gradients_are_those_of_sdpa(
     monkeypatch: pytest.MonkeyPatch, key_heads: int, scaling: float | None, longest: int
 ) -> None:
-    monkeypatch.setattr(attention, "LONGEST", longest)
+    monkeypatch.setattr(cpu_attention, "LONGEST", longest)
     generator = torch.Generator().manual_seed(0)
     shapes = [(3, 4, 7, 8), (3, key_heads, 7, 8), (3, key_heads, 7, 8)]
     inputs = [
@@ -50,7 +50,7 @@ def test_a_window_that_cuts_is_kept(tiny_model: Callable[..., Any], family: str)
     tokens = torch.arange(12).unsqueeze(0)
     expected = model(input_ids=tokens).logits
     with short_attention(model):
-        assert model.config._attn_implementation == attention.NAME
+        assert model.config._attn_implementation == cpu_attention.NAME
         torch.testing.assert_close(model(input_ids=tokens).logits, expected, **TIGHT)
     assert model.config._attn_implementation == "sdpa"
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from prag_core import stacked_lora
 from prag_core.errors import ModelError
 from prag_core.models.lora import AdapterLayout, ModuleShape, initial_factors, layout_of
+from prag_core.training.kernels import stacked_lora
 from prag_core.training.kernels.stacked_lora import StackedLora, document_factors
 
 TARGETS = ["gate_proj", "up_proj", "down_proj"]
