@@ -1,10 +1,10 @@
 # Image of every node of a GPU cluster: Ray, vLLM and this package. The CPU backend is for laptops and tests (see Makefile).
 FROM rayproject/ray:2.60.0-py311-gpu
 WORKDIR /home/ray/prag
-COPY --chown=ray setup.cfg pyproject.toml README.md ./
+COPY --chown=ray setup.cfg pyproject.toml README.md LICENSE ./
 COPY --chown=ray requirements requirements
 COPY --chown=ray prag_core prag_core
 COPY --chown=ray jobs jobs
 COPY --chown=ray cluster cluster
 COPY --chown=ray conf conf
-RUN pip install --no-cache-dir -e ".[gpu]"
+RUN pip install --no-cache-dir -e ".[gpu,serve,evaluate]"

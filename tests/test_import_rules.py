@@ -126,38 +126,63 @@ def test_slow_packages_are_imported_when_needed_not_when_a_module_is() -> None:
     assert not wrong
 
 
-def test_within_prag_core_imports_point_one_way() -> None:
-    """No two modules import each other, however indirectly, as they are loaded."""
+def module_graph() -> dict[str, set[str]]:
+    """Every module of the three layers → the modules it loads. `from package import module` loads the module."""
     modules = {
         name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
-        for path in sources("prag_core")
+        for layer in ("prag_core", "jobs", "cluster")
+        for path in sources(layer)
     }
-    graph = {
-        name: {
-            module
-            for module in imports_at_load(parse(path), "prag_core")
-            if module in modules and module != name
-        }
-        for name, path in modules.items()
-    }
-    packages = {name for name, path in modules.items() if path.name == "__init__.py"}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        loaded = {module for module in imports_at_load(parse(path), name) if module in modules}
+        graph[name] = {m for m in loaded if not any(other.startswith(f"{m}.") for other in loaded)} - {name}
+    return graph
+
+
+def package_graph(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The same between packages: the first two parts of a module's name."""
+    packages: dict[str, set[str]] = {}
+    for name, loaded in graph.items():
+        package = ".".join(name.split(".")[:2])
+        packages.setdefault(package, set()).update({".".join(m.split(".")[:2]) for m in loaded} - {package})
+    return packages
+
+
+def on_a_circle(graph: dict[str, set[str]]) -> set[str]:
+    """The nodes that reach themselves."""
 
     def reaches(start: str) -> set[str]:
         seen: set[str] = set()
         pending = [start]
         while pending:
-            for module in graph[pending.pop()] - seen:
-                seen.add(module)
-                pending.append(module)
+            for node in graph.get(pending.pop(), set()) - seen:
+                seen.add(node)
+                pending.append(node)
         return seen
 
-    cycles = {name for name in graph if name in reaches(name)} - packages
-    inside = {
-        name
-        for name in cycles
-        if not any(name.startswith(f"{package}.") for package in packages if package != "prag_core")
-    }
-    assert not inside
+    return {node for node in graph if node in reaches(node)}
+
+
+def test_no_two_modules_import_each_other_however_indirectly() -> None:
+    graph = module_graph()
+    assert len(graph) > 150
+    assert not on_a_circle(graph)
+
+
+def test_no_two_packages_import_each_other_however_indirectly() -> None:
+    assert not on_a_circle(package_graph(module_graph()))
+
+
+def test_a_circle_of_modules_and_of_packages_is_seen() -> None:
+    graph = {"p.a.x": {"p.b.y"}, "p.b.y": {"p.b.z"}, "p.b.z": {"p.b.y"}, "p.b.w": {"p.a.v"}, "p.a.v": set()}
+    assert on_a_circle(graph) == {"p.b.y", "p.b.z"}
+    assert on_a_circle(package_graph(graph)) == {"p.a", "p.b"}
+
+
+def test_only_shared_records_and_rules_stand_directly_under_prag_core() -> None:
+    flat = {path.stem for path in (ROOT / "prag_core").glob("*.py")} - {"__init__"}
+    assert flat <= {"records", "errors", "identity", "storage", "versions"}
 
 
 def test_the_checker_itself_sees_every_way_to_import() -> None:

@@ -51,6 +51,17 @@ def test_what_the_user_can_mend_is_one_line_without_a_traceback(
     assert capsys.readouterr().err == f"error: {error}\n"
 
 
+def test_serving_without_its_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "cluster.serve", raising=False)
+    monkeypatch.setitem(sys.modules, "fastapi", None)  # an import of it raises ModuleNotFoundError
+    for module in [name for name in sys.modules if name.startswith("cluster.")]:
+        monkeypatch.delitem(sys.modules, module)
+    assert cli.main(["serve"]) == 2
+    assert capsys.readouterr().err == 'error: prag serve needs fastapi; run: pip install "prag[serve]"\n'
+
+
 def test_a_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     import jobs.plan
 
