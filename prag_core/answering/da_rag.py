@@ -1,6 +1,6 @@
 """DA-RAG: the passages, their rewrites and their question-answer pairs, all in the prompt.
 
-Source: METHOD "The systems it is compared with"; the SIGIR 2025 paper's control for augmentation. P-RAG trains its adapters on
+Source: docs/methods.md; the SIGIR 2025 paper's control for augmentation. P-RAG trains its adapters on
 what a model wrote about a document; this shows the same to the model as text, so that what the writing itself brings
 can be told from what training on it brings. What was written is the bank's own, of the snapshot that is answered from.
 """

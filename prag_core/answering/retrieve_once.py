@@ -1,6 +1,6 @@
 """The methods that retrieve once and answer once: passages as text (`rag`), as adapters (`prag`), or both (`combine`).
 
-Source: METHOD "Answer (online)": top-k passages, merged by exact sum, greedy decoding, one prompt template for all. The
+Source: Su et al., SIGIR 2025: top-k passages, merged by exact sum, greedy decoding, one prompt template for all. The
 `_gold` forms take a question's own documents instead of retrieved ones: upper bounds that say how much retrieval costs.
 """
 

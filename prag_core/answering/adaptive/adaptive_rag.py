@@ -1,6 +1,6 @@
 """Adaptive-RAG: a router sends each question to the cheapest strategy that is likely to answer it.
 
-Source: Jeong et al., NAACL 2024; METHOD "The systems it is compared with". Strategies are methods; which ones is the router's
+Source: Jeong et al., NAACL 2024; docs/methods.md. Strategies are methods; which ones is the router's
 to say (`prag train-router`). The questions that take the same one are answered together, as a batch of that method. An answer's
 `route` is the strategy it took; the rest of it is that strategy's. `methods.router_confidence` trades cost for safety.
 """

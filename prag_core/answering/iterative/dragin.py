@@ -1,6 +1,6 @@
 """DRAGIN: retrieve for a word that the model was unsure of and that what follows leans on, asking with what it leant on itself.
 
-Source: Su et al., ACL 2024; METHOD "The systems it is compared with". A word of a draft scores
+Source: Su et al., ACL 2024; docs/methods.md. A word of a draft scores
     entropy (mean over its tokens, nats) × attention it gets (its tokens' sum) × 1 if it is a content word, else 0
 where a token's attention is the last layer's greatest from any token of the draft, a mean over heads. With
 `methods.dragin_scale`, as in the public code that the thresholds are of, attention is a word's share of its sentence's, times the

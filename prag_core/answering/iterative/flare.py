@@ -1,6 +1,6 @@
 """FLARE: retrieve for a sentence whose tokens the model was not sure of, asking with the tokens it was sure of.
 
-Source: Jiang et al., EMNLP 2023; METHOD "The systems it is compared with". Two forms:
+Source: Jiang et al., EMNLP 2023; docs/methods.md. Two forms:
 
 - `flare`, as the SIGIR 2025 paper compares it (the public code of DRAGIN): the whole answer is drafted, a sentence is not
   trusted if the mean of 1 - p over its tokens is above a threshold, and tokens whose 1 - p is above it are left out of the query.

@@ -1,6 +1,6 @@
 """IRCoT: one sentence of reasoning, retrieval with that sentence, and so on; then a reader answers over all that was found.
 
-Source: Trivedi et al., ACL 2023; METHOD "The systems it is compared with". It starts from the passages that the question
+Source: Trivedi et al., ACL 2023; docs/methods.md. It starts from the passages that the question
 itself finds. A sentence that says "answer is" ends the reasoning, as does the model's own end, `methods.ircot_sentences` or
 `methods.max_documents` collected passages. The reader asks the question anew, in the bank's own prompt, over the passages.
 """
