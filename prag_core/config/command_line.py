@@ -4,9 +4,38 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from enum import Enum
+from typing import Any
 
+from prag_core.config.checks import described
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config, as_yaml
+
+_MAKING = ("corpus", "bank", "model", "prompt", "augmentation", "training", "acceptance", "engine", "ray")
+_ANSWERING = ("bank", "model", "prompt", "retrieval", "merge", "methods", "engine", "evaluate")
+READS = {  # verb → the sections of settings that it reads; ablate and paper read all
+    "plan": _MAKING,
+    "parameterize": _MAKING,
+    "narrow": ("corpus", "retrieval", "evaluate"),
+    "warmup": ("model", "prompt", "training", "warmup", "engine"),
+    "index": ("bank", "retrieval"),
+    "ask": _ANSWERING,
+    "evaluate": _ANSWERING,
+    "calibrate": (*_ANSWERING, "calibrate"),
+    "train-router": (*_ANSWERING, "router"),
+    "serve": (*_ANSWERING, "serve", "ray"),
+}
+
+
+class _HelpSettings(argparse.Action):
+    """Print the settings of the verb and exit, as --help does: nothing else has to be given."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(settings_help(parser.prog.removeprefix("prag ")), end="")
+        parser.exit()
 
 
 def settings_parser(verb: str, description: str, example: str, **positionals: str) -> argparse.ArgumentParser:
@@ -32,6 +61,11 @@ def settings_parser(verb: str, description: str, example: str, **positionals: st
         help="print every setting as this command resolves it, and stop",
     )
     parser.add_argument(
+        "--help-settings",
+        action=_HelpSettings,
+        help="print the settings that this command reads, with default, range, choices and meaning, and stop",
+    )
+    parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings, e.g. bank.uri=s3://bucket/bank"
     )
     return parser
@@ -45,3 +79,24 @@ def parse_settings(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tupl
         print(as_yaml(config), end="")
         raise SystemExit(0)
     return config, options
+
+
+def settings_help(verb: str) -> str:
+    """The settings that a verb reads: `name=default`, then on a line of its own the meaning and what is allowed."""
+    lines = []
+    for key, default, description in described(load_config()):
+        if description is None or key.split(".")[0] not in READS.get(verb, (key.split(".")[0],)):
+            continue
+        choices = (
+            [choice.name for choice in type(default)] if isinstance(default, Enum) else description.choices
+        )
+        allowed = f"one of {', '.join(choices)}" if choices else description.range
+        lines += [f"{key}={plain(default)}", f"    {description.help}{f' ({allowed})' if allowed else ''}"]
+    return "\n".join(lines) + "\n"
+
+
+def plain(value: object) -> object:
+    """A default as users write it."""
+    if isinstance(value, Enum):
+        return value.name
+    return "null" if value is None else value

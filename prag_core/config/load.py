@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from prag_core.config.checks import check_ranges, suggest
-from prag_core.config.schema import Config, as_dict
+from prag_core.config.checks import check_settings, described, suggest
+from prag_core.config.schema import Config
+from prag_core.config.setting import Path as PathKind
 from prag_core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +34,7 @@ def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
     """Defaults, recipe, files, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
     range."""
     base = OmegaConf.structured(Config)
-    from_user = [*(load_yaml(Path(file)) for file in files), _parse_overrides(overrides)]
+    from_user = [*(_load_settings(Path(file)) for file in files), _parse_overrides(overrides)]
     recipe = next((str(source.recipe) for source in reversed(from_user) if source.get("recipe")), base.recipe)
     config = base
     for source in (_load_recipe(recipe), *from_user):
@@ -41,52 +43,24 @@ def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
         resolved = cast(Config, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
         raise _config_error(error) from None
-    check_ranges(as_dict(resolved))
+    check_settings(resolved)
     return resolved
 
 
 def absolute_paths(config: Config) -> Config:
-    """The same configuration with relative local paths made absolute, as processes elsewhere need them. URIs and hub
-    names (a relative path that is not there) stay as they are."""
-
-    def absolute(uri: str) -> str:
-        return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
-
-    def model(path: str) -> str:
-        return absolute(path) if os.path.isdir(os.path.expanduser(path)) else path
-
-    writer, training, warmup = config.augmentation, config.training, config.warmup
-    return replace(
-        config,
-        corpus=replace(config.corpus, uri=absolute(config.corpus.uri)),
-        bank=replace(config.bank, uri=absolute(config.bank.uri)),
-        model=replace(config.model, path=model(config.model.path)),
-        prompt=replace(config.prompt, fewshot=config.prompt.fewshot and absolute(config.prompt.fewshot)),
-        augmentation=replace(
-            writer, uri=writer.uri and absolute(writer.uri), model=writer.model and model(writer.model)
-        ),
-        training=replace(
-            training,
-            replay_uri=training.replay_uri and absolute(training.replay_uri),
-            initial=training.initial and absolute(training.initial),
-        ),
-        warmup=replace(
-            warmup, questions=warmup.questions and absolute(warmup.questions), out=absolute(warmup.out)
-        ),
-        methods=replace(config.methods, router=config.methods.router and absolute(config.methods.router)),
-        router=replace(config.router, questions=absolute(config.router.questions)),
-        calibrate=replace(
-            config.calibrate,
-            questions=absolute(config.calibrate.questions),
-            out=absolute(config.calibrate.out),
-        ),
-        serve=replace(config.serve, keys=config.serve.keys and absolute(config.serve.keys)),
-        evaluate=replace(
-            config.evaluate, questions=absolute(config.evaluate.questions), out=absolute(config.evaluate.out)
-        ),
-        ablate=replace(config.ablate, out=absolute(config.ablate.out)),
-        paper=replace(config.paper, data=absolute(config.paper.data), out=absolute(config.paper.out)),
-    )
+    """Make relative local paths absolute, as processes elsewhere need them. URIs and hub names (a relative path that is not
+    there) stay as they are. The schema says which settings are paths."""
+    sections: dict[str, dict[str, str]] = {}
+    for key, value, description in described(config):
+        if value is None or description is None or description.path is None:
+            continue
+        path = os.path.expanduser(value)
+        is_local = "://" not in value if description.path is PathKind.local else os.path.isdir(path)
+        if is_local:
+            section, name = key.split(".")
+            sections.setdefault(section, {})[name] = os.path.abspath(path)
+    changed = {section: replace(getattr(config, section), **paths) for section, paths in sections.items()}
+    return replace(config, **changed)
 
 
 def _load_recipe(name: str) -> DictConfig:
@@ -94,11 +68,33 @@ def _load_recipe(name: str) -> DictConfig:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
         raise ConfigError(f"recipe={name}: no such recipe; known: {known}, or the path of a YAML file")
-    return _merge_recipe_name(load_yaml(path), name)
+    return _merge_recipe_name(_load_settings(path), name)
 
 
 def _merge_recipe_name(recipe: DictConfig, name: str) -> DictConfig:
     return cast(DictConfig, OmegaConf.merge(recipe, {"recipe": name}))
+
+
+def _load_settings(path: Path) -> DictConfig:
+    """A file of settings, the text ones with the characters of the file. Raises ConfigError, naming the file."""
+    settings = load_yaml(path)
+    as_written = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # every scalar a text
+    for key in text_settings():
+        value = (
+            OmegaConf.select(settings, key, throw_on_missing=False)
+            if not _is_interpolated(settings, key)
+            else None
+        )
+        if value is not None and not isinstance(value, str | DictConfig | ListConfig):
+            section, _, name = key.rpartition(".")
+            OmegaConf.update(settings, key, (as_written[section] if section else as_written)[name])
+    return settings
+
+
+def _is_interpolated(settings: DictConfig, key: str) -> bool:
+    section, _, name = key.rpartition(".")
+    parent = settings.get(section) if section else settings
+    return isinstance(parent, DictConfig) and name in parent and OmegaConf.is_interpolation(parent, name)
 
 
 def load_yaml(path: Path) -> DictConfig:
@@ -119,20 +115,42 @@ def _parse_overrides(overrides: Sequence[Override]) -> DictConfig:
         if isinstance(item, str) and ("=" not in item or item.startswith("=")):
             raise ConfigError(f"{item!r}: settings are given as key=value, e.g. corpus.uri=corpus.jsonl")
     given = " ".join(map(str, overrides))
+    texts = text_settings()
     parsed = OmegaConf.create()
     try:
         for item in overrides:
             if isinstance(item, str):
-                parsed.merge_with_dotlist([item])
-            else:
-                for name, value in item.items():
+                name, _, value = item.partition("=")
+                if name in texts and not _is_yaml_text(value):
                     OmegaConf.update(parsed, name, value, merge=True, force_add=True)
+                else:
+                    parsed.merge_with_dotlist([item])
+            else:
+                for name, setting in item.items():
+                    OmegaConf.update(parsed, name, setting, merge=True, force_add=True)
         return parsed
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"cannot read the settings {given}: {reason}; put values with YAML's own signs in quotes"
         ) from None
+
+
+def text_settings() -> set[str]:
+    """Full names of the settings that are text: their characters stay as they are typed, whatever YAML makes of them."""
+    kinds = ("str", "str | None")  # annotations are strings: the schema postpones their evaluation
+    default = Config()
+    names = {field.name for field in fields(default) if field.type in kinds}
+    for section in fields(default):
+        if is_dataclass(value := getattr(default, section.name)):
+            names |= {f"{section.name}.{field.name}" for field in fields(value) if field.type in kinds}
+    return names
+
+
+def _is_yaml_text(value: str) -> bool:
+    """Whether a value is null or in quotes, which stay YAML's."""
+    value = value.strip()
+    return value in ("", "null") or value[0] in "'\""
 
 
 def _merge(config: DictConfig, source: DictConfig) -> DictConfig:

@@ -31,7 +31,7 @@ def recipe_id(*settings: str, base: str = "m1", writer: str = "m1", layout: Adap
         "training.eps=1e-6",
         "training.weight_decay=0",
         "training.dtype=bfloat16",
-        "training.objective=other",
+        "training.objective=distill",
         "training.seed=1",
         "prompt.with_title=true",
         "prompt.cot=true",

@@ -1,0 +1,60 @@
+"""How a setting is described: its help, range, choices and whether it is a path, as metadata of a dataclass's field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+METADATA = "setting"
+
+
+class Path(Enum):
+    """Where a setting that names a file or folder may point."""
+
+    local = "local"  # a local path or an fsspec URI
+    model = "model"  # a local folder, or a hub name where there is none of that name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is known of a setting besides its type and default. Bounds and choices hold for values that are not null."""
+
+    help: str
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    choices: tuple[str, ...] = ()
+    path: Path | None = None
+
+    @property
+    def range(self) -> str:
+        """The bounds in words: `at least 1`, `above 0 and at most 1`; empty without bounds."""
+        bounds = {"at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
+        return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is within the bounds. NaN is within none."""
+        return (
+            (self.ge is None or value >= self.ge)
+            and (self.gt is None or value > self.gt)
+            and (self.le is None or value <= self.le)
+            and (self.lt is None or value < self.lt)
+        )
+
+
+def setting(default: Any, help: str, **description: Any) -> Any:
+    """A field of a settings class with its description."""
+    return field(default=default, metadata={METADATA: Description(help=help, **description)})
+
+
+def setting_of(factory: Any, help: str, **description: Any) -> Any:
+    """The same for a default that each configuration needs its own of, as `factory` makes it."""
+    return field(default_factory=factory, metadata={METADATA: Description(help=help, **description)})
+
+
+def choices_text(values: Sequence[str]) -> str:
+    """Names that a setting may have, as messages and help list them."""
+    return ", ".join(values)
