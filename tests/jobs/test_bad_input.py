@@ -206,7 +206,7 @@ def test_a_method_that_is_not_there(capsys: pytest.CaptureFixture[str], made_ban
 
 def test_a_merge_rule_that_is_not_there(capsys: pytest.CaptureFixture[str], made_bank: Path) -> None:
     assert cli.main(["ask", "Where?", f"bank.uri={made_bank}", "merge.rule=tie"]) == 2
-    assert "no merge rule 'tie'; did you mean ties?" in capsys.readouterr().err
+    assert "did you mean ties?" in capsys.readouterr().err
 
 
 def test_a_filter_that_is_none(capsys: pytest.CaptureFixture[str], made_bank: Path) -> None:
