@@ -50,7 +50,7 @@ def count_tokens(samples: Sequence[Sample]) -> int:
 
 
 def lora_config(layout: AdapterLayout) -> LoraConfig:
-    targets = sorted({m.name.rsplit(".", 1)[-1] for m in layout.modules})
+    targets = layout.target_modules
     return LoraConfig(
         r=layout.rank,
         lora_alpha=int(layout.alpha),

@@ -29,7 +29,7 @@ from benchmarks.load import run_load
 from benchmarks.serve import TOP_K, free_port, serving
 from cluster.replica.installer import PREFIX
 from prag_core.config.load import load_config
-from prag_core.engines.vllm import ram_folder
+from prag_core.engines.adapter_files import ram_folder
 
 MOST_GROWTH = 0.05
 SETTLED = 2  # the minute that later ones are compared with

@@ -17,12 +17,13 @@ from cluster.http.endpoint import Ingress
 from cluster.replica.generator import Generator
 from cluster.retriever import Retriever, indexed_snapshot
 from prag_core.answering.registry import NOT_SERVED, SERVED
-from prag_core.answering.tools import DEFAULT_NEW_TOKENS, open_bank
+from prag_core.answering.tools import open_bank
 from prag_core.bank import Bank
 from prag_core.config.load import absolute_paths, load_config
 from prag_core.config.schema import Config, EngineKind
-from prag_core.engines.vllm import CACHED_BATCHES, slot_rank
+from prag_core.engines.vllm_arguments import CACHED_BATCHES, slot_rank
 from prag_core.errors import ConfigError, did_you_mean
+from prag_core.models.prompts import DEFAULT_NEW_TOKENS
 from prag_core.planning.recipe import recorded_prompt
 
 NAME = "prag"

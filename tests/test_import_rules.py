@@ -15,7 +15,14 @@ LAYERS = {  # folder → top-level packages it never imports
 }
 MAY_REACH_ACROSS = {"jobs/cli.py"}
 ONLY_IN = {  # package → the modules that may import it
-    "vllm": {"prag_core/engines/vllm.py", "prag_core/engines/vllm_async.py"},
+    "vllm": {
+        "prag_core/engines/vllm.py",
+        "prag_core/engines/vllm_arguments.py",
+        "prag_core/engines/vllm_async.py",
+        "prag_core/engines/vllm_sampling.py",
+        "prag_core/engines/vllm_worker.py",
+        "prag_core/patches/vllm.py",
+    },
     "s3fs": {"prag_core/storage/objects.py"},
     "boto3": set(),
     "matplotlib": {"prag_core/evaluation/plot.py"},

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from prag_core.engines.vllm import ram_folder, write_peft
+from prag_core.engines.adapter_files import ram_folder, write_peft
 from prag_core.errors import EngineError
 from prag_core.merging import MergedAdapter
 from prag_core.records import Key

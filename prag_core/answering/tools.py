@@ -20,14 +20,13 @@ from prag_core.engines.load import make_engine
 from prag_core.errors import BankError, ConfigError
 from prag_core.identity import adapter_version, model_digest
 from prag_core.merging import Versioned, find_rule, merged_rank
+from prag_core.models.prompts import DEFAULT_NEW_TOKENS
 from prag_core.planning.recipe import recorded_prompt
 from prag_core.questions.examples import load_fewshot
 from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passage, Question
 from prag_core.retrieval import Filter, LexicalIndex, open_index
 from prag_core.retrieval.irrelevant import Kinds, choose_irrelevant, group_by_kind
 from prag_core.retrieval.narrow import AsNarrowed
-
-DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # by prompt.cot: the published answer lengths
 
 
 def open_bank(uri: str, model: ModelConfig) -> Bank:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from pathlib import Path
-
-import numpy as np
-from safetensors.numpy import save
 
 from prag_core.bank.initial_adapter import read_initial
 from prag_core.bank.reader import AdapterReader
@@ -15,6 +11,7 @@ from prag_core.bank.snapshot import require
 from prag_core.bank.store import BankStore
 from prag_core.errors import StorageError
 from prag_core.models.lora import AdapterLayout
+from prag_core.models.peft_folder import write_peft_folder
 from prag_core.records import AdapterFactors, Key
 from prag_core.storage import storage_errors
 
@@ -32,34 +29,6 @@ def export_initial(store: BankStore, out_dir: str | Path, base_model: str | None
     return _write(read_initial(store), store.layout, Path(out_dir), base_model)
 
 
-def peft_config(layout: AdapterLayout, base_model: str | None = None) -> dict[str, object]:
-    """The adapter_config.json of a layout."""
-    alpha = int(layout.alpha) if float(layout.alpha).is_integer() else layout.alpha
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_model,
-        "inference_mode": True,
-        "r": layout.rank,
-        "lora_alpha": alpha,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": layout.target_modules,
-        "fan_in_fan_out": False,
-        "use_rslora": False,
-        "use_dora": False,
-    }
-
-
-def peft_tensors(factors: AdapterFactors) -> dict[str, np.ndarray]:
-    """Factors under the names that PEFT saves them by."""
-    return {
-        f"base_model.model.{name}.lora_{part.upper()}.weight": np.ascontiguousarray(array, dtype=np.float32)
-        for name, pair in factors.items()
-        for part, array in pair._asdict().items()
-    }
-
-
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(
@@ -72,9 +41,6 @@ def _write(factors: AdapterFactors, layout: AdapterLayout, folder: Path, base_mo
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     with storage_errors("writing", str(folder)):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        config = json.dumps(peft_config(layout, base_model), indent=2, sort_keys=True)
-        (temporary / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
-        (temporary / "adapter_model.safetensors").write_bytes(save(peft_tensors(factors), {"format": "pt"}))
+        write_peft_folder(temporary, factors, rank=layout.rank, alpha=layout.alpha, base_model=base_model)
         temporary.rename(folder)  # over an empty folder too
     return folder

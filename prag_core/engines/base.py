@@ -10,17 +10,17 @@ means that the engine is broken and must be replaced, with its process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from prag_core.errors import EngineError
+from prag_core.errors import EngineDiedError, EngineError
+from prag_core.merging import MergedAdapter
 from prag_core.models.lora import AdapterLayout
-
-if TYPE_CHECKING:
-    from prag_core.merging import MergedAdapter
+from prag_core.models.thinking import thought_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,14 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Generation:
     """What came out. `token_ids` are without the end-of-sequence token; `length`: cut by max_new_tokens or the context.
-    `probabilities`, where asked for, has one a token: the model's own, before temperature, top_k and grammar."""
+    `probabilities`, where asked for, has one a token: the model's own, before temperature, top_k and grammar.
+    `num_thought` tokens came before these: a thought, which was dropped."""
 
     text: str
     token_ids: tuple[int, ...]
     finish: Literal["stop", "length"]
     probabilities: tuple[float, ...] | None = None
+    num_thought: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,17 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
+@contextmanager
+def broken_by(engine: str) -> Iterator[None]:
+    """Around generating: whatever leaves it and is no refusal (EngineError) means that the engine is broken: EngineDiedError."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineDiedError(f"{engine} failed while generating: {type(error).__name__}: {error}") from error
+
+
 def check_requests(
     requests: Sequence[Request], max_length: int, layout: AdapterLayout | None, max_merged_rank: int
 ) -> None:
@@ -152,10 +165,21 @@ def finish_generation(
     ended: bool,
     probabilities: Sequence[float] | None = None,
 ) -> Generation:
-    """Token ids (no end-of-sequence token) to text, cut before the first stop string. `ended`: the model itself stopped;
-    `probabilities` may go on beyond the tokens."""
-    text = tokenizer.decode(list(token_ids), skip_special_tokens=True)
+    """Decode token ids (no end-of-sequence token), without a thought before the answer, up to the first stop string. `ended`: the
+    model itself stopped; `probabilities` may go on beyond the tokens."""
+    thought = thought_length(tokenizer, token_ids)
+    answer = tuple(token_ids[thought:])
+    text, cut = before_stop(tokenizer.decode(list(answer), skip_special_tokens=True), stop)
+    return Generation(
+        text,
+        answer,
+        "stop" if ended or cut else "length",
+        None if probabilities is None else tuple(probabilities[thought : len(token_ids)]),
+        thought,
+    )
+
+
+def before_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """The text before the first of the stop strings, and whether there was one."""
     cuts = [at for at in (text.find(s) for s in stop) if at >= 0]
-    finish: Literal["stop", "length"] = "stop" if ended or cuts else "length"
-    kept = None if probabilities is None else tuple(probabilities[: len(token_ids)])
-    return Generation(text[: min(cuts)] if cuts else text, tuple(token_ids), finish, kept)
+    return (text[: min(cuts)], True) if cuts else (text, False)

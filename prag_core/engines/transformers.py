@@ -9,19 +9,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from prag_core.config.schema import EngineConfig, ModelConfig
-from prag_core.engines.base import Generation, Reading, Request, Sampling, check_requests, finish_generation
+from prag_core.engines.adapter_check import inert
+from prag_core.engines.base import (
+    Generation,
+    Reading,
+    Request,
+    Sampling,
+    broken_by,
+    check_requests,
+    finish_generation,
+)
 from prag_core.engines.grammar import json_grammar
+from prag_core.merging import MergedAdapter
 from prag_core.models.base_model import context_length, default_device, load_base_model
 from prag_core.models.lora import AdapterLayout
-
-if TYPE_CHECKING:
-    from prag_core.merging import MergedAdapter
 
 
 class TransformersEngine:
@@ -34,6 +41,9 @@ class TransformersEngine:
             model.path, config.dtype, default_device(), model.revision
         )
         self.max_length = context_length(self.model, model.max_length)
+        modules = self.adapted_modules()
+        if layout is not None and not {m.name for m in layout.modules} <= set(modules):
+            raise inert(layout, modules)
         self._layout, self._max_merged_rank = layout, max_merged_rank
         self._batch_size = config.max_sequences
         self._peft: Any = None
@@ -41,6 +51,10 @@ class TransformersEngine:
         known = self.model.generation_config.eos_token_id
         from_model = known if isinstance(known, list) else [known]
         self._eos = sorted({i for i in (self.tokenizer.eos_token_id, *from_model) if i is not None})
+        untyped: Any = GenerationConfig
+        self.model.generation_config = (
+            untyped()
+        )  # what ours leaves open would be filled in from the model's own
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
         """One generation a request, in order. Raises EngineError before running anything if one cannot be served."""
@@ -48,7 +62,7 @@ class TransformersEngine:
         done: dict[int, Generation] = {}
         for places in self._batches(requests):
             batch = [requests[i] for i in places]
-            with torch.no_grad(), self.adapted(batch[0].adapter):
+            with broken_by("transformers"), torch.no_grad(), self.adapted(batch[0].adapter):
                 done.update(zip(places, self._generate_batch(batch, sampling), strict=True))
         return [done[i] for i in range(len(requests))]
 
@@ -70,6 +84,10 @@ class TransformersEngine:
             yield
         finally:
             self._peft.base_model.disable_adapter_layers()
+
+    def adapted_modules(self) -> list[str]:
+        """See `AdaptableEngine`."""
+        return [name for name, module in self.model.named_modules() if isinstance(module, torch.nn.Linear)]
 
     def read(self, request: Request, start: int) -> Reading:
         """See `AttentiveEngine`. Attention is computed eagerly for this pass: no other kind keeps its weights."""

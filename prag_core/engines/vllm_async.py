@@ -13,29 +13,28 @@ Adapters are PEFT folders that the caller owns: they must lie unchanged from `in
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+import tempfile
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tokenizers.decoders import DecodeStream
+
 from prag_core.config.schema import EngineConfig, ModelConfig
-from prag_core.engines.base import Decoding, Generation, Piece, Sampling, finish_generation
-from prag_core.engines.vllm import (
-    CACHED_BATCHES,
-    engine_arguments,
-    generation_of,
-    loading,
-    on_cpu,
-    sampling_params,
-    slot_rank,
-    zero_adapter,
-)
-from prag_core.errors import EngineDiedError, EngineError
+from prag_core.engines.adapter_check import ONE_TOKEN, differ, inert, probe_requests, random_adapter
+from prag_core.engines.adapter_files import ram_folder, write_peft
+from prag_core.engines.base import Decoding, Generation, Piece, Sampling, before_stop
+from prag_core.engines.vllm_arguments import CACHED_BATCHES, engine_arguments, loading, on_cpu, slot_rank
+from prag_core.engines.vllm_sampling import generation_of, sampling_params, streaming_params
+from prag_core.errors import EngineDiedError, EngineError, ModelError
 from prag_core.merging import MergedAdapter
 from prag_core.models.base_model import load_tokenizer
 from prag_core.models.lora import AdapterLayout
+from prag_core.models.thinking import thought_tokens
+from prag_core.patches.vllm import metrics_without_adapter_names, zero_adapter
 
-UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what part of a character decodes to
+CHECK_NUMBER = 2**31 - 1  # vLLM's id of an adapter that is installed for the check at start
 
 
 class VllmStream:
@@ -53,20 +52,56 @@ class VllmStream:
         """Load the model, with room for adapters of `layout` (None: without any); with `ray_metrics`, the engine's own metrics
         go to Ray's. Must be called on the event loop that will use the engine. Raises ModelError, EngineError."""
         self.tokenizer = load_tokenizer(model.path, model.revision)
+        if not self.tokenizer.is_fast:
+            raise ModelError(f"model.path={model.path}: serving needs its fast tokenizer (tokenizer.json)")
         self.max_rank = slot_rank(max_merged_rank)
         self.capacity = CACHED_BATCHES * config.max_sequences
         arguments = engine_arguments(config, model, layout, max_merged_rank)
         from vllm import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.engine.async_llm import AsyncLLM  # vLLM has no public name for it
 
         with loading(model):
-            made = AsyncEngineArgs(**arguments, disable_log_stats=not ray_metrics)
+            settings = AsyncEngineArgs(**arguments, disable_log_stats=not ray_metrics)
             self._llm = AsyncLLM.from_engine_args(
-                made, stat_loggers=[_engine_metrics()] if ray_metrics else None
+                settings, stat_loggers=[metrics_without_adapter_names()] if ray_metrics else None
             )
         self.max_length = int(self._llm.model_config.max_model_len)
         self.bare: MergedAdapter | None = zero_adapter(layout) if layout and on_cpu() else None
+        self._layout = layout
         self._ids = itertools.count()
+
+    async def check_adapters(self) -> None:
+        """Raise ModelError unless adapters change what the engine says. To be called once, before anything is installed."""
+        if self._layout is None:
+            return
+        answers = []
+        for adapter in (self.bare, random_adapter(self._layout)):
+            try:
+                answers.append([generation async for generation in self._probe(adapter)])
+            except EngineDiedError:
+                raise
+            except EngineError as error:
+                raise inert(self._layout, await self.adapted_modules(), str(error)) from error
+        if not differ(*answers):
+            raise inert(self._layout, await self.adapted_modules())
+
+    async def adapted_modules(self) -> list[str]:
+        """Names of the modules that take adapters, as vLLM has them."""
+        with self._errors("the names of its modules cannot be read"):
+            names: list[str] = (await self._llm.collective_rpc("adapted_modules"))[0]
+        return names
+
+    async def _probe(self, adapter: MergedAdapter | None) -> AsyncGenerator[Generation, None]:
+        """The answers to the prompts of the check, with `adapter` installed for as long as they take."""
+        with tempfile.TemporaryDirectory(prefix="prag-check-", dir=ram_folder()) as folder:
+            handle = None
+            if adapter is not None:
+                write_peft(adapter, Path(folder) / adapter.name)
+                handle = await self.install(adapter.name, CHECK_NUMBER, Path(folder) / adapter.name)
+            for request in probe_requests(self.tokenizer, None):
+                yield await self.generate(request.token_ids, ONE_TOKEN, handle)
+            if handle is not None:
+                await self.uninstall(handle)
 
     async def install(self, name: str, number: int, folder: Path) -> Any:
         """Load a PEFT folder under a name and an id of its own; what comes back goes to `stream`. Raises EngineError."""
@@ -87,7 +122,7 @@ class VllmStream:
         """The text as it grows; closing the iterator ends the request. `adapter` comes from `install`; requests of different
         `salt` share no cached prefix. Raises EngineError for what cannot be served, EngineDiedError."""
         text = _GrowingText(self.tokenizer, decoding.stop)
-        async with aclosing(self._outputs(token_ids, _streaming_params(decoding), adapter, salt)) as outputs:
+        async with aclosing(self._outputs(token_ids, streaming_params(decoding), adapter, salt)) as outputs:
             async for output in outputs:
                 (completion,) = output.outputs
                 piece = text.grow(completion)
@@ -136,7 +171,7 @@ class VllmStream:
         del self._llm
 
     @contextmanager
-    def _errors(self, what: str) -> Any:
+    def _errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -146,60 +181,44 @@ class VllmStream:
 
 
 class _GrowingText:
-    """Token ids that come in bits, as text. The whole is decoded each time: what a token says depends on those before it."""
+    """Token ids that arrive in bits, as text that grows. A thought that the answer begins with is no part of it."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
         self._tokenizer, self._stop = tokenizer, stop
-        self._held = (
-            max((len(s) for s in stop), default=1) - 1
-        )  # characters that may turn out to begin a stop string
+        self._thought = thought_tokens(tokenizer)
+        # the last characters may turn out to begin a stop string
+        self._held = max((len(s) for s in stop), default=1) - 1
+        self._decoder = DecodeStream(skip_special_tokens=True)
         self._ids: list[int] = []
+        self._answer_from = 0  # the first token after the thought
+        self._unsaid = ""
         self._said = 0
 
     def grow(self, completion: Any) -> Piece:
-        self._ids += completion.token_ids
+        for token in completion.token_ids:
+            self._take(token)
         if completion.finish_reason is not None:
             return self._last(completion)
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        end = max(len(text) - self._held, self._said)
-        piece = text[self._said : end]
-        if text.endswith(UNFINISHED):
-            return Piece("", len(self._ids))
-        self._said = end
+        end = max(len(self._unsaid) - self._held, 0)
+        piece, self._unsaid = self._unsaid[:end], self._unsaid[end:]
+        self._said += len(piece)
         return Piece(piece, len(self._ids))
 
+    def _take(self, token: int) -> None:
+        self._ids.append(token)
+        if not self._in_thought:
+            self._unsaid += self._decoder.step(self._tokenizer.backend_tokenizer, token) or ""
+        elif token == self._thought.close:
+            self._answer_from = len(self._ids)
+
+    @property
+    def _in_thought(self) -> bool:
+        return bool(self._ids) and self._ids[0] == self._thought.open and not self._answer_from
+
     def _last(self, completion: Any) -> Piece:
+        """All that is left, from one decoding of the whole: the end may hold part of a character."""
         ended = completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str)
         ids = self._ids[:-1] if ended else self._ids
-        whole = finish_generation(self._tokenizer, ids, self._stop, ended=ended)
-        return Piece(whole.text[self._said :], len(self._ids), whole.finish)
-
-
-def _engine_metrics() -> Any:
-    """vLLM's metrics as Ray's, less the one that has the names of adapters for labels: there is no end of them."""
-    from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
-
-    class EngineMetrics(RayPrometheusStatLogger):  # type: ignore[misc]
-        def __init__(self, *arguments: Any, **more: Any) -> None:
-            super().__init__(*arguments, **more)
-            self.gauge_lora_info = None
-
-    return EngineMetrics
-
-
-def _streaming_params(decoding: Decoding) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    greedy = decoding.temperature == 0
-    return SamplingParams(
-        max_tokens=decoding.max_new_tokens,
-        temperature=decoding.temperature,
-        top_p=1.0 if greedy else decoding.top_p,
-        seed=None if greedy else decoding.seed,
-        stop=list(decoding.stop) or None,
-        presence_penalty=decoding.presence_penalty,
-        frequency_penalty=decoding.frequency_penalty,
-        detokenize=bool(decoding.stop),
-        output_kind=RequestOutputKind.DELTA,
-    )
+        answer = [] if self._in_thought else ids[self._answer_from :]
+        text, cut = before_stop(self._tokenizer.decode(answer, skip_special_tokens=True), self._stop)
+        return Piece(text[self._said :], len(self._ids), "stop" if ended or cut else "length")

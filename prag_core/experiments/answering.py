@@ -17,6 +17,7 @@ from prag_core.answering.tools import OpenBank, make_tools
 from prag_core.config.schema import Config, EngineKind, as_dict
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
+from prag_core.engines.vllm_arguments import slot_rank
 from prag_core.experiments.table import Run
 from prag_core.identity import digest
 from prag_core.merging import merged_rank
@@ -95,11 +96,5 @@ def group_by_engine(runs: Sequence[OpenRun]) -> Iterator[list[OpenRun]]:
 def engine_identity(config: Config, layout: AdapterLayout, rank: int) -> str:
     """Identify the engine that runs over merged adapters of this layout and rank need; runs of one identity can share it."""
     engine = as_dict(replace(config.engine, max_new_tokens=None))
-    slots = _slot_rank(rank) if config.engine.kind is EngineKind.vllm else 0
+    slots = slot_rank(rank) if config.engine.kind is EngineKind.vllm else 0
     return digest([engine, as_dict(config.model), [module.name for module in layout.modules], slots])
-
-
-def _slot_rank(rank: int) -> int:
-    from prag_core.engines.vllm import slot_rank  # imports vLLM, which takes seconds and may be absent
-
-    return slot_rank(rank)

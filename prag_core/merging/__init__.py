@@ -19,7 +19,7 @@ the same bits.
 """
 
 from prag_core.merging.interference import Interference, interference
-from prag_core.merging.merged_adapter import MergedAdapter, Versioned, pad_rank
+from prag_core.merging.merged_adapter import MergedAdapter, Versioned
 from prag_core.merging.rules import (
     RULES,
     counts_once,
@@ -42,5 +42,4 @@ __all__ = [
     "merge_cat",
     "merged_name",
     "merged_rank",
-    "pad_rank",
 ]

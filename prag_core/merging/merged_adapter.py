@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from prag_core.errors import ConfigError
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors, Factors
 
@@ -33,7 +32,6 @@ class MergedAdapter:
     name: str
     factors: AdapterFactors
     rank: int
-    scaling: float = 1.0
 
 
 def with_start(parts: Sequence[Part], start: Part | None) -> list[Part]:
@@ -52,18 +50,3 @@ def concatenate(parts: Sequence[Part], layout: AdapterLayout) -> AdapterFactors:
         )
         for m in layout.modules
     }
-
-
-def pad_rank(merged: MergedAdapter, allowed: Sequence[int]) -> MergedAdapter:
-    """The same adapter at the smallest allowed rank that holds it, filled with zeros: what it adds does not change."""
-    fitting = [rank for rank in allowed if rank >= merged.rank]
-    if not fitting:
-        raise ConfigError(
-            f"merged rank {merged.rank} is above the engine's largest, {max(allowed)}; lower retrieval.top_k"
-        )
-    extra = min(fitting) - merged.rank
-    factors = {
-        name: Factors(np.pad(pair.a, ((0, extra), (0, 0))), np.pad(pair.b, ((0, 0), (0, extra))))
-        for name, pair in merged.factors.items()
-    }
-    return replace(merged, factors=factors, rank=min(fitting))

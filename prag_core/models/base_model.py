@@ -65,6 +65,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
         raise ModelError(
             f"model.path={path}: the tokenizer has no chat template; add chat_template.jinja, or use a chat model"
         )
+    tokenizer.clean_up_tokenization_spaces = False  # text is what its tokens say, in pieces as in whole
     return tokenizer
 
 

@@ -6,7 +6,7 @@ fixes the order and shapes of all factors, so an adapter is a flat vector that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,8 +43,8 @@ class AdapterLayout:
 
     @property
     def target_modules(self) -> list[str]:
-        """The last names of the modules, sorted: what PEFT and vLLM call target modules."""
-        return sorted({module.name.rsplit(".", 1)[-1] for module in self.modules})
+        """The last names of the modules, sorted, as PEFT and vLLM want them."""
+        return target_modules(module.name for module in self.modules)
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
         """Module name, shape of a, shape of b, in order."""
@@ -58,6 +58,11 @@ class AdapterLayout:
     def from_json(cls, fields: dict[str, Any]) -> AdapterLayout:
         modules = tuple(ModuleShape(**m) for m in fields["modules"])
         return cls(modules, int(fields["rank"]), float(fields["alpha"]))
+
+
+def target_modules(names: Iterable[str]) -> list[str]:
+    """The different last names of modules, sorted: `up_proj` of every `model.layers.3.mlp.up_proj`."""
+    return sorted({name.rsplit(".", 1)[-1] for name in names})
 
 
 def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) -> AdapterLayout:

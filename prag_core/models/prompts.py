@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prag_core.models.control_tokens import encode_rendered, encode_text
+from prag_core.models.thinking import NOT_THINKING, close_open_thought
 
 if TYPE_CHECKING:
     from prag_core.config.schema import PromptConfig
@@ -57,12 +58,7 @@ TEMPLATES = {
     "rewrite": REWRITE,
     "qa": QA,
 }
-NOT_THINKING = {
-    "enable_thinking": False,
-    "thinking": False,
-}  # as Qwen3's templates, and as DeepSeek's and Granite's call it
-THINK, END_OF_THOUGHT = "<think>", "</think>"
-EMPTY_THOUGHT = f"\n\n{END_OF_THOUGHT}\n\n"  # what follows <think>; Qwen3's template writes the same
+DEFAULT_NEW_TOKENS = {False: 20, True: 128}  # of an answer, by prompt.cot: the published lengths
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
@@ -136,9 +132,8 @@ def encode_question(
 def encode(tokenizer: Any, messages: Sequence[Message], prefill: str = "") -> list[int]:
     """Token ids of a conversation, its generation prompt, and the prefill encoded on its own (no special tokens).
 
-    Control tokens inside a message or the prefill are plain text (see control_tokens). Chat templates that print today's date
-    get a fixed one, so that equal prompts are equal token ids on every day. Thinking is off: templates are told so, and where
-    one has the model begin with `<think>` all the same, the thought is closed, empty.
+    Control tokens inside a message or the prefill are plain text, and the model is not to think aloud. Chat templates that print
+    today's date get a fixed one, so that equal prompts are equal token ids on every day.
     """
 
     def render(contents: Sequence[str]) -> str:
@@ -146,8 +141,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], prefill: str = "") -> li
         prompt: str = tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, tokenize=False, date_string="26 Jul 2024", **NOT_THINKING
         )
-        opens_thought = THINK in str(tokenizer.chat_template) and prompt.rstrip().endswith(THINK)
-        return f"{prompt.rstrip()}{EMPTY_THOUGHT}" if opens_thought else prompt
+        return close_open_thought(tokenizer, prompt)
 
     prompt = encode_rendered(tokenizer, [message["content"] for message in messages], render)
     return [*prompt, *encode_text(tokenizer, prefill)] if prefill else prompt

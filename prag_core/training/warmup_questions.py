@@ -17,13 +17,12 @@ from prag_core.engines.base import Engine, Generation, Request, Sampling
 from prag_core.engines.load import make_engine
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.evaluation.metrics import MARKER, extract_answer, score
-from prag_core.models.prompts import encode_question
+from prag_core.models.prompts import DEFAULT_NEW_TOKENS, encode_question
 from prag_core.questions.examples import load_fewshot
 from prag_core.questions.reader import load_questions
 from prag_core.records import Question
 
 NUM_QUESTIONS = {False: 2000, True: 600}  # by prompt.cot, as published
-REASONING_TOKENS = 128
 NEXT_QUESTION = "\nQuestion:"  # where a model that has answered goes on with an example of its own
 BATCH = 256  # questions that reasoning is written for at once
 Tick = Callable[[str, int, int], None]  # (what is being done, how much of it is, of how much)
@@ -43,7 +42,7 @@ def num_wanted(config: Config) -> int:
 
 def reasoning_tokens(config: Config) -> int:
     """How long reasoning may be: as long as an answer may."""
-    return config.engine.max_new_tokens or REASONING_TOKENS
+    return config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[True]
 
 
 def read_questions(config: Config) -> list[Question]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from typing import Any
 
 import pytest
@@ -25,9 +24,3 @@ def test_the_port_opens_where_ray_itself_listens(
     keep_to_loopback()
     replica.add_port_to_grpc_server(None, ALL)
     assert asked == [opened]
-
-
-def test_the_patch_is_still_needed() -> None:
-    """Serve itself opens the port on all interfaces. When it does not any more, cluster/loopback.py can go."""
-    replica = importlib.import_module("ray.serve._private.replica")
-    assert f'add_port_to_grpc_server(self._server, "{ALL}")' in inspect.getsource(replica)

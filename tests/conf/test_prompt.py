@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from prag_core.answering.tools import DEFAULT_NEW_TOKENS
 from prag_core.config.load import CONF, load_config
 from prag_core.evaluation.metrics import extract_answer
+from prag_core.models.prompts import DEFAULT_NEW_TOKENS
 from prag_core.questions.examples import load_fewshot
 from prag_core.questions.formats import PUBLISHED
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +27,18 @@ CHAT_TEMPLATE = (
 )
 SPECIALS = ["<|im_start|>", "<|im_end|>", "<|pad|>"]
 TARGETS = ("gate_proj", "up_proj", "down_proj")
+OPINIONS = {
+    "do_sample": True,
+    "temperature": 0.6,
+    "top_k": 3,
+    "top_p": 0.5,
+    "repetition_penalty": 5.0,
+    "no_repeat_ngram_size": 1,
+    "suppress_tokens": list(range(100)),
+    "num_beams": 2,
+    "min_new_tokens": 20,
+    "max_new_tokens": 2,
+}
 RANK, ALPHA, MAX_LENGTH = 2, 32.0, 2048
 
 
@@ -68,6 +82,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opinionated_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, whose authors would have it sampled, penalised and searched with beams."""
+    folder = tmp_path_factory.mktemp("models") / "opinionated"
+    shutil.copytree(tiny_model, folder)
+    own = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(own | OPINIONS))
     return folder
 
 

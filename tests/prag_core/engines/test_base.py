@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from prag_core.config.choices import Dtype
 from prag_core.config.schema import EngineConfig, EngineKind, ModelConfig
-from prag_core.engines.base import Engine, Request, Sampling
+from prag_core.engines.base import Engine, Request, Sampling, finish_generation
 from prag_core.engines.load import make_engine
-from prag_core.errors import EngineError, ModelError
+from prag_core.engines.transformers import TransformersEngine
+from prag_core.errors import EngineDiedError, EngineError, ModelError
 from prag_core.merging import MergedAdapter
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import Factors
+from tests.prag_core.engines.conftest import byte_tokenizer
 
 Merged = Callable[..., MergedAdapter]
 
@@ -138,6 +141,100 @@ def test_a_model_that_is_not_there_is_a_model_error(kind: EngineKind, tmp_path: 
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ModelError, match="tokenizer"):
         make_engine(EngineConfig(kind=kind), ModelConfig(str(tmp_path)))
+
+
+def test_a_models_own_generation_settings_do_not_leak_into_transformers(
+    oracle: Engine, opinionated_model: Path
+) -> None:
+    """Greedy decoding is greedy, and sampling is what was asked for."""
+    opinionated = make_engine(
+        EngineConfig(kind=EngineKind.transformers, dtype=Dtype.float32), ModelConfig(str(opinionated_model))
+    )
+    same_generations(opinionated, oracle)
+
+
+def test_a_models_own_generation_settings_do_not_leak_into_vllm(
+    vllm_engine: Engine, opinionated_model: Path
+) -> None:
+    opinionated = make_engine(
+        EngineConfig(kind=EngineKind.vllm, dtype=Dtype.float32, max_sequences=2),
+        ModelConfig(str(opinionated_model)),
+    )
+    try:
+        same_generations(opinionated, vllm_engine)
+    finally:
+        opinionated.close()
+
+
+def same_generations(one: Engine, other: Engine) -> None:
+    requests = [ask(one, text, seed=1) for text in ("abab" * 20, "Where does the river end?")]
+    for sampling in (Sampling(12), Sampling(12, temperature=0.9, top_k=50)):
+        assert one.generate(requests, sampling) == other.generate(requests, sampling)
+
+
+@pytest.mark.parametrize("kind", list(EngineKind))
+def test_adapters_that_the_engine_would_not_apply_are_refused_at_start(
+    kind: EngineKind, tiny_model: Path, layout: AdapterLayout
+) -> None:
+    """The error names the modules on both sides."""
+    foreign = dataclasses.replace(
+        layout,
+        modules=tuple(
+            dataclasses.replace(m, name=m.name.replace("model.layers", "model.language_model.layers"))
+            for m in layout.modules
+        ),
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"model\.language_model\.layers\.0\.mlp\.gate_proj.*(?<!language_)model\.layers\.0\.mlp",
+    ):
+        make_engine(
+            EngineConfig(kind=kind, max_sequences=2),
+            ModelConfig(str(tiny_model)),
+            layout=foreign,
+            max_merged_rank=2,
+        )
+
+
+def test_whatever_breaks_generating_is_told_from_a_refusal(
+    oracle: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose engine is broken ends itself; one that only refuses goes on."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("device-side assert triggered")
+
+    monkeypatch.setattr(oracle.model, "generate", fail)
+    with pytest.raises(EngineDiedError, match="RuntimeError: device-side assert"):
+        oracle.generate([ask(oracle, "Hello")], Sampling(4))
+
+
+@pytest.fixture(scope="module")
+def thinker() -> PreTrainedTokenizerFast:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["<think>", "</think>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("Rome", "Rome"),
+        ("<think>Is it? It is.</think>Rome", "Rome"),
+        ("So it must be</think>Rome", "Rome"),
+        ("<think>a</think>b<think>c</think>Rome", "Rome"),
+        ("<think>Is it", ""),
+        ("Rome <think>", "Rome <think>"),
+        ("", ""),
+    ],
+)
+def test_a_thought_before_an_answer_is_dropped_and_counted(
+    thinker: PreTrainedTokenizerFast, said: str, answer: str
+) -> None:
+    ids = thinker.encode(said)
+    done = finish_generation(thinker, ids, ("stop",), ended=True, probabilities=[0.5] * len(ids))
+    assert (done.text, done.num_thought + len(done.token_ids)) == (answer, len(ids))
+    assert done.probabilities is not None and len(done.probabilities) == len(done.token_ids)
 
 
 def test_an_engine_without_a_layout_refuses_adapters(tiny_model: Path, merged: Merged) -> None:

@@ -11,15 +11,18 @@ import psutil
 import pytest
 
 from prag_core.config.schema import Dtype, EngineConfig, ModelConfig
+from prag_core.engines.adapter_files import write_peft
 from prag_core.engines.base import Decoding, Generation, Request, Sampling
 from prag_core.engines.transformers import TransformersEngine
-from prag_core.engines.vllm import write_peft
 from prag_core.engines.vllm_async import VllmStream
 from prag_core.errors import EngineDiedError, EngineError
 from prag_core.merging import MergedAdapter
 from prag_core.models.lora import AdapterLayout
 
 Merged = Callable[..., MergedAdapter]
+MERGED_MODULES = {
+    f"model.layers.{layer}.mlp.{name}" for layer in (0, 1) for name in ("gate_up_proj", "down_proj")
+}
 
 
 async def read(engine: VllmStream, *arguments: Any, **more: Any) -> tuple[list[str], Any]:
@@ -43,6 +46,8 @@ async def live(
     )
     try:
         assert engine.max_rank == 8 and engine.bare is not None
+        await engine.check_adapters()
+        assert set(await engine.adapted_modules()) == MERGED_MODULES
         handles = {}
         for number, adapter in enumerate((engine.bare, merged(1), merged(2, 3), merged(4, 5, 6)), 1):
             write_peft(adapter, folder / str(number))

@@ -118,7 +118,7 @@ def assert_adds(deltas: Callable[..., Deltas]) -> Callable[..., None]:
     """`assert_adds(merged, expected)`: a merged adapter adds just these deltas, and they are something."""
 
     def check(merged: MergedAdapter, expected: Deltas, tolerance: float = 1e-9) -> None:
-        found = deltas(merged.factors, merged.scaling)
+        found = deltas(merged.factors, 1.0)
         assert list(found) == list(expected)
         for name, delta in found.items():
             np.testing.assert_allclose(delta, expected[name], rtol=tolerance, atol=tolerance)

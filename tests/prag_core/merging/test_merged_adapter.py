@@ -1,28 +1,31 @@
-"""A merged adapter at another rank adds what it added before."""
+"""The exact sum, and the start that counts once in it."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from prag_core.errors import ConfigError
-from prag_core.merging import Versioned, merge_cat, pad_rank
+from prag_core.merging import Versioned
+from prag_core.merging.merged_adapter import Part, concatenate, with_start
 from prag_core.models.lora import AdapterLayout
 
 
-def test_padding_the_rank_changes_nothing_that_is_added(
+def test_factors_side_by_side_add_up_to_the_weighted_deltas(
     layout: AdapterLayout, random_adapters: Callable[..., list[Versioned]]
 ) -> None:
-    merged = merge_cat(random_adapters(3), layout)
-    padded = pad_rank(merged, (1, 8, 16, 32))
-    assert (padded.rank, padded.scaling, padded.name) == (8, 1.0, merged.name)
+    parts = [
+        Part(*adapter, weight) for adapter, weight in zip(random_adapters(3), (1.0, 0.5, -2.0), strict=True)
+    ]
+    merged = concatenate(parts, layout)
     for m in layout.modules:
-        a, b = padded.factors[m.name]
-        assert a.shape == (8, m.in_features)
-        assert b.shape == (m.out_features, 8)
-        np.testing.assert_array_equal(a[:6], merged.factors[m.name].a)
-        np.testing.assert_array_equal(b[:, :6], merged.factors[m.name].b)
-        assert not a[6:].any() and not b[:, 6:].any()
-    assert pad_rank(padded, (8,)).rank == 8
-    with pytest.raises(ConfigError, match=r"rank 6 .* largest, 4; lower retrieval\.top_k"):
-        pad_rank(merged, (1, 4))
+        expected = sum(p.weight * layout.scaling * p.factors[m.name].b @ p.factors[m.name].a for p in parts)
+        np.testing.assert_allclose(merged[m.name].b @ merged[m.name].a, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("weight", "count"), [(-1.0, 2), (0.5, 2), (0.0, 1), (1e-12, 1)])
+def test_a_start_takes_rank_only_where_it_weighs_something(
+    random_adapters: Callable[..., list[Versioned]], weight: float, count: int
+) -> None:
+    first, start = random_adapters(2)
+    assert len(with_start([Part(*first, 1.0)], Part(*start, weight))) == count
+    assert with_start([Part(*first, 1.0)], None) == [Part(*first, 1.0)]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from prag_core.answering.tools import DEFAULT_NEW_TOKENS
 from prag_core.errors import ConfigError
 from prag_core.experiments.paper.columns import (
     Reproduction,
@@ -18,6 +17,7 @@ from prag_core.experiments.paper.columns import (
     column_tables,
 )
 from prag_core.experiments.paper.description import load_paper_table, load_setup
+from prag_core.models.prompts import DEFAULT_NEW_TOKENS
 
 SETUP = load_setup()
 MODELS, DATASETS = list(SETUP.models), list(SETUP.datasets)
