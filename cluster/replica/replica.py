@@ -86,6 +86,7 @@ class Replica:
         self._poll_seconds = serve.poll_seconds
 
     async def begin(self) -> None:
+        await self.engine.check_adapters()
         await self._changed(self.watch.newest)
         loop = asyncio.get_running_loop()
         self._background = [
