@@ -34,6 +34,8 @@ WORD = regex.compile(
 CHARACTER = regex.compile(rf"[{UNSPACED}]\p{{M}}*")
 LETTER = regex.compile(r"\p{L}")
 INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}")
+# Unicode's Stream-Safe Text Format: ordering a longer run of marks takes time quadratic in it
+MARKS_BEYOND_30 = regex.compile(r"(?<=\p{M}{30})\p{M}+")
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 NOTED_SHARE = 0.05  # of a corpus, from which on users are told
 SAMPLED_CHARACTERS = 1000  # of a text, to tell its script
@@ -70,7 +72,8 @@ def fold(text: str) -> str:
         text = ENTITY.sub(lambda match: html.unescape(match.group()), text)
     if text.isascii():
         return text.lower()
-    text = unicodedata.normalize("NFKD", INVISIBLE.sub("", text)).casefold()
+    text = MARKS_BEYOND_30.sub("", INVISIBLE.sub("", text))
+    text = unicodedata.normalize("NFKD", text).casefold()
     return "".join(char for char in text if not _is_accent(char))
 
 

@@ -14,15 +14,18 @@ from typing import Any
 
 Span = tuple[int, int]  # characters: start, end
 
-_END = re.compile(r"""[.!?]+["')\]]*\s+|\n+\s*""")
+# in time linear in the text: tried at the beginning of a run of marks only
+_END = re.compile(r"""(?<![.!?])[.!?]+["')\]]*\s+|\n+\s*""")
 _ABBREVIATION = re.compile(r"(?:^|[\s(])(?:[A-Za-z]|Dr|Mr|Mrs|Ms|St|Prof|Sr|Jr|Mt|vs|No)\.\s+\Z")
+_LONGEST_ABBREVIATION = 5  # characters: "Prof" and the one before it
 
 
 def sentence_spans(text: str) -> list[Span]:
     """Spans that tile `text`, none empty; "" has none."""
     starts = [0]
     for match in _END.finditer(text):
-        if not _ABBREVIATION.search(text[starts[-1] : match.end()]) and match.end() < len(text):
+        before = max(starts[-1], match.start() - _LONGEST_ABBREVIATION)
+        if not _ABBREVIATION.search(text[before : match.end()]) and match.end() < len(text):
             starts.append(match.end())
     return [(start, end) for start, end in zip(starts, [*starts[1:], len(text)], strict=True) if end > start]
 
