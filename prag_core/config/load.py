@@ -150,7 +150,7 @@ def text_settings() -> set[str]:
 def _is_yaml_text(value: str) -> bool:
     """Whether a value is null or in quotes, which stay YAML's."""
     value = value.strip()
-    return value in ("", "null") or value[0] in "'\""
+    return value in ("", "null", "Null", "NULL", "~") or value[0] in "'\""
 
 
 def _merge(config: DictConfig, source: DictConfig) -> DictConfig:

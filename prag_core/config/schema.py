@@ -125,7 +125,7 @@ class AugmentationConfig:
 class TrainingConfig:
     objective: str = setting(
         "next_token",
-        "or distill: do as the frozen model does with the passage before it (docs/objectives.md)",
+        "next_token as published; distill: do as the frozen model does with the passage before it (docs/objectives.md)",
         choices=OBJECTIVES,
     )
     distill_hidden: float = setting(0.0, "distill: weight of the hidden states beside the predictions", ge=0)
@@ -259,9 +259,11 @@ class MethodsConfig:
         None, "adaptive_…: the folder of what prag train-router made", path=Path.local
     )
     router_confidence: float | None = setting(
-        None, "adaptive_…: null: the likeliest strategy, as published; else the cheapest that,", gt=0, le=1
+        None,
+        "adaptive_…: null: the likeliest strategy, as published; else the cheapest that, with those cheaper, is this likely",
+        gt=0,
+        le=1,
     )
-    # with those cheaper, is this likely
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -36,8 +36,8 @@ class Description:
         return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
 
     def allows(self, value: float) -> bool:
-        """Whether a number is within the bounds. NaN is within none."""
-        return (
+        """Whether a number is finite and within the bounds."""
+        return math.isfinite(value) and (
             (self.ge is None or value >= self.ge)
             and (self.gt is None or value > self.gt)
             and (self.le is None or value <= self.le)
@@ -53,8 +53,3 @@ def setting(default: Any, help: str, **description: Any) -> Any:
 def setting_of(factory: Any, help: str, **description: Any) -> Any:
     """The same for a default that each configuration needs its own of, as `factory` makes it."""
     return field(default_factory=factory, metadata={METADATA: Description(help=help, **description)})
-
-
-def choices_text(values: Sequence[str]) -> str:
-    """Names that a setting may have, as messages and help list them."""
-    return ", ".join(values)
