@@ -13,6 +13,7 @@ What is accepted, beyond what the reference accepts:
   another rewrite, is kept only when the last attempt gave nothing better.
 - Pairs whose JSON was cut off are asked for again with their strings' lengths bounded, ever tighter, so that a weak model
   comes to an end.
+- A thought before an answer is no part of it. One that takes all of `max_new_tokens` leaves nothing, and is asked again.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ STRING_BOUNDS = (
 
 
 class AugmentResult(NamedTuple):
-    """Every document is in exactly one of the two, in the order given."""
+    """The outcome for a batch: each document is in exactly one of the two lists, in the order given."""
 
     augmentations: list[Augmentation]
     failures: list[Failure]
@@ -55,7 +56,7 @@ class AugmentResult(NamedTuple):
 
 @dataclass
 class _Draft:
-    """A document, and what has been written about it so far."""
+    """The state of one document: what has been written about it so far, and what went wrong last."""
 
     document: Document
     content: str
@@ -90,7 +91,7 @@ class _Draft:
 
 
 class _Ask(NamedTuple):
-    """One request about a draft; `number` tells those of one purpose apart."""
+    """A request about a draft; `number` tells requests of one purpose apart."""
 
     draft: _Draft
     number: int
@@ -104,7 +105,7 @@ def augment_documents(
     prompt: PromptConfig,
     generator: str,
 ) -> AugmentResult:
-    """Write about `documents`; `generator` (see `generator_identity`) is recorded with what was written.
+    """Write rewrites and pairs about `documents`; `generator` (see `generator_identity`) is recorded with each result.
 
     A document whose prompt and answer exceed the engine's context is set aside, never cut. Raises what the engine raises.
     """
@@ -122,13 +123,13 @@ def augment_documents(
 
 
 def generator_identity(model_digest: str, settings: AugmentationConfig) -> str:
-    """Who wrote: the model's identity, the prompts, and the settings that change what is written."""
+    """Identify the writer: the model, the prompts, and the settings that change what is written."""
     writing = {name: value for name, value in as_dict(settings).items() if name not in NOT_WRITING}
     return digest([model_digest, TEMPLATES["rewrite"], TEMPLATES["qa"], writing])
 
 
 def pairs_schema(count: int, bound: int | None) -> dict[str, Any]:
-    """JSON schema of `count` pairs; `bound`: characters of a question and a sentence at most, an answer half of it.
+    """Return the JSON schema of `count` pairs. A question and a sentence have at most `bound` characters, an answer half as many.
 
     An empty string is not forbidden here but dropped by `parse_pairs`: xgrammar takes no escapes (a quotation mark) in
     strings of limited length.
@@ -147,7 +148,7 @@ def pairs_schema(count: int, bound: int | None) -> dict[str, Any]:
 
 
 def parse_pairs(text: str, count: int) -> list[QAPair]:
-    """The first `count` usable pairs of a JSON list. A list answer is joined by ", ", a number becomes text, null
+    """Return the first `count` usable pairs of a JSON list. A list answer is joined by ", ", a number becomes text, null
     "Unknown", a missing full_answer the answer; a pair without question or answer is left out. Raises ValueError where
     `text` is not a JSON list, or no pair of it is usable."""
     items = json.loads(text, strict=False)  # models leave line breaks in strings
@@ -207,9 +208,11 @@ def _write_rewrites(
         known = {draft.document.text.strip(), *draft.rewrites}
         if text and (last or text not in known):
             draft.rewrites[number] = text
+        elif text:
+            draft.problem = "its rewrite equals the passage or another rewrite"
         else:
             draft.problem = (
-                "its rewrite equals the passage or another rewrite" if text else "its rewrite is empty"
+                "its rewrite is only a thought" if generation.num_thought else "its rewrite is empty"
             )
 
 

@@ -94,7 +94,7 @@ class TransformersEngine:
         check_requests([request], self.max_length, self._layout, self._max_merged_rank)
         attentions: list[torch.Tensor] = []
         last = self.model.get_decoder().layers[-1].self_attn
-        usual = self.model.config._attn_implementation
+        usual = self.model.config._attn_implementation  # private: transformers has a setter, and no getter
         self.model.set_attn_implementation("eager")
         hook = last.register_forward_hook(lambda _module, _inputs, output: attentions.append(output[1]))
         try:

@@ -240,6 +240,7 @@ def _made_fast(model: Any, device: torch.device, compiled: bool) -> Iterator[Non
         stack.enter_context(short_attention(model))
         if compiled:
             body = model.base_model
+            # private in name only: torch.compile's documentation sets limits here
             stack.enter_context(torch._dynamo.config.patch(recompile_limit=COMPILED_SHAPES))
             body.__dict__["forward"] = torch.compile(
                 body.forward, dynamic=False

@@ -21,6 +21,7 @@ LONGEST = 512  # tokens of a sample
 @contextmanager
 def short_attention(model: Any) -> Iterator[None]:
     """While open, a model on the CPU that attends by SDPA attends by `attend`. Other models are left as they are."""
+    # private: transformers has a setter, and no getter
     if next(model.parameters()).device.type != "cpu" or model.config._attn_implementation != "sdpa":
         yield
         return

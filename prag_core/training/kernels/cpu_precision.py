@@ -16,6 +16,7 @@ def fast_float32(device: torch.device) -> Iterator[None]:
     processors that have them, and GPUs, are left as they are. Elsewhere results are float32 as before.
     """
     precision = torch.get_float32_matmul_precision()
+    # private: torch has no public question for AMX
     exact = device.type == "cpu" and not torch.cpu._is_amx_tile_supported()
     if exact and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         torch.set_float32_matmul_precision("medium")

@@ -188,6 +188,20 @@ def test_cut_off_json_is_asked_again_with_ever_shorter_strings(tiny_tokenizer: A
     ]
 
 
+def test_a_rewrite_that_was_only_a_thought_is_asked_again_and_told(tiny_tokenizer: Any) -> None:
+    class Thinker(ScriptedEngine):
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
+            if sampling.json_schema is not None:
+                return super().generate(requests, sampling)
+            self.calls.append((list(requests), sampling))
+            return [Generation("", (), "length", num_thought=9) for _ in requests]
+
+    engine = Thinker(tiny_tokenizer, speak_well)
+    (failure,) = augment(engine, RIVER, num_rewrites=1, max_attempts=2).failures
+    assert "its rewrite is only a thought" in failure.reason
+    assert sum(sampling.json_schema is None for _, sampling in engine.calls) == 2
+
+
 @pytest.mark.parametrize(
     ("texts", "kept"),
     [
