@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from prag_core.errors import ConfigError, PragError, did_you_mean
+from prag_core.versions import require_installed
 
 VERBS = {
     "plan": ("jobs.plan", "what a run would do: documents, shards, bytes, hours; writes nothing"),
@@ -47,7 +48,7 @@ VERBS = {
     "keys": ("cluster.keys.manage_keys", "API keys of the endpoint: add, ls, rm"),
 }
 NEED_SERVE = ("serve", "keys")
-SERVE_PACKAGES = ("ray", "fastapi", "starlette", "pydantic", "jinja2", "psutil")
+SERVE_PACKAGES = ("fastapi", "starlette", "pydantic", "jinja2", "psutil")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,12 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(verb: str, argv: Sequence[str]) -> int:
     """Run one verb's `main(argv)`, turning what the user can mend into a line on stderr and an exit code."""
     try:
+        if verb in NEED_SERVE:
+            require_installed(f"prag {verb}", "serve", *SERVE_PACKAGES)
         return int(importlib.import_module(VERBS[verb][0]).main(list(argv)))
-    except ModuleNotFoundError as error:
-        if verb not in NEED_SERVE or (error.name or "").split(".")[0] not in SERVE_PACKAGES:
-            raise
-        print(f'error: prag {verb} needs {error.name}; run: pip install "prag[serve]"', file=sys.stderr)
-        return 2
     except PragError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

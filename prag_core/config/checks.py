@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from prag_core.config.schema import Config
-from prag_core.config.setting import METADATA, Description
+from prag_core.config.setting import walk_settings
 from prag_core.errors import ConfigError, did_you_mean
 
 
 def check_settings(config: Config) -> None:
-    """Raise ConfigError for the first setting out of its range or choices, as the schema has them; null passes."""
-    for key, value, description in described(config):
-        if value is None or description is None:
-            continue
-        if description.choices and value not in description.choices:
-            hint = did_you_mean(str(value).lower(), description.choices)
-            raise ConfigError(
-                f"{key}={value}: expected one of {', '.join(description.choices)} ({description.help}){hint}"
-            )
-        if description.range and not description.allows(value):
-            raise ConfigError(f"{key}={value}: expected {description.range} ({description.help})")
+    """Raise ConfigError for the first setting out of its range or choices, or that another setting rules out."""
+    check_values(config)
     if config.augmentation.num_qa_pairs < 1:
         if (threshold := config.acceptance.threshold) is not None:
             raise ConfigError(
@@ -35,14 +25,19 @@ def check_settings(config: Config) -> None:
             )
 
 
-def described(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Description | None]]:
-    """Every setting of a configuration: full name, value, description."""
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            yield from described(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", value, field.metadata.get(METADATA)
+def check_values(config: Any, prefix: str = "") -> None:
+    """Raise ConfigError for the first value of a configuration or of one section (`prefix`: its name and a dot) that is out of
+    its range or choices, as the schema has them; null passes."""
+    for setting in walk_settings(config, prefix):
+        value, description = setting.value, setting.description
+        if value is None or description is None:
+            continue
+        if description.choices and value not in description.choices:
+            hint = did_you_mean(str(value).lower(), description.choices)
+            known = ", ".join(description.choices)
+            raise ConfigError(f"{setting.key}={value}: expected one of {known} ({description.help}){hint}")
+        if description.range and not description.allows(value):
+            raise ConfigError(f"{setting.key}={value}: expected {description.range} ({description.help})")
 
 
 def suggest(key: str, known: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The options that every verb with settings shares: --config, --print-config and key=value overrides."""
+"""The options that every verb with settings shares: --config, --print-config, --help-settings and key=value overrides."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from prag_core.config.checks import described
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config, as_yaml
+from prag_core.config.setting import walk_settings
 
 _MAKING = ("corpus", "bank", "model", "prompt", "augmentation", "training", "acceptance", "engine", "ray")
 _ANSWERING = ("bank", "model", "prompt", "retrieval", "merge", "methods", "engine", "evaluate")
@@ -83,15 +83,21 @@ def parse_settings(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tupl
 
 def settings_help(verb: str) -> str:
     """The settings that a verb reads: `name=default`, then on a line of its own the meaning and what is allowed."""
+    sections = READS.get(verb)
     lines = []
-    for key, default, description in described(load_config()):
-        if description is None or key.split(".")[0] not in READS.get(verb, (key.split(".")[0],)):
+    for setting in walk_settings(load_config()):
+        default, description = setting.value, setting.description
+        is_read = sections is None or setting.key.split(".")[0] in sections
+        if description is None or not is_read:
             continue
         choices = (
             [choice.name for choice in type(default)] if isinstance(default, Enum) else description.choices
         )
         allowed = f"one of {', '.join(choices)}" if choices else description.range
-        lines += [f"{key}={plain(default)}", f"    {description.help}{f' ({allowed})' if allowed else ''}"]
+        lines += [
+            f"{setting.key}={plain(default)}",
+            f"    {description.help}{f' ({allowed})' if allowed else ''}",
+        ]
     return "\n".join(lines) + "\n"
 
 

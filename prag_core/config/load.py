@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from prag_core.config.checks import check_settings, described, suggest
+from prag_core.config.checks import check_settings, suggest
 from prag_core.config.schema import Config
-from prag_core.config.setting import Path as PathKind
+from prag_core.config.setting import PathKind, walk_settings
 from prag_core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,13 +51,13 @@ def absolute_paths(config: Config) -> Config:
     """Make relative local paths absolute, as processes elsewhere need them. URIs and hub names (a relative path that is not
     there) stay as they are. The schema says which settings are paths."""
     sections: dict[str, dict[str, str]] = {}
-    for key, value, description in described(config):
-        if value is None or description is None or description.path is None:
+    for setting in walk_settings(config):
+        kind = setting.description.path if setting.description else None
+        if kind is None or setting.value is None:
             continue
-        path = os.path.expanduser(value)
-        is_local = "://" not in value if description.path is PathKind.local else os.path.isdir(path)
-        if is_local:
-            section, name = key.split(".")
+        path = os.path.expanduser(setting.value)
+        if "://" not in setting.value if kind is PathKind.local else os.path.isdir(path):
+            section, name = setting.key.split(".")
             sections.setdefault(section, {})[name] = os.path.abspath(path)
     changed = {section: replace(getattr(config, section), **paths) for section, paths in sections.items()}
     return replace(config, **changed)
@@ -68,11 +68,7 @@ def _load_recipe(name: str) -> DictConfig:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
         raise ConfigError(f"recipe={name}: no such recipe; known: {known}, or the path of a YAML file")
-    return _merge_recipe_name(_load_settings(path), name)
-
-
-def _merge_recipe_name(recipe: DictConfig, name: str) -> DictConfig:
-    return cast(DictConfig, OmegaConf.merge(recipe, {"recipe": name}))
+    return cast(DictConfig, OmegaConf.merge(_load_settings(path), {"recipe": name}))
 
 
 def _load_settings(path: Path) -> DictConfig:
@@ -138,13 +134,7 @@ def _parse_overrides(overrides: Sequence[Override]) -> DictConfig:
 
 def text_settings() -> set[str]:
     """Full names of the settings that are text: their characters stay as they are typed, whatever YAML makes of them."""
-    kinds = ("str", "str | None")  # annotations are strings: the schema postpones their evaluation
-    default = Config()
-    names = {field.name for field in fields(default) if field.type in kinds}
-    for section in fields(default):
-        if is_dataclass(value := getattr(default, section.name)):
-            names |= {f"{section.name}.{field.name}" for field in fields(value) if field.type in kinds}
-    return names
+    return {setting.key for setting in walk_settings(Config()) if setting.kind in ("str", "str | None")}
 
 
 def _is_yaml_text(value: str) -> bool:
@@ -185,14 +175,7 @@ def _refuse_unknown(config: DictConfig, source: DictConfig, prefix: str) -> None
 
 def known_keys() -> list[str]:
     """Every setting's full name, sections spelled out: `training.epochs`."""
-
-    def walk(config: DictConfig, prefix: str) -> list[str]:
-        keys = []
-        for name, node in _nodes(config):
-            keys += walk(node, f"{prefix}{name}.") if _is_section(node) else [f"{prefix}{name}"]
-        return keys
-
-    return walk(OmegaConf.structured(Config), "")
+    return [setting.key for setting in walk_settings(Config())]
 
 
 def _nodes(config: DictConfig) -> list[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from prag_core.config.choices import Dtype, Tier
-from prag_core.config.setting import Path, setting, setting_of
+from prag_core.config.setting import PathKind, setting, setting_of
 
 OBJECTIVES = ("next_token", "distill")
 MERGE_RULES = ("sum", "mean", "score_weighted", "ties", "dare", "svd")
@@ -60,7 +60,7 @@ class EngineKind(Enum):
 @dataclass
 class CorpusConfig:
     uri: str = setting(
-        "${root:examples/mini/corpus.jsonl}", "file, folder or glob; any fsspec URI", path=Path.local
+        "${root:examples/mini/corpus.jsonl}", "file, folder or glob; any fsspec URI", path=PathKind.local
     )
     format: CorpusFormat = setting(CorpusFormat.auto, "form of the corpus files; auto: by their names")
     limit: int | None = setting(None, "read only the first so many documents", ge=1)
@@ -75,7 +75,7 @@ class CorpusConfig:
 
 @dataclass
 class BankConfig:
-    uri: str = setting("out/bank", "the bank: a folder or any fsspec URI", path=Path.local)
+    uri: str = setting("out/bank", "the bank: a folder or any fsspec URI", path=PathKind.local)
     tier: Tier = setting(Tier.fp32, "number format that adapters are stored in")
     shard_documents: int = setting(512, "documents of a shard at most", ge=1)
     shard_megabytes: int = setting(512, "megabytes of adapters of a shard at most", ge=1)
@@ -84,7 +84,7 @@ class BankConfig:
 @dataclass
 class ModelConfig:
     path: str = setting(
-        "${root:examples/mini/model}", "the base model: a folder or a hub name", path=Path.model
+        "${root:examples/mini/model}", "the base model: a folder or a hub name", path=PathKind.model
     )
     revision: str | None = setting(None, "revision of a hub model")
     max_length: int | None = setting(None, "context in tokens; null: the model's own", ge=1)
@@ -94,13 +94,13 @@ class ModelConfig:
 class PromptConfig:
     with_title: bool = setting(False, "put a document's title before its text")
     cot: bool = setting(False, "worked reasoning instead of direct answers")
-    fewshot: str | None = setting(None, "JSONL of {question, answer}, for cot", path=Path.local)
+    fewshot: str | None = setting(None, "JSONL of {question, answer}, for cot", path=PathKind.local)
 
 
 @dataclass
 class AugmentationConfig:
     engine: EngineKind = setting(EngineKind.vllm, "engine that writes augmentations")
-    model: str | None = setting(None, "another model that writes; null: model.path", path=Path.model)
+    model: str | None = setting(None, "another model that writes; null: model.path", path=PathKind.model)
     num_rewrites: int = setting(1, "rewrites of each document", ge=0)
     num_qa_pairs: int = setting(
         3,
@@ -117,7 +117,7 @@ class AugmentationConfig:
     uri: str | None = setting(
         None,
         "take augmentations from another bank where it has them; of the same augmentation settings",
-        path=Path.local,
+        path=PathKind.local,
     )
 
 
@@ -145,13 +145,13 @@ class TrainingConfig:
     initial: str | None = setting(
         None,
         "the adapter that all documents start from: what prag warmup wrote; null: drawn at random",
-        path=Path.local,
+        path=PathKind.local,
     )
     repeat_without_passage: bool = setting(
         False, "ask the pairs that are asked over a passage once more without it"
     )
     replay_uri: str | None = setting(
-        None, "JSONL of {question, answer, passages}: samples about other subjects", path=Path.local
+        None, "JSONL of {question, answer, passages}: samples about other subjects", path=PathKind.local
     )
     replay_samples: int = setting(0, "how many of them each document trains on beside its own", ge=0)
     cohort_documents: int | None = setting(None, "documents trained at once; null: from free memory", ge=1)
@@ -182,7 +182,7 @@ class WarmupConfig:
     questions: str | None = setting(
         None,
         "JSONL of {question_id, question, answers}, about subjects that are not the corpus's",
-        path=Path.local,
+        path=PathKind.local,
     )
     num_questions: int | None = setting(
         None,
@@ -192,7 +192,7 @@ class WarmupConfig:
     epochs: int = setting(1, "passes over the questions", ge=1)
     learning_rate: float = setting(0.0003, "of AdamW, constant", gt=0)
     weight_decay: float = setting(0.01, "of AdamW", ge=0)
-    out: str = setting("out/warm.safetensors", "a file, or any fsspec URI", path=Path.local)
+    out: str = setting("out/warm.safetensors", "a file, or any fsspec URI", path=PathKind.local)
 
 
 @dataclass
@@ -256,7 +256,7 @@ class MethodsConfig:
         True, "attention in shares of its sentence's, times the sentence's words, as published"
     )
     router: str | None = setting(
-        None, "adaptive_…: the folder of what prag train-router made", path=Path.local
+        None, "adaptive_…: the folder of what prag train-router made", path=PathKind.local
     )
     router_confidence: float | None = setting(
         None,
@@ -273,7 +273,7 @@ class RouterConfig:
     questions: str = setting(
         "${root:examples/mini/questions.train.jsonl}",
         "none of which may be among evaluate.questions",
-        path=Path.local,
+        path=PathKind.local,
     )
     limit: int | None = setting(None, "read only the first so many questions", ge=1)
     strategies: list[str] | None = setting(None, "cheapest first; null: the method's own")
@@ -295,7 +295,7 @@ class CalibrateConfig:
     questions: str = setting(
         "${root:examples/mini/questions.dev.jsonl}",
         "none of which may be among evaluate.questions",
-        path=Path.local,
+        path=PathKind.local,
     )
     limit: int | None = setting(None, "read only the first so many questions", ge=1)
     methods: list[str] = setting_of(
@@ -307,7 +307,7 @@ class CalibrateConfig:
         ge=1,
     )
     tolerance: float = setting(0.01, "of F1 that fewer retrievals are worth", ge=0)
-    out: str = setting("out/thresholds.yaml", "settings, for a further --config", path=Path.local)
+    out: str = setting("out/thresholds.yaml", "settings, for a further --config", path=PathKind.local)
 
 
 @dataclass
@@ -323,7 +323,7 @@ class EngineConfig:
 @dataclass
 class EvaluateConfig:
     questions: str = setting(
-        "${root:examples/mini/questions.test.jsonl}", "the question file", path=Path.local
+        "${root:examples/mini/questions.test.jsonl}", "the question file", path=PathKind.local
     )
     format: QuestionFormat = setting(
         QuestionFormat.auto, "a published question set's own file format, or jsonl; auto: as it begins"
@@ -335,7 +335,7 @@ class EvaluateConfig:
     )
     banks: dict[str, str] = setting_of(dict, "further banks by name; prag@name runs prag on that bank")
     baselines: list[str] = setting_of(lambda: ["rag", "prag"], "methods that paired tests compare against")
-    out: str = setting("out/evaluate", "folder of the report", path=Path.local)
+    out: str = setting("out/evaluate", "folder of the report", path=PathKind.local)
     limit: int | None = setting(None, "only the first so many (of `type`)", ge=1)
     num_resamples: int = setting(2000, "resamples of intervals and paired tests", ge=1)
     seed: int = setting(0, "seed of resamples and of the control's documents")
@@ -343,7 +343,7 @@ class EvaluateConfig:
 
 @dataclass
 class AblateConfig:
-    out: str = setting("out/ablations", "banks, answers and tables of prag ablate", path=Path.local)
+    out: str = setting("out/ablations", "banks, answers and tables of prag ablate", path=PathKind.local)
 
 
 @dataclass
@@ -351,9 +351,9 @@ class PaperConfig:
     data: str = setting(
         "data",
         "question sets and corpus that prag paper reads; conf/paper/setup.yaml says how they lie there",
-        path=Path.local,
+        path=PathKind.local,
     )
-    out: str = setting("out/paper", "narrowed corpora, banks, answers and tables", path=Path.local)
+    out: str = setting("out/paper", "narrowed corpora, banks, answers and tables", path=PathKind.local)
 
 
 @dataclass
@@ -361,7 +361,7 @@ class ServeConfig:
     host: str = setting("127.0.0.1", "the one port that listens beyond loopback, if this says so")
     port: int = setting(8000, "port of the endpoint", ge=1, le=65535)
     keys: str | None = setting(
-        None, "a file of API keys (prag keys); null: everybody may ask everything", path=Path.local
+        None, "a file of API keys (prag keys); null: everybody may ask everything", path=PathKind.local
     )
     cors_origins: list[str] = setting_of(
         list, 'of web pages whose scripts may ask, e.g. https://app.example; "*": of every page'

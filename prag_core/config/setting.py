@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 METADATA = "setting"
 
 
-class Path(Enum):
+class PathKind(Enum):
     """Where a setting that names a file or folder may point."""
 
     local = "local"  # a local path or an fsspec URI
@@ -27,7 +28,7 @@ class Description:
     le: float | None = None
     lt: float | None = None
     choices: tuple[str, ...] = ()
-    path: Path | None = None
+    path: PathKind | None = None
 
     @property
     def range(self) -> str:
@@ -43,6 +44,26 @@ class Description:
             and (self.le is None or value <= self.le)
             and (self.lt is None or value < self.lt)
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a configuration: full name, value, annotated type as it is written, description (None: none)."""
+
+    key: str
+    value: Any
+    kind: str
+    description: Description | None
+
+
+def walk_settings(config: Any, prefix: str = "") -> Iterator[Setting]:
+    """Every setting of a configuration or of one section, in order; `prefix` goes before their names."""
+    for each in fields(config):
+        key, value = f"{prefix}{each.name}", getattr(config, each.name)
+        if is_dataclass(value):
+            yield from walk_settings(value, f"{key}.")
+        else:
+            yield Setting(key=key, value=value, kind=str(each.type), description=each.metadata.get(METADATA))
 
 
 def setting(default: Any, help: str, **description: Any) -> Any:

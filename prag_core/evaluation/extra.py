@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from prag_core.errors import ConfigError
+from prag_core.versions import require_installed
 
 
 def require(*packages: str) -> None:
     """Raise ConfigError with the command that installs them, unless all of these packages are installed. Imports none."""
-    if missing := [package for package in packages if find_spec(package) is None]:
-        raise ConfigError(
-            f'evaluation needs {" and ".join(missing)}, not installed here; run: pip install "prag[evaluate]"'
-        )
+    require_installed("evaluation", "evaluate", *packages)

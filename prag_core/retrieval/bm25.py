@@ -20,6 +20,7 @@ import bm25s
 import numpy as np
 import pyarrow as pa
 
+from prag_core.config.checks import check_values
 from prag_core.config.schema import RetrievalConfig
 from prag_core.errors import ConfigError
 from prag_core.records import Document, Passage
@@ -65,7 +66,7 @@ class LexicalIndex:
     @classmethod
     def build(cls, documents: Iterable[Document], settings: RetrievalConfig) -> LexicalIndex:
         """Index documents that are read once, in any order. Holds their text (Arrow) and term ids, not the records."""
-        _check_settings(settings)
+        check_values(settings, "retrieval.")
         analyze = Analyzer(settings.stemmer, settings.stopwords)
         terms, stop_terms, metadata = _TermIds(), _TermIds(), TermsBuilder()
         batches = []
@@ -140,13 +141,6 @@ def best_rows(scores: np.ndarray, k: int) -> np.ndarray:
         candidates = candidates[scores[candidates] >= kth]
     order = np.argsort(-scores[candidates], kind="stable")
     return candidates[order[:k]]
-
-
-def _check_settings(settings: RetrievalConfig) -> None:
-    if settings.k1 < 0 or not 0 <= settings.b <= 1:
-        raise ConfigError(
-            f"retrieval.k1={settings.k1}, retrieval.b={settings.b}: k1 must be at least 0 and b between 0 and 1"
-        )
 
 
 class _TermIds:

@@ -172,9 +172,12 @@ def test_a_document_is_looked_up_by_its_id_with_all_its_chunks_or_not_at_all() -
     assert [p.key for p in index.look_up(["d3", "d2", "absent", ""], mine)] == [("d2", 0), ("d2", 1)]
 
 
-@pytest.mark.parametrize("settings", [RetrievalConfig(k1=-1), RetrievalConfig(b=1.5)])
-def test_settings_out_of_range_are_refused(settings: RetrievalConfig) -> None:
-    with pytest.raises(ConfigError, match=r"retrieval\.k1"):
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [(RetrievalConfig(k1=-1), r"retrieval\.k1=-1: "), (RetrievalConfig(b=1.5), r"retrieval\.b=1\.5: ")],
+)
+def test_settings_out_of_range_are_refused_by_name(settings: RetrievalConfig, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
         LexicalIndex.build([Document("a", "b")], settings)
 
 
