@@ -210,7 +210,7 @@ class RetrievalConfig:
 @dataclass
 class MergeConfig:
     rule: str = setting(
-        "sum", "how the documents' adapters become one: a name in prag_core/merge", choices=MERGE_RULES
+        "sum", "how the documents' adapters become one: see docs/merging.md", choices=MERGE_RULES
     )
     density: float = setting(
         0.9, "ties, dare: share of a factor's entries that is kept; low ranks have few to spare", gt=0, le=1

@@ -17,7 +17,6 @@ from prag_core.evaluation.report import Report
 from prag_core.experiments.answering import OpenRun, Progress, answer_runs
 from prag_core.experiments.report import RunResult, report_table
 from prag_core.experiments.table import Row, Run, Table, make_run, pair_with_baselines
-from prag_core.merging import find_rule
 from prag_core.planning.recipe import recorded_prompt
 from prag_core.questions.gold import gold_note
 from prag_core.questions.reader import load_questions
@@ -64,7 +63,6 @@ def evaluation_table(config: Config) -> Table:
     if not runs:
         raise ConfigError("evaluate.methods is empty; name at least one method")
     most_documents([find_method(run.method) for run in runs], config)
-    find_rule(config.merge.rule)
     names = [run.name for run in runs]
     pairs = pair_with_baselines(names, [name for name in settings.baselines if name in names])
     return Table(name="evaluate", title="", config=config, runs=tuple(runs), pairs=tuple(pairs))

@@ -34,8 +34,6 @@ from prag_core.experiments.table import (
     pair_with_baselines,
     pair_with_first_rows,
 )
-from prag_core.merging import find_rule
-from prag_core.training.trainer import TrainingSettings
 
 TABLE_FIELDS = ("title", "config", "settings", "methods", "baselines", "rows")
 ROW_FIELDS = ("label", "settings", "methods")
@@ -105,7 +103,5 @@ def _runs(place: str, name: str, fields: Any, methods: Sequence[str] | None, loa
 
 
 def _check(config: Config, methods: Sequence[str]) -> None:
-    """Raise for names that a configuration uses but that do not exist, and for methods that its engine cannot run."""
+    """Raise for methods that do not exist, or that the configuration's engine cannot run."""
     most_documents([find_method(name) for name in methods], config)
-    find_rule(config.merge.rule)
-    TrainingSettings.from_config(config.training)

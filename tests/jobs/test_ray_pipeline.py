@@ -95,7 +95,7 @@ def test_a_user_reads_the_message_of_their_mistake_and_the_traceback_of_ours() -
     try:
         raise KeyError("defect")
     except KeyError as error:
-        assert "test_pipeline.py" in describe(error) and "KeyError: 'defect'" in describe(error)
+        assert "test_ray_pipeline.py" in describe(error) and "KeyError: 'defect'" in describe(error)
 
 
 if __name__ == "__main__":

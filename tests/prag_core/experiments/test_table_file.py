@@ -105,11 +105,11 @@ def test_each_method_is_compared_with_its_own_first_row_or_with_the_baselines_na
         ),
         (
             {"label": "x", "settings": {"training.objective": "nope"}},
-            r"row 2 \(x\): training\.objective=nope: known are",
+            r"row 2 \(x\): training\.objective=nope: expected one of next_token, distill ",
         ),
         (
             {"label": "x", "settings": {"merge.rule": "tie"}},
-            r"row 2 \(x\): no merge rule 'tie'; did you mean ties",
+            r"row 2 \(x\): merge\.rule=tie: expected one of sum, .*; did you mean ties",
         ),
         ({"label": "x", "settings": {"recipe": "nope"}}, r"row 2 \(x\): recipe=nope"),
         ({"label": "x", "methods": ["pragg"]}, r"row 2 \(x\): no method 'pragg'; did you mean prag"),
