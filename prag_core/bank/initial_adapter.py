@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from prag_core.bank.layout import ObjectInfo
+from prag_core.bank.layout import BANK_FILE, ObjectInfo
 from prag_core.bank.sealed import seal, unseal
 from prag_core.bank.store import BankStore
 from prag_core.errors import ConfigError, CorruptBankError, StorageError
@@ -64,9 +64,18 @@ def adds_nothing(factors: AdapterFactors) -> bool:
 
 def read_initial(store: BankStore) -> AdapterFactors:
     """Read the initial adapter of a bank. Raises CorruptBankError if it is damaged."""
-    fields = store.fields["initial"]
-    (data,) = store.read_objects([ObjectInfo(fields["path"], 1, fields["bytes"], fields["sha256"])])
-    return unpack(data, store.layout)
+    (data,) = store.read_objects([initial_object(store)])
+    try:
+        return unpack(data, store.layout)
+    except (SafetensorError, KeyError, ValueError, TypeError):
+        path = store.path(initial_object(store).path)
+        raise CorruptBankError(f"{path} does not hold factors of the bank's layout") from None
+
+
+def initial_object(store: BankStore) -> ObjectInfo:
+    """The object that holds the initial adapter. Raises CorruptBankError if bank.json does not describe one."""
+    fields, where = store.fields.get("initial"), store.path(BANK_FILE)
+    return ObjectInfo.from_fields({"rows": 1, **fields} if isinstance(fields, dict) else None, where)
 
 
 def read_initial_to_add(store: BankStore) -> tuple[str, AdapterFactors] | None:

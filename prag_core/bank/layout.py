@@ -23,10 +23,15 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
+
+from prag_core.bank.names import OBJECT, SHA256, checked
+from prag_core.errors import CorruptBankError
 
 BANK_FILE = "bank.json"
-MANIFEST = re.compile(r"snapshots/((\d{8,})-([0-9a-f]{16}))/manifest\.json")
-INDEX_MARKER = re.compile(r"(indexes/(\d+-[0-9a-f]+)-[^/]+)/index\.json")
+MANIFEST = re.compile(r"snapshots/(([0-9]{8,18})-([0-9a-f]{16}))/manifest\.json")
+INDEX_MARKER = re.compile(r"(indexes/([0-9]{8,18}-[0-9a-f]{16})-[0-9a-f]{1,64})/index\.json")
+LARGEST = 1 << 40  # bytes or rows of an object, beyond what any has
 
 
 class Stage(Enum):
@@ -44,6 +49,22 @@ class ObjectInfo:
     rows: int
     bytes: int
     sha256: str
+
+    @classmethod
+    def from_fields(cls, fields: object, where: str) -> Self:
+        """Take what a file of the bank says of an object. Raises CorruptBankError, naming that file (`where`), for a path that is
+        not a bank's, and for numbers or a digest that are none."""
+        if not isinstance(fields, dict) or fields.keys() != {"path", "rows", "bytes", "sha256"}:
+            raise CorruptBankError(
+                f"{where} does not describe an object as a bank does; it is damaged, restore it from a copy"
+            )
+        path, sha256 = checked(fields["path"], OBJECT, where), checked(fields["sha256"], SHA256, where)
+        rows, size = fields["rows"], fields["bytes"]
+        if not all(type(number) is int and 0 <= number < LARGEST for number in (rows, size)):
+            raise CorruptBankError(
+                f"{where} gives {path} no plausible number of rows and bytes; it is damaged, restore it from a copy"
+            )
+        return cls(path, rows, size, sha256)
 
     @property
     def kind(self) -> str:

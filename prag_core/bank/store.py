@@ -14,7 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from prag_core.bank import tables
-from prag_core.bank.layout import ObjectInfo
+from prag_core.bank.layout import BANK_FILE, ObjectInfo
 from prag_core.bank.sealed import unseal
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import Recipe
@@ -27,8 +27,13 @@ class BankStore:
 
     def __init__(self, uri: str, fields: dict[str, Any]) -> None:
         self.uri, self.fields = uri, fields
-        self.recipe = Recipe(fields["recipe"])
-        self.layout = AdapterLayout.from_json(fields["layout"])
+        try:
+            self.recipe = Recipe(dict(fields["recipe"]))
+            self.layout = AdapterLayout.from_json(fields["layout"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise CorruptBankError(
+                f"{uri}/{BANK_FILE} does not describe a bank; it is damaged, restore it from a copy"
+            ) from None
         self._opened: tuple[int, FileSystem, str] | None = None
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, dict[str, Any]]]:

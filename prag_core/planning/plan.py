@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prag_core.bank import Bank
+from prag_core.bank.names import OBJECT, SHARD_ID, checked
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.planning.estimate import Estimate
 
@@ -117,8 +118,22 @@ def load_unfinished(bank: Bank) -> tuple[tuple[Shard, ...], pa.Table]:
             raise
         except BankError:
             continue  # a run that was stopped while planning
-        return tuple(Shard(**shard) for shard in fields["shards"]), members
+        return _shards(fields, f"{bank.uri}/runs/{run}/plan.json"), members
     return (), MEMBERS.empty_table()
+
+
+def _shards(fields: Any, where: str) -> tuple[Shard, ...]:
+    """The shards of a saved plan. Raises CorruptBankError for ones that no plan has: their names are used as paths."""
+    try:
+        shards = tuple(Shard(**shard) for shard in fields["shards"])
+    except (KeyError, TypeError):
+        raise CorruptBankError(
+            f"{where} is damaged; remove this run's folder, its work is planned again"
+        ) from None
+    for shard in shards:
+        checked(shard.shard_id, SHARD_ID, where)
+        checked(shard.documents_object, OBJECT, where)
+    return shards
 
 
 def members_table(name: str, hashes: Sequence[str]) -> pa.Table:

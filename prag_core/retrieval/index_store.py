@@ -20,12 +20,21 @@ import pyarrow as pa
 
 from prag_core.bank import Bank, Snapshot
 from prag_core.bank.layout import new_attempt, retrieval_files, retrieval_folder, retrieval_marker
+from prag_core.bank.names import ATTEMPT, INDEX_FILE, SHA256, checked
 from prag_core.bank.sealed import seal, unseal
 from prag_core.config.schema import RetrievalConfig, as_dict
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import digest, file_sha256
 from prag_core.retrieval.bm25 import LexicalIndex
-from prag_core.storage import FileSystem, PendingObject, create_exclusive, is_local, read, storage_errors
+from prag_core.storage import (
+    TEMPORARY,
+    FileSystem,
+    PendingObject,
+    create_exclusive,
+    is_local,
+    read,
+    storage_errors,
+)
 
 FORMAT = 3  # 3: the stop words' scores, and the analyzer of this version
 DOCUMENTS = "documents.arrow"
@@ -95,22 +104,39 @@ def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
     """Open and check an index. Raises FileNotFoundError if there is none, CorruptBankError naming a damaged file."""
     marker = retrieval_marker(folder)
     fields = unseal(read(fs, marker), marker)
-    if fields["format"] != FORMAT:
+    if fields.get("format") != FORMAT:
         raise BankError(
-            f"{folder}: index format {fields['format']}, this version reads {FORMAT}; run prag index again"
+            f"{folder}: index format {fields.get('format')}, this version reads {FORMAT}; run prag index again"
         )
+    source = retrieval_files(folder, checked(fields.get("attempt"), ATTEMPT, marker))
+    digests = _digests(fields.get("files"), marker)
     temporary = None if is_local(fs) else tempfile.TemporaryDirectory(prefix="prag-index-")
-    source = retrieval_files(folder, fields["attempt"])
     place = Path(temporary.name if temporary else source)
-    for file in fields["files"]:
-        path = place / file["name"]
-        _fetch_and_check(fs, f"{source}/{file['name']}", path, file)
-    # An empty file cannot be mapped.
-    scorer = bm25s.BM25.load(place, mmap=fields["postings"] > 0, show_progress=False)
-    stop_scorer = bm25s.BM25.load(place, mmap=fields["stop_postings"] > 0, show_progress=False, **STOP_FILES)
-    documents = pa.ipc.open_file(pa.memory_map(str(place / DOCUMENTS))).read_all()
-    settings = RetrievalConfig(**fields["settings"])
-    return LexicalIndex(scorer, stop_scorer, documents, settings, keep_alive=temporary)
+    for name, sha256 in digests.items():
+        _fetch_and_check(fs, f"{source}/{name}", place / name, sha256)
+    try:
+        # An empty file cannot be mapped.
+        scorer = bm25s.BM25.load(place, mmap=fields["postings"] > 0, show_progress=False)
+        stop_scorer = bm25s.BM25.load(
+            place, mmap=fields["stop_postings"] > 0, show_progress=False, **STOP_FILES
+        )
+        documents = pa.ipc.open_file(pa.memory_map(str(place / DOCUMENTS))).read_all()
+        settings = RetrievalConfig(**fields["settings"])
+        return LexicalIndex(scorer, stop_scorer, documents, settings, keep_alive=temporary)
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+        raise CorruptBankError(
+            f"{marker} does not describe an index of this version ({error}); remove its folder and run prag index again"
+        ) from None
+
+
+def _digests(files: Any, marker: str) -> dict[str, str]:
+    """The names and digests of an index's files. Raises CorruptBankError for a name that no index has: it is used as a path."""
+    if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
+        raise CorruptBankError(f"{marker} names no files; remove its folder and run prag index again")
+    return {
+        checked(file.get("name"), INDEX_FILE, marker): checked(file.get("sha256"), SHA256, marker)
+        for file in files
+    }
 
 
 def _folder(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
@@ -133,14 +159,17 @@ def _upload(path: Path, fs: FileSystem, target: str) -> dict[str, Any]:
     return {"name": path.name, "bytes": pending.size, "sha256": pending.sha256}
 
 
-def _fetch_and_check(fs: FileSystem, source: str, path: Path, expected: dict[str, Any]) -> None:
+def _fetch_and_check(fs: FileSystem, source: str, path: Path, sha256: str) -> None:
+    """Bring a file of an index to `path`, unless it lies there. It has that name only when its digest is right."""
+    fetched = path if is_local(fs) else path.with_name(f"{TEMPORARY}{path.name}")
     try:
         if not is_local(fs):
-            fs.get_file(source, str(path))
-        sha256 = file_sha256(path)
+            fs.get_file(source, str(fetched))
+        found = file_sha256(fetched)
     except FileNotFoundError:
         raise CorruptBankError(f"{source} is missing; remove its folder and run prag index again") from None
-    if sha256 != expected["sha256"]:
+    if found != sha256:
         raise CorruptBankError(
             f"{source} is damaged: its SHA-256 is not the recorded one; remove its folder and run prag index again"
         )
+    fetched.replace(path)

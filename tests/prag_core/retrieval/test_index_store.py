@@ -9,12 +9,14 @@ import pyarrow as pa
 import pytest
 
 from prag_core.bank import Bank, Snapshot, Stage
+from prag_core.bank.sealed import seal, unseal
 from prag_core.config.schema import RetrievalConfig
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import Recipe, content_hash
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Document, Factors, Failure
 from prag_core.retrieval import Filter, LexicalIndex, build_index, has_index, open_index
+from prag_core.retrieval.index_store import _fetch_and_check
 
 SETTINGS = RetrievalConfig()
 DOCUMENTS = [
@@ -160,3 +162,35 @@ def test_an_index_of_another_analyzer_is_not_searched_but_built_again(
         open_index(bank, snapshot, SETTINGS)
     build_index(bank, snapshot, SETTINGS)
     assert len(open_index(bank, snapshot, SETTINGS)) == len(DOCUMENTS)
+
+
+def test_an_index_that_names_files_elsewhere_writes_and_reads_none_there(uri: str, tmp_path: Path) -> None:
+    """Sealed rightly, as whoever hands a bank on can: the seal says that bytes did not change, not who wrote them."""
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    marker = f"{build_index(bank, snapshot, SETTINGS)}/index.json"
+    fields = unseal(bank.fs.cat_file(marker), marker)
+    target = tmp_path / "outside"
+    for change in (
+        {"files": [{**fields["files"][0], "name": str(target)}]},
+        {"files": [{**fields["files"][0], "name": "../../outside"}]},
+        {"files": [{**fields["files"][0], "name": "other.npy"}]},
+        {"files": {"name": "documents.arrow"}},
+        {"files": [3]},
+        {"attempt": "../" * 9 + str(tmp_path)},
+        {"attempt": None},
+        {"settings": {"no_such": 1}},
+        {"postings": "many"},
+    ):
+        bank.fs.pipe_file(marker, seal(fields | change))
+        with pytest.raises(CorruptBankError, match=r"index\.json"):
+            open_index(bank, snapshot, SETTINGS)
+        assert not target.exists()
+
+
+def test_a_fetched_file_has_its_name_only_when_its_digest_is_right(tmp_path: Path) -> None:
+    fs = fsspec.filesystem("memory")
+    fs.pipe_file("/a-file", b"other bytes")
+    with pytest.raises(CorruptBankError, match="a-file is damaged"):
+        _fetch_and_check(fs, "/a-file", tmp_path / "a-file", "0" * 64)
+    assert not (tmp_path / "a-file").exists()
+    fs.rm_file("/a-file")
