@@ -31,6 +31,7 @@ from cluster.records import (
     Refused,
     Stale,
     Task,
+    Usage,
 )
 
 logger = logging.getLogger("ray.serve")
@@ -54,13 +55,24 @@ class Answering:
     done: Done | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    usage: Usage = field(default_factory=Usage)  # of the attempt that is running
+    earlier_tokens: int = 0  # of attempts whose documents were deleted under them
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the prompt and the answer."""
-        return (self.begun.prompt_tokens if self.begun else 0) + (
-            self.done.completion_tokens if self.done else 0
-        )
+        """Tokens that were read and generated so far, by all attempts."""
+        return self.earlier_tokens + self.usage.total
+
+    def count(self, event: Event) -> None:
+        """Note how many tokens an event says there are."""
+        if isinstance(event, Usage):
+            self.usage = event
+        elif isinstance(event, Begun):
+            self.usage = replace(self.usage, prompt_tokens=event.prompt_tokens)
+        elif isinstance(event, Delta | Done):
+            self.usage = replace(self.usage, completion_tokens=event.completion_tokens)
+        elif isinstance(event, Stale):
+            self.earlier_tokens, self.usage = self.num_tokens, Usage()
 
     def mark(self, stage: Literal["first_token", "total"]) -> None:
         self.timings_ms.setdefault(stage, (time.perf_counter() - self.started) * 1000)
@@ -76,8 +88,8 @@ class Service:
         self.bounds, self._in_flight = bounds, 0
 
     async def events(self, answering: Answering) -> AsyncGenerator[Begun | Delta | Done, None]:
-        """Yield Begun, the text as Deltas, Done. Raises Refused, also in the middle of the text. Charges the caller's key when
-        it ends, however it ends."""
+        """Yield Begun, the text as Deltas, Done. Raises Refused, also in the middle of the text. Charges the caller's key for
+        what was generated, however it ends."""
         with self._charged(answering), self._counted(), self._refusing(answering.request_id):
             deadline = asyncio.get_running_loop().time() + self.bounds.timeout_seconds
             at_least = 0
@@ -89,11 +101,13 @@ class Service:
                 try:
                     # The deadline is set for each event and not around them all: the consumer may be another task.
                     while (event := await _next_event(replies, deadline)) is not None:
+                        answering.count(event)
                         if isinstance(event, Refusal):
                             raise Refused(event)
                         if isinstance(event, Stale):
                             break
-                        yield event
+                        if not isinstance(event, Usage):
+                            yield event
                     else:
                         return
                 finally:

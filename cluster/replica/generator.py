@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.loopback import keep_to_loopback
 from cluster.records import Event, Refusal, Refused, Task
+from cluster.replica.installer import NoRoom
 from cluster.replica.one_round import answer_in_one_round
 from cluster.replica.replica import Replica
 from cluster.replica.rounds import answer_in_rounds
@@ -26,11 +27,18 @@ from prag_core.errors import EngineDiedError, EngineError, StorageError
 
 logger = logging.getLogger("ray.serve")
 RETRY_DEAD = 5  # seconds after which a client whose engine died may try again
+RETRY_FULL = 1  # seconds after which a slot for an adapter may be free
 ENGINE_ENDED = Refusal(
     503,
     "the engine ended; another one is being started",
     code="engine_unavailable",
     retry_after=RETRY_DEAD,
+)
+NO_ROOM = Refusal(
+    503,
+    "every adapter slot of the engine is in use; try again",
+    code="overloaded",
+    retry_after=RETRY_FULL,
 )
 NO_STORAGE = Refusal(
     503, "the bank cannot be read now; try again", code="storage_unavailable", retry_after=RETRY_DEAD
@@ -64,6 +72,8 @@ class Generator:
             yield Refusal(400, message, "messages", "template_refused")
         except EngineDiedError:
             yield ENGINE_ENDED
+        except NoRoom:
+            yield NO_ROOM
         except EngineError as error:
             logger.warning("task refused", extra={"request_id": task.request_id, "reason": str(error)})
             yield Refusal(400, str(error), code="engine_refused")

@@ -31,6 +31,10 @@ PREFIX = "prag-serving-"
 LOCK = ".lock"  # held for as long as the folder's process lives
 
 
+class NoRoom(EngineError):
+    """Every slot for adapters is in use; there may be one in a moment."""
+
+
 class Slots(Protocol):
     """The part of an engine that adapters are put into."""
 
@@ -87,7 +91,7 @@ class Installer:
     async def use(self, name: str, make: Callable[[], Awaitable[Made]]) -> AsyncIterator[Installed]:
         """The adapter of that name, made and installed unless it is; it stays at least until the context is left.
 
-        Raises EngineError when the engine refuses it, or has no room for another one."""
+        Raises EngineError when the engine refuses it, NoRoom when all its slots are in use."""
         installed = await self._acquire(name, make)
         try:
             yield installed
@@ -140,7 +144,7 @@ class Installer:
         while len(self._installed) + len(self._coming) > self._capacity:
             idle = [adapter for adapter in self._installed.values() if adapter.users == 0]
             if not idle:
-                raise EngineError(f"all {self._capacity} adapters that the engine has room for are in use")
+                raise NoRoom(f"all {self._capacity} adapters that the engine has room for are in use")
             await self._remove(min(idle, key=lambda adapter: adapter.idle_since))
 
     async def _remove(self, adapter: Installed) -> None:

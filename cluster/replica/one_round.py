@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from cluster.records import Begun, Delta, Done, Event, Refusal, Refused, Task, UsedDocument, used_as
+from cluster.records import Begun, Delta, Done, Event, Refusal, Refused, Task, Usage, UsedDocument, used_as
 from cluster.replica.installer import Installed, Made
 from cluster.replica.replica import Plan, Replica, make_plan
 from prag_core.answering.base import Stopwatch
@@ -65,7 +65,9 @@ async def _generate(
     async with aclosing(replica.engine.stream(token_ids, task.decoding, adapter, task.salt)) as pieces:
         async for piece in pieces:
             if piece.text:
-                yield Delta(piece.text)
+                yield Delta(piece.text, piece.num_tokens)
+            elif not piece.finish:
+                yield Usage(len(token_ids), piece.num_tokens)
             if piece.finish:
                 yield Done(piece.finish, piece.num_tokens)
 

@@ -36,6 +36,7 @@ from cluster.records import (
     Refused,
     Stale,
     Task,
+    Usage,
     UsedDocument,
     used_as,
 )
@@ -56,27 +57,33 @@ T = TypeVar("T")
 async def answer_in_rounds(
     task: Task, method: Method, replica: Replica, find: Find
 ) -> AsyncGenerator[Event, None]:
-    """Yield Begun, the text, Done; or Stale. Raises Refused, EngineError."""
+    """Yield Usage as tokens are generated, then Begun, the text, Done; or Stale. Raises Refused, EngineError."""
     work = Work(task, replica, find)
+    running = asyncio.create_task(work.run(method))
+    running.add_done_callback(lambda _: work.usages.put_nowait(None))
     try:
-        answer = await work.run(method)
+        while (usage := await work.usages.get()) is not None:
+            yield usage
+        answer = await running
         facts = await work.facts(answer) if task.trace else {}
     except Outdated as outdated:
         yield outdated.stale
         return
+    finally:
+        running.cancel()
     spent = work.milliseconds(answer)
     replica.metrics.prepared(spent, task.method, len(answer.degraded), len(answer.rounds))
     yield Begun(
         documents=work.used(answer),
         degraded=answer.degraded,
         timings_ms=spent,
-        prompt_tokens=work.prompt_tokens,
+        prompt_tokens=work.usage.prompt_tokens,
         trace=facts,
         rounds=answer.rounds,
     )
     if answer.text:
-        yield Delta(answer.text)
-    yield Done(answer.finish, answer.num_tokens)
+        yield Delta(answer.text, work.usage.completion_tokens)
+    yield Done(answer.finish, work.usage.completion_tokens)
 
 
 class Outdated(Exception):
@@ -95,7 +102,8 @@ class Work:
         self.task, self.replica, self.inquiry, self._find = task, replica, task.inquiry, find
         self.entries: dict[Key, Entry] = {}
         self.found: set[Key] = set()
-        self.prompt_tokens, self.rank, self._install_ms = 0, 0, 0.0
+        self.usage, self.usages = Usage(), asyncio.Queue[Usage | None]()
+        self.rank, self._install_ms = 0, 0.0
         self._loop = asyncio.get_running_loop()
         self._left = threading.Event()
         self._asked: Future[Any] | None = None
@@ -179,10 +187,19 @@ class Work:
         async with self.replica.adapter(merged.name if merged else None, salt, make) as adapter:
             self._install_ms += (time.perf_counter() - started) * 1000
             handle = adapter and adapter.handle
-            generation = await self.replica.engine.generate(request.token_ids, sampling, handle, salt)
-        self.prompt_tokens += len(request.token_ids)
+            self._count(prompt_tokens=len(request.token_ids))
+            generation = await self.replica.engine.generate(
+                request.token_ids, sampling, handle, salt, lambda new: self._count(completion_tokens=new)
+            )
         self.rank = merged.rank if merged else 0
         return generation
+
+    def _count(self, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        """Add to the tokens of the task, and report them."""
+        self.usage = Usage(
+            self.usage.prompt_tokens + prompt_tokens, self.usage.completion_tokens + completion_tokens
+        )
+        self.usages.put_nowait(self.usage)
 
     async def facts(self, answer: Answer) -> dict[str, Any]:
         route = {"route": answer.route} if answer.route else {}

@@ -12,9 +12,10 @@ Adapters are PEFT folders that the caller owns: they must lie unchanged from `in
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import tempfile
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,9 @@ class VllmStream:
 
     async def adapted_modules(self) -> list[str]:
         """Names of the modules that take adapters, as vLLM has them."""
-        with self._errors("the names of its modules cannot be read"):
-            names: list[str] = (await self._llm.collective_rpc("adapted_modules"))[0]
-        return names
+        what = "the names of its modules cannot be read"
+        names: list[list[str]] = await self._answer(self._llm.collective_rpc("adapted_modules"), what)
+        return names[0]
 
     async def _probe(self, adapter: MergedAdapter | None) -> AsyncGenerator[Generation, None]:
         """The answers to the prompts of the check, with `adapter` installed for as long as they take."""
@@ -108,35 +109,41 @@ class VllmStream:
         from vllm.lora.request import LoRARequest
 
         handle = LoRARequest(name, number, str(folder))
-        with self._errors(f"adapter {name[:12]}: vLLM refuses it"):
-            await self._llm.add_lora(handle)
+        await self._answer(self._llm.add_lora(handle), f"adapter {name[:12]}: vLLM refuses it")
         return handle
 
     async def uninstall(self, handle: Any) -> None:
-        with self._errors(f"adapter {handle.lora_name[:12]} cannot be removed"):
-            await self._llm.remove_lora(handle.lora_int_id)
+        what = f"adapter {handle.lora_name[:12]} cannot be removed"
+        await self._answer(self._llm.remove_lora(handle.lora_int_id), what)
 
     async def stream(
         self, token_ids: Sequence[int], decoding: Decoding, adapter: Any = None, salt: str = ""
     ) -> AsyncGenerator[Piece, None]:
-        """The text as it grows; closing the iterator ends the request. `adapter` comes from `install`; requests of different
-        `salt` share no cached prefix. Raises EngineError for what cannot be served, EngineDiedError."""
+        """The text as it grows; closing the iterator ends the request. A piece without text says that tokens came whose text is
+        held back. `adapter` comes from `install`; requests of different `salt` share no cached prefix. Raises EngineError for
+        what cannot be served, EngineDiedError."""
         text = _GrowingText(self.tokenizer, decoding.stop)
         async with aclosing(self._outputs(token_ids, streaming_params(decoding), adapter, salt)) as outputs:
             async for output in outputs:
                 (completion,) = output.outputs
-                piece = text.grow(completion)
-                if piece.text or piece.finish:
-                    yield piece
+                yield text.grow(completion)
 
     async def generate(
-        self, token_ids: Sequence[int], sampling: Sampling, adapter: Any = None, salt: str = ""
+        self,
+        token_ids: Sequence[int],
+        sampling: Sampling,
+        adapter: Any = None,
+        salt: str = "",
+        count: Callable[[int], None] = lambda new_tokens: None,
     ) -> Generation:
-        """The whole of it at once, as a batch engine says it; cancelling ends the request. The rest is as in `stream`."""
-        async with aclosing(
-            self._outputs(token_ids, sampling_params(sampling, None), adapter, salt)
-        ) as outputs:
-            (output,) = [output async for output in outputs]
+        """The whole of it at once, as a batch engine says it; cancelling ends the request. `count` is told of tokens as they are
+        generated. The rest is as in `stream`."""
+        params, told = sampling_params(sampling, None, growing=True), 0
+        async with aclosing(self._outputs(token_ids, params, adapter, salt)) as outputs:
+            async for output in outputs:
+                total = len(output.outputs[0].token_ids)
+                count(total - told)
+                told = total
         return generation_of(output, sampling, self.tokenizer)
 
     async def _outputs(
@@ -157,8 +164,7 @@ class VllmStream:
 
     async def forget_prefixes(self) -> None:
         """Drop cached prefixes, as far as no running request holds them."""
-        with self._errors("the prefix cache cannot be cleared"):
-            await self._llm.reset_prefix_cache()
+        await self._answer(self._llm.reset_prefix_cache(), "the prefix cache cannot be cleared")
 
     async def check_health(self) -> None:
         """Raises EngineDiedError when the engine is gone."""
@@ -169,6 +175,19 @@ class VllmStream:
         """End the engine. It cannot be used afterwards."""
         self._llm.shutdown()
         del self._llm
+
+    async def _answer(self, call: Coroutine[Any, Any, Any], what: str) -> Any:
+        """What a call to the engine's process gives. vLLM never ends a call that its engine's death leaves unanswered, so the
+        handler of all outputs, which does end then, is waited for as well."""
+        with self._errors(what):
+            answer = asyncio.create_task(call)
+            try:
+                await asyncio.wait({answer, self._llm.output_handler}, return_when=asyncio.FIRST_COMPLETED)
+                if not answer.done():
+                    raise EngineDiedError("it ended during a call")
+                return answer.result()
+            finally:
+                answer.cancel()
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:

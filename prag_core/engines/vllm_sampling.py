@@ -10,8 +10,9 @@ from prag_core.engines.grammar import json_grammar
 from prag_core.errors import EngineError
 
 
-def sampling_params(sampling: Sampling, seed: int | None) -> Any:
-    """For a request whose output comes once, whole. Nothing of the model's own generation settings is in it."""
+def sampling_params(sampling: Sampling, seed: int | None, *, growing: bool = False) -> Any:
+    """For a request whose output comes once, whole; or, `growing`, at every step all that there is so far. Nothing of the model's
+    own generation settings is in it."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -28,7 +29,7 @@ def sampling_params(sampling: Sampling, seed: int | None) -> Any:
             structured_outputs=None
             if schema is None
             else StructuredOutputsParams(grammar=json_grammar(schema)),
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.CUMULATIVE if growing else RequestOutputKind.FINAL_ONLY,
         )
     except ValueError as error:
         raise EngineError(f"vLLM refuses how to sample: {error}") from error

@@ -55,14 +55,19 @@ class Call:
 
 
 class Hanging:
-    """Replies of a generator that never come."""
+    """Replies of a generator of which no more come after `events`."""
 
     cancelled = 0
+
+    def __init__(self, *events: Event) -> None:
+        self._events = iter(events)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
+        for event in self._events:
+            return event
         await asyncio.sleep(60)
 
     def cancel(self) -> None:
@@ -89,7 +94,7 @@ class Replies:
 
 def elbonia(task: Task) -> Replies:
     """A short answer, in two pieces."""
-    return Replies(Begun(prompt_tokens=5), Delta("Elb"), Delta("onia."), Done("stop", 3))
+    return Replies(Begun(prompt_tokens=5), Delta("Elb", 1), Delta("onia.", 2), Done("stop", 3))
 
 
 class Handle:

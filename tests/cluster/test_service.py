@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 
 from cluster.http.endpoint import Endpoint
+from cluster.keys.allowance import Limiter, LimitExceeded
 from cluster.keys.gate import Gate
-from cluster.records import Begun, Delta, Done, Found, Inquiry, Refusal, Stale
-from cluster.service import Service
+from cluster.keys.keys import ApiKey, Limits
+from cluster.records import Begun, Delta, Done, Event, Found, Inquiry, Order, Refusal, Refused, Stale, Usage
+from cluster.service import Answering, Service
+from prag_core.engines.base import Decoding
 from prag_core.errors import EngineDiedError
-from tests.cluster.stand_ins import BOUNDS, Call, Handle, Hanging, Metrics, Replies, transport
+from tests.cluster.stand_ins import BOUNDS, Call, Handle, Hanging, Metrics, Replies, elbonia, transport
 
+ANY_TASK: Any = None
 BODY = {"model": "prag", "messages": [{"role": "user", "content": "Where is Jelamnax?"}]}
 
 
@@ -60,7 +65,7 @@ def test_a_request_whose_documents_are_deleted_under_it_is_retrieved_again_havin
     async def scenario() -> None:
         answers = [
             Replies(Stale(7)),
-            Replies(Begun(prompt_tokens=5), Delta("Elb"), Delta("onia."), Done("stop", 3)),
+            elbonia(ANY_TASK),
         ]
         handle = Handle(lambda _: answers.pop(0))
         async with client(Metrics(), handle) as http:
@@ -78,7 +83,7 @@ def test_a_method_of_several_rounds_retrieves_by_itself_from_a_snapshot_that_is_
     None
 ):
     async def scenario() -> None:
-        answers = [Replies(Stale(7)), Replies(Begun(prompt_tokens=5), Delta("Elbonia."), Done("stop", 3))]
+        answers = [Replies(Stale(7)), elbonia(ANY_TASK)]
         handle = Handle(lambda _: answers.pop(0))
         async with client(Metrics(), handle) as http:
             reply = (await http.post("/v1/chat/completions", json=BODY | {"model": "flare"})).json()
@@ -95,7 +100,7 @@ def test_a_stream_whose_client_leaves_before_its_first_byte_is_counted_as_ended(
 
     async def scenario() -> None:
         metrics, given = Metrics(), list[dict[str, Any]]()
-        handle = Handle(lambda _: Replies(Begun(prompt_tokens=5), Delta("Elbonia."), Done("stop", 3)))
+        handle = Handle(elbonia)
         deployments: Any = handle
         counted: Any = metrics
         service: Any = Service(deployments, deployments, BOUNDS)
@@ -127,7 +132,7 @@ def test_a_stream_whose_client_leaves_before_its_first_byte_is_counted_as_ended(
 def test_an_engine_that_dies_within_a_stream_ends_it_with_an_error_and_without_done() -> None:
     async def scenario() -> None:
         died = Refusal(503, "the engine ended", code="engine_unavailable", retry_after=5)
-        handle = Handle(lambda _: Replies(Begun(prompt_tokens=5), Delta("Elb"), died))
+        handle = Handle(lambda _: Replies(Begun(prompt_tokens=5), Delta("Elb", 1), died))
         async with client(Metrics(), handle) as http:
             streamed = await http.post("/v1/chat/completions", json=BODY | {"stream": True})
             whole = await http.post("/v1/chat/completions", json=BODY)
@@ -136,3 +141,57 @@ def test_an_engine_that_dies_within_a_stream_ends_it_with_an_error_and_without_d
         assert whole.status_code == 503 and whole.headers["retry-after"] == "5"
 
     asyncio.run(scenario())
+
+
+DIED = Refusal(503, "the engine ended", code="engine_unavailable")
+MANY = (Begun(prompt_tokens=40), Delta("Elb", 250), Delta("onia", 500))
+
+
+@pytest.mark.parametrize(
+    ("attempts", "listens_to", "tokens"),
+    [
+        pytest.param([Replies(*MANY, Done("stop", 501))], None, 541, id="complete"),
+        pytest.param([Hanging(*MANY)], 3, 540, id="its client leaves after the last piece"),
+        pytest.param([Hanging(*MANY)], None, 540, id="it takes too long"),
+        pytest.param([Hanging(Usage(40, 0), Usage(300, 25))], None, 325, id="several rounds take too long"),
+        pytest.param([Replies(*MANY, DIED)], None, 540, id="its engine dies"),
+        pytest.param(
+            [Replies(Usage(40, 20), Stale(7)), Replies(*MANY, Done("stop", 501))],
+            None,
+            601,
+            id="begun again",
+        ),
+        pytest.param([Hanging()], None, 0, id="nothing is generated"),
+    ],
+)
+def test_what_was_generated_is_charged_however_the_request_ends(
+    attempts: list[Any], listens_to: int | None, tokens: int
+) -> None:
+    key = ApiKey("k", "name", "", "", Limits(tokens_per_minute=1000))
+    limiter = Limiter(clock=lambda: 0.0)
+
+    async def scenario() -> None:
+        left, handle = list(attempts), Handle(lambda _: left.pop(0))
+        deployments: Any = handle
+        order = Order(
+            model="prag", method="prag", question="?", decoding=Decoding(8), inquiry=Inquiry("?", 3)
+        )
+        answering = Answering("id", order, limiter.admit(key, 100))
+        events = Service(deployments, deployments, BOUNDS).events(answering)
+        with suppress(Refused):
+            async for number in counted(events):
+                if number == listens_to:
+                    break
+        await events.aclose()
+
+    asyncio.run(scenario())
+    limiter.admit(key, 1000 - tokens)
+    with pytest.raises(LimitExceeded):
+        limiter.admit(key, 1)
+
+
+async def counted(events: AsyncIterator[Event]) -> AsyncIterator[int]:
+    number = 0
+    async for _ in events:
+        number += 1
+        yield number

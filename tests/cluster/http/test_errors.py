@@ -94,7 +94,7 @@ def test_a_defect_within_a_stream_is_an_error_event_and_no_done() -> None:
                 raise RuntimeError("the secret reason") from None
 
     metrics = Metrics()
-    handle = Handle(lambda _: Broken(Begun(prompt_tokens=5), Delta("Elb")))
+    handle = Handle(lambda _: Broken(Begun(prompt_tokens=5), Delta("Elb", 1)))
     reply = send("POST", "/v1/chat/completions", handle, metrics, json=BODY | {"stream": True})
     assert reply.status_code == 200 and "[DONE]" not in reply.text and "secret" not in reply.text
     last = json.loads(reply.text.strip().splitlines()[-1].removeprefix("data: "))

@@ -39,7 +39,7 @@ def replied(kind: Kind = "chat") -> Reply:
     """A reply that has taken a text in pieces."""
     made = reply(kind)
     for piece in ("He", "re."):
-        made.take(Delta(piece))
+        made.take(Delta(piece, 0))
     return made
 
 

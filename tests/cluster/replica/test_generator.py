@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 
 from cluster.records import Event, Found, Inquiry, Refusal, Task
 from cluster.replica.generator import Generator
+from cluster.replica.installer import NoRoom
 from prag_core.config.load import load_config
 from prag_core.config.schema import MergeConfig, MethodsConfig, PromptConfig
 from prag_core.engines.base import Decoding
@@ -36,7 +37,8 @@ FOUND = Found("one", 7, (Passage("place", 0, "A place", "It lies.", 2.0),))
 class Replica:
     """A replica that gets as far as a prompt: its tokenizer's chat template refuses system turns and two user turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slots_in_use: bool = False) -> None:
+        self.slots_in_use = slots_in_use
         tokenizer: Any = AutoTokenizer.from_pretrained(load_config().model.path)
         tokenizer.chat_template = TEMPLATE
         self.engine = SimpleNamespace(tokenizer=tokenizer, max_length=1000, max_rank=8)
@@ -50,6 +52,8 @@ class Replica:
 
     @asynccontextmanager
     async def adapter(self, *_: Any) -> AsyncIterator[None]:
+        if self.slots_in_use:
+            raise NoRoom("all 4 adapters that the engine has room for are in use")
         yield None
 
     def outdated(self, keys: Any) -> None: ...
@@ -58,7 +62,7 @@ class Replica:
         return MergeConfig()
 
 
-def events_of(task: Task) -> list[Event]:
+def events_of(task: Task, **replica: bool) -> list[Event]:
     """The events of a task at a generator over such a replica."""
 
     async def find(inquiry: Inquiry) -> Found:
@@ -66,7 +70,7 @@ def events_of(task: Task) -> list[Event]:
 
     async def scenario() -> list[Event]:
         generator: Any = Generator.__new__(Generator)
-        generator.replica = Replica()
+        generator.replica = Replica(**replica)
         generator._retriever = SimpleNamespace(find=SimpleNamespace(remote=find))
         events = [event async for event in generator.answer(task)]
         generator.replica.threads.shutdown()
@@ -76,21 +80,31 @@ def events_of(task: Task) -> list[Event]:
     return asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("method", ["closed_book", "rag", "ircot"])
-@pytest.mark.parametrize(("turn", "sentence"), [(SYSTEM, NO_SYSTEM), (USER, NO_TWO_TURNS)])
-def test_messages_that_the_chat_template_refuses_are_a_400_with_its_sentence(
-    method: str, turn: dict[str, str], sentence: str
-) -> None:
-    task = Task(
+def task_of(method: str, *earlier: Any) -> Task:
+    return Task(
         request_id="id",
         method=method,
         question="Where?",
         found=FOUND,
         decoding=Decoding(8),
         inquiry=Inquiry("Where?", 1),
-        earlier=(turn,),
+        earlier=earlier,
     )
-    (refusal,) = events_of(task)
+
+
+@pytest.mark.parametrize("method", ["closed_book", "rag", "ircot"])
+@pytest.mark.parametrize(("turn", "sentence"), [(SYSTEM, NO_SYSTEM), (USER, NO_TWO_TURNS)])
+def test_messages_that_the_chat_template_refuses_are_a_400_with_its_sentence(
+    method: str, turn: dict[str, str], sentence: str
+) -> None:
+    (refusal,) = events_of(task_of(method, turn))
     assert isinstance(refusal, Refusal)
     assert (refusal.status, refusal.param, refusal.code) == (400, "messages", "template_refused")
     assert refusal.message.endswith(sentence)
+
+
+@pytest.mark.parametrize("method", ["rag", "ircot"])
+def test_a_request_that_finds_every_adapter_slot_in_use_is_a_503_that_may_be_tried_again(method: str) -> None:
+    (refusal,) = events_of(task_of(method), slots_in_use=True)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.status, refusal.code, refusal.retry_after) == (503, "overloaded", 1)

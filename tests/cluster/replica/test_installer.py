@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.replica.installer import PREFIX, Installed, Installer, Made, remove_abandoned
+from cluster.replica.installer import PREFIX, Installed, Installer, Made, NoRoom, remove_abandoned
 from prag_core.errors import EngineError
 from prag_core.merging import MergedAdapter
 from prag_core.records import Factors
@@ -121,7 +121,7 @@ def test_room_is_made_by_the_longest_idle_and_never_by_one_in_use() -> None:
                 pass
         async with installer.use("b", making("b")), installer.use("c", making("c")):
             assert "a" not in installer and "b" in installer and len(slots.held) == 2
-            with pytest.raises(EngineError, match="in use"):
+            with pytest.raises(NoRoom, match="in use"):
                 async with installer.use("d", making("d")):
                     pass
 

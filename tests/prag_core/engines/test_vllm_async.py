@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ async def live(
         await whole_generations_of_the_oracle(engine, oracle, prompt, handles, merged)
         await stops_and_limits(engine, prompt, handles[1])
         await refusals_leave_the_engine_alive(engine, prompt, handles[1], folder)
-        await death_is_told(engine, prompt, handles[1])
+        await death_is_told(engine, prompt, handles, folder)
     finally:
         engine.close()
 
@@ -100,6 +100,9 @@ async def whole_generations_of_the_oracle(
     for one, other in whole:
         assert (one.text, one.token_ids, one.finish) == (other.text, other.token_ids, other.finish)
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    told: list[int] = []
+    await engine.generate(prompt, Sampling(16), handles[1], count=told.append)
+    assert len(told) > 1 and sum(told) - len(whole[0][0].token_ids) in (0, 1), "1 where the model ends itself"
     for one, other in await both(
         Sampling(16, stop=(whole[0][0].text[4:6],))
     ):  # the oracle stops later, and cuts
@@ -131,13 +134,35 @@ async def refusals_leave_the_engine_alive(
     await engine.check_health()
 
 
-async def death_is_told(engine: VllmStream, prompt: tuple[int, ...], bare: Any) -> None:
-    for process in psutil.Process().children(recursive=True):
-        if "EngineCore" in " ".join([process.name(), *process.cmdline()]):
-            process.kill()
-    with pytest.raises(EngineDiedError):
-        await read(engine, prompt, Decoding(2000), bare)
-    with pytest.raises(EngineDiedError):
-        await engine.generate(prompt, Sampling(4), bare)
-    with pytest.raises(EngineDiedError):
-        await engine.check_health()
+async def death_is_told(
+    engine: VllmStream, prompt: tuple[int, ...], handles: dict[int, Any], folder: Path
+) -> None:
+    """At once: by what waits for the engine as it dies, and by everything after. vLLM itself would leave some of it waiting."""
+    processes = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "EngineCore" in " ".join([process.name(), *process.cmdline()])
+    ]
+    for process in processes:
+        process.suspend()
+    waiting = [asyncio.create_task(call) for call in calls(engine, prompt, handles, folder)]
+    await asyncio.sleep(0.5)  # all of them are at the engine, which says nothing
+    assert not any(call.done() for call in waiting)
+    for process in processes:
+        process.kill()
+    async with asyncio.timeout(30):
+        for call in [*waiting, *calls(engine, prompt, handles, folder), engine.check_health()]:
+            with pytest.raises(EngineDiedError):
+                await call
+
+
+def calls(
+    engine: VllmStream, prompt: tuple[int, ...], handles: dict[int, Any], folder: Path
+) -> list[Coroutine[Any, Any, Any]]:
+    return [
+        read(engine, prompt, Decoding(2000), handles[1]),
+        engine.generate(prompt, Sampling(4), handles[1]),
+        engine.install("late", 9, folder / "4"),
+        engine.uninstall(handles[2]),
+        engine.forget_prefixes(),
+    ]
