@@ -105,19 +105,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An order for a generator, with what was retrieved for it. `inquiry` is what `found` answers, or the limits within which
-    a method of several rounds retrieves from the snapshot that `found` names; None where nothing is retrieved."""
+    """An order for a generator, with what was retrieved for it. The order's inquiry is what `found` answers, or the limits
+    within which a method of several rounds retrieves from the snapshot that `found` names."""
 
     request_id: str
-    method: str
-    question: str
+    order: Order
     found: Found
-    decoding: Decoding
-    inquiry: Inquiry | None = None
-    earlier: tuple[Message, ...] = ()
-    merge: str | None = None
-    salt: str = ""
-    trace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

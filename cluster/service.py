@@ -97,7 +97,8 @@ class Service:
                 async with asyncio.timeout_at(deadline):
                     found = await self._find(answering, at_least)
                 answering.snapshot = found.snapshot
-                replies: Any = self._generator.answer.remote(task_of(answering, found))
+                task = Task(request_id=answering.request_id, order=answering.order, found=found)
+                replies: Any = self._generator.answer.remote(task)
                 try:
                     # The deadline is set for each event and not around them all: the consumer may be another task.
                     while (event := await _next_event(replies, deadline)) is not None:
@@ -171,22 +172,6 @@ class Service:
         except RayTaskError:
             logger.exception("a replica failed", extra={"request_id": request_id})
             raise Refused(DEFECT) from None
-
-
-def task_of(answering: Answering, found: Found) -> Task:
-    order = answering.order
-    return Task(
-        request_id=answering.request_id,
-        method=order.method,
-        question=order.question,
-        found=found,
-        decoding=order.decoding,
-        inquiry=order.inquiry,
-        earlier=order.earlier,
-        merge=order.merge,
-        salt=order.salt,
-        trace=order.trace,
-    )
 
 
 async def _next_event(replies: Any, deadline: float) -> Event | None:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from prag_core.bank import Entry
 from prag_core.errors import StorageError
@@ -41,18 +43,16 @@ class AdapterCache:
     def __init__(
         self, read: Read, max_bytes: int, damaged_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._read, self._max_bytes, self._damaged_seconds, self._clock = (
-            read,
-            max_bytes,
-            damaged_seconds,
-            clock,
-        )
-        self._kept: OrderedDict[Name, AdapterFactors] = OrderedDict()
+        self._read, self._damaged_seconds, self._clock = read, damaged_seconds, clock
+        self._kept: LRUCache[Name, AdapterFactors] = LRUCache(max_bytes, size_of)
         self._coming: dict[Name, asyncio.Future[AdapterFactors | None]] = {}
         self._reading: set[asyncio.Task[None]] = set()
         self._damaged: dict[Name, float] = {}
         self._gone: frozenset[str] = frozenset()
-        self.num_bytes = 0
+
+    @property
+    def num_bytes(self) -> int:
+        return int(self._kept.currsize)
 
     async def fetch(self, entries: Sequence[Entry], salt: str = "") -> Fetched:
         """The adapters that lie at `entries`. Nothing is raised for those that cannot be read: they have a reason."""
@@ -65,8 +65,6 @@ class AdapterCache:
         waited = {key: self._coming[name] for key, name in names.items() if name in self._coming}
         if lacking:
             waited |= self._start(lacking, names)
-        for name in held:
-            self._kept.move_to_end(names[name])
         found = {key: await asyncio.shield(future) for key, future in waited.items()}
         factors = held | {key: adapter for key, adapter in found.items() if adapter is not None}
         in_order = {key: factors[key] for key in names if key in factors}
@@ -76,7 +74,7 @@ class AdapterCache:
         """Drop every adapter of these documents, and keep none of them from now on, until called with others."""
         self._gone = frozenset(gone)
         for name in [name for name in self._kept if name[1] in self._gone]:
-            self._drop(name)
+            del self._kept[name]
 
     def _is_lacking(self, name: Name) -> bool:
         return name not in self._kept and name not in self._coming and name not in self._damaged
@@ -111,19 +109,11 @@ class AdapterCache:
             logger.warning("adapter unreadable", extra={"doc_id": name[1], "reason": reason})
             self._damaged[name] = self._clock() + self._damaged_seconds
         elif name[1] not in self._gone:
-            self._keep(name, factors)
+            with suppress(ValueError):  # larger than the whole cache
+                self._kept[name] = factors
         future = self._coming.pop(name)
         if not future.done():
             future.set_result(factors)
-
-    def _keep(self, name: Name, factors: AdapterFactors) -> None:
-        self._kept[name] = factors
-        self.num_bytes += size_of(factors)
-        while self.num_bytes > self._max_bytes:
-            self._drop(next(iter(self._kept)))
-
-    def _drop(self, name: Name) -> None:
-        self.num_bytes -= size_of(self._kept.pop(name))
 
 
 def size_of(factors: AdapterFactors) -> int:

@@ -82,7 +82,7 @@ class Generator:
             yield NO_STORAGE
 
     def _events(self, task: Task) -> AsyncGenerator[Event, None]:
-        method = SERVED[task.method]
+        method = SERVED[task.order.method]
         if isinstance(method, OneRound):
             return answer_in_one_round(task, method, self.replica)
         return answer_in_rounds(task, method, self.replica, self._retriever.find.remote)

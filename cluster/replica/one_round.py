@@ -28,12 +28,12 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
         name, factors, plan = await _fetch(task, plan, replica)
 
     async def make() -> Made:
-        usable = factors or (await replica.cache.fetch(plan.entries, task.salt)).factors
+        usable = factors or (await replica.cache.fetch(plan.entries, task.order.salt)).factors
         with clock.stage("merge"):
             return await asyncio.to_thread(_merge, task, plan, usable, replica)
 
     started = time.perf_counter()
-    async with replica.adapter(name, task.salt, make) as adapter:
+    async with replica.adapter(name, task.order.salt, make) as adapter:
         clock.milliseconds["install"] = (time.perf_counter() - started) * 1000 - clock.milliseconds.get(
             "merge", 0.0
         )
@@ -42,8 +42,8 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
         if len(token_ids) >= replica.engine.max_length:
             raise Refused(too_long(len(token_ids), replica.engine.max_length))
         rounds = rounds_of(task)
-        replica.metrics.prepared(clock.milliseconds, task.method, len(plan.degraded), len(rounds))
-        facts = await _trace(task, plan, adapter, replica) if task.trace else {}
+        replica.metrics.prepared(clock.milliseconds, task.order.method, len(plan.degraded), len(rounds))
+        facts = await _trace(task, plan, adapter, replica) if task.order.trace else {}
         documents = _used(passages, plan, [passage.key for passage in shown], replica)
         degraded = tuple(plan.degraded.items())
         yield Begun(
@@ -62,7 +62,9 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
 async def _generate(
     task: Task, token_ids: Sequence[int], adapter: Any, replica: Replica
 ) -> AsyncGenerator[Event, None]:
-    async with aclosing(replica.engine.stream(token_ids, task.decoding, adapter, task.salt)) as pieces:
+    async with aclosing(
+        replica.engine.stream(token_ids, task.order.decoding, adapter, task.order.salt)
+    ) as pieces:
         async for piece in pieces:
             if piece.text:
                 yield Delta(piece.text, piece.num_tokens)
@@ -77,22 +79,26 @@ async def _fetch(
 ) -> tuple[str | None, Mapping[Key, AdapterFactors], Plan]:
     """The merged adapter's name; unless it is installed, its documents' adapters; and the plan without the unreadable."""
     name = _name(task, plan, replica)
-    if name is None or replica.is_installed(name, task.salt):
+    if name is None or replica.is_installed(name, task.order.salt):
         return name, {}, plan
-    factors, plan = await replica.fetch(plan, task.salt)
+    factors, plan = await replica.fetch(plan, task.order.salt)
     return _name(task, plan, replica), factors, plan
 
 
 def _name(task: Task, plan: Plan, replica: Replica) -> str | None:
     """By content: what is merged, and how. None where nothing is."""
     versions, start = [replica.version(entry) for entry in plan.entries], replica.start and replica.start[0]
-    return merged_name(versions, replica.rule(task.merge), scores_of(task, plan), start) if versions else None
+    return (
+        merged_name(versions, replica.rule(task.order.merge), scores_of(task, plan), start)
+        if versions
+        else None
+    )
 
 
 def _merge(task: Task, plan: Plan, factors: Mapping[Key, AdapterFactors], replica: Replica) -> Made:
     adapters = [(replica.version(entry), factors[entry.key]) for entry in plan.entries]
     merged = merge_adapters(
-        adapters, replica.layout, replica.rule(task.merge), scores_of(task, plan), replica.start
+        adapters, replica.layout, replica.rule(task.order.merge), scores_of(task, plan), replica.start
     )
     return Made(merged, plan.keys)
 
@@ -100,13 +106,20 @@ def _merge(task: Task, plan: Plan, factors: Mapping[Key, AdapterFactors], replic
 async def _trace(task: Task, plan: Plan, adapter: Installed | None, replica: Replica) -> dict[str, Any]:
     if adapter is None or not plan.entries:
         return {}
-    return await replica.merge_facts(plan.entries, task.salt, replica.rule(task.merge).rule, adapter.rank)
+    return await replica.merge_facts(
+        plan.entries, task.order.salt, replica.rule(task.order.merge).rule, adapter.rank
+    )
 
 
 def _encode(task: Task, shown: Sequence[Passage], replica: Replica) -> tuple[int, ...]:
     passages = [(passage.title, passage.text) for passage in shown]
     return encode_question(
-        replica.engine.tokenizer, task.question, passages, replica.wording, replica.fewshot, task.earlier
+        replica.engine.tokenizer,
+        task.order.question,
+        passages,
+        replica.wording,
+        replica.fewshot,
+        task.order.earlier,
     )
 
 
@@ -121,7 +134,7 @@ def _used(
 
 def rounds_of(task: Task) -> tuple[Round, ...]:
     """The one retrieval; none where documents were named, or are of no use."""
-    inquiry = task.inquiry
+    inquiry = task.order.inquiry
     return (
         () if inquiry is None or inquiry.doc_ids is not None else (Round(inquiry.query, task.found.passages),)
     )

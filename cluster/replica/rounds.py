@@ -65,14 +65,14 @@ async def answer_in_rounds(
         while (usage := await work.usages.get()) is not None:
             yield usage
         answer = await running
-        facts = await work.facts(answer) if task.trace else {}
+        facts = await work.facts(answer) if task.order.trace else {}
     except Outdated as outdated:
         yield outdated.stale
         return
     finally:
         running.cancel()
     spent = work.milliseconds(answer)
-    replica.metrics.prepared(spent, task.method, len(answer.degraded), len(answer.rounds))
+    replica.metrics.prepared(spent, task.order.method, len(answer.degraded), len(answer.rounds))
     yield Begun(
         documents=work.used(answer),
         degraded=answer.degraded,
@@ -98,8 +98,8 @@ class Work:
     """One task and what it has come to. Only `wait` is called in the method's thread, everything else on the event loop."""
 
     def __init__(self, task: Task, replica: Replica, find: Find) -> None:
-        assert task.inquiry is not None  # such a method retrieves
-        self.task, self.replica, self.inquiry, self._find = task, replica, task.inquiry, find
+        assert task.order.inquiry is not None  # such a method retrieves
+        self.task, self.replica, self.inquiry, self._find = task, replica, task.order.inquiry, find
         self.entries: dict[Key, Entry] = {}
         self.found: set[Key] = set()
         self.usage, self.usages = Usage(), asyncio.Queue[Usage | None]()
@@ -116,15 +116,15 @@ class Work:
             layout=replica.layout,
             prompt=replica.wording,
             top_k=self.inquiry.top_k,
-            max_new_tokens=task.decoding.max_new_tokens,
+            max_new_tokens=task.order.decoding.max_new_tokens,
             fewshot=replica.fewshot,
-            merge=replica.rule(task.merge),
+            merge=replica.rule(task.order.merge),
             methods=replica.methods,
             start=replica.start,
             recipe_id=replica.bank.recipe.id,
-            earlier=task.earlier,
+            earlier=task.order.earlier,
         )
-        question = Question(task.request_id, task.question, ())
+        question = Question(task.request_id, task.order.question, ())
         thread = replica.threads.submit(method.answer, [question], tools)
         replica.at_work.add(thread)
         thread.add_done_callback(replica.at_work.discard)
@@ -168,13 +168,13 @@ class Work:
 
     async def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
         plan = make_plan(keys, self.entries)
-        factors, plan = await self.replica.fetch(plan, self.task.salt)
+        factors, plan = await self.replica.fetch(plan, self.task.order.salt)
         versions = {entry.key: self.replica.version(entry) for entry in plan.entries}
         return {key: (versions[key], factors[key]) for key in plan.keys}, plan.degraded
 
     async def generate(self, request: Request, sampling: Sampling) -> Generation:
         self.check_current()
-        merged, salt = request.adapter, self.task.salt
+        merged, salt = request.adapter, self.task.order.salt
         limit = self.replica.engine.max_length
         if len(request.token_ids) >= limit:
             raise Refused(too_long(len(request.token_ids), limit))
@@ -206,8 +206,8 @@ class Work:
         if not answer.adapters:
             return route
         entries = [self.entries[key] for key in answer.adapters]
-        rule = self.replica.rule(self.task.merge).rule
-        return route | await self.replica.merge_facts(entries, self.task.salt, rule, self.rank)
+        rule = self.replica.rule(self.task.order.merge).rule
+        return route | await self.replica.merge_facts(entries, self.task.order.salt, rule, self.rank)
 
     def used(self, answer: Answer) -> tuple[UsedDocument, ...]:
         merged, shown = set(answer.adapters), set(answer.shown)

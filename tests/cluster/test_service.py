@@ -89,7 +89,7 @@ def test_a_method_of_several_rounds_retrieves_by_itself_from_a_snapshot_that_is_
             reply = (await http.post("/v1/chat/completions", json=BODY | {"model": "flare"})).json()
         assert reply["prag"]["snapshot"] == "snapshot-now" and handle.inquiries == []
         assert [task.found for task in handle.tasks] == [Found("snapshot-now", 0), Found("snapshot-now", 7)]
-        assert handle.tasks[0].inquiry == Inquiry("Where is Jelamnax?", 3)
+        assert handle.tasks[0].order.inquiry == Inquiry("Where is Jelamnax?", 3)
 
     asyncio.run(scenario())
 

@@ -1,8 +1,10 @@
 """Where tokens, words and sentences lie in a text: what the methods that look into their own generation share.
 
+spaCy, which the published code of FLARE and DRAGIN asks, is not used: it would be a dependency with a model of its own for one
+language, the methods need sentence ends and content words only, and the stop words here are those that retrieval uses.
+
 A sentence ends at `.`, `!` or `?` (with closing quotes or brackets) before white space, or at a line's end; not after a single
-letter ("J. Smith") or one of a few titles ("Dr."). Sentences tile the text: white space belongs to the one before it. No
-parser is needed for this, so none is loaded: the published code of FLARE and DRAGIN asks spaCy.
+letter ("J. Smith") or one of a few titles ("Dr."). Sentences tile the text: white space belongs to the one before it.
 """
 
 from __future__ import annotations

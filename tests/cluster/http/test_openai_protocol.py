@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from cluster.http.openai_protocol import MAX_DOC_IDS, MAX_MESSAGES, ChatRequest, parse
-from cluster.records import Refused, Task
+from cluster.records import Order, Refused
 from tests.cluster.stand_ins import Handle, elbonia, transport
 
 QUESTION: dict[str, Any] = {"role": "user", "content": "Where is Jelamnax?"}
@@ -24,8 +24,8 @@ def client(handle: Handle) -> AsyncOpenAI:
     return AsyncOpenAI(base_url="http://test/v1", api_key="none", max_retries=0, http_client=http)
 
 
-def ask(messages: list[Any] | None = None, **parameters: Any) -> tuple[ChatCompletion, Task]:
-    """A reply to the client, and the task that the generator got for it."""
+def ask(messages: list[Any] | None = None, **parameters: Any) -> tuple[ChatCompletion, Order]:
+    """A reply to the client, and the order that the generator got for it."""
 
     async def scenario() -> ChatCompletion:
         async with client(handle) as openai_client:
@@ -35,7 +35,7 @@ def ask(messages: list[Any] | None = None, **parameters: Any) -> tuple[ChatCompl
 
     handle = Handle(elbonia)
     reply = asyncio.run(scenario())
-    return reply, handle.tasks[0]
+    return reply, handle.tasks[0].order
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_reply_can_be_sent_back_as_the_client_holds_it() -> None:
     """The client's dump of a message has a null for everything that the message does not have."""
     first, _ = ask()
     messages = [QUESTION, first.choices[0].message.model_dump(), QUESTION]
-    _, task = ask(messages)
-    assert task.earlier == (QUESTION, {"role": "assistant", "content": "Elbonia."})
-    _, task = ask([QUESTION, first.choices[0].message, QUESTION])  # the object itself
-    assert task.earlier[1] == {"role": "assistant", "content": "Elbonia."}
+    _, order = ask(messages)
+    assert order.earlier == (QUESTION, {"role": "assistant", "content": "Elbonia."})
+    _, order = ask([QUESTION, first.choices[0].message, QUESTION])  # the object itself
+    assert order.earlier[1] == {"role": "assistant", "content": "Elbonia."}
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_a_reply_can_be_sent_back_as_the_client_holds_it() -> None:
     ],
 )
 def test_turns_of_every_kind_pass_in_the_history(turn: dict[str, Any]) -> None:
-    reply, task = ask([turn, QUESTION])
-    assert reply.choices[0].message.content == "Elbonia." and len(task.earlier) == 1
+    reply, order = ask([turn, QUESTION])
+    assert reply.choices[0].message.content == "Elbonia." and len(order.earlier) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from cluster.records import Event, Found, Inquiry, Refusal, Task
+from cluster.records import Event, Found, Inquiry, Order, Refusal, Task
 from cluster.replica.generator import Generator
 from cluster.replica.installer import NoRoom
 from prag_core.config.load import load_config
@@ -81,15 +81,15 @@ def events_of(task: Task, **replica: bool) -> list[Event]:
 
 
 def task_of(method: str, *earlier: Any) -> Task:
-    return Task(
-        request_id="id",
+    order = Order(
+        model=method,
         method=method,
         question="Where?",
-        found=FOUND,
         decoding=Decoding(8),
         inquiry=Inquiry("Where?", 1),
         earlier=earlier,
     )
+    return Task(request_id="id", order=order, found=FOUND)
 
 
 @pytest.mark.parametrize("method", ["closed_book", "rag", "ircot"])

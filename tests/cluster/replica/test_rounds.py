@@ -29,6 +29,7 @@ from cluster.records import (
     Event,
     Found,
     Inquiry,
+    Order,
     Refusal,
     Refused,
     Stale,
@@ -152,16 +153,15 @@ class Corpus:
 
 
 def task() -> Task:
-    inquiry = Inquiry("?", 2, None, TENANT)
-    return Task(
-        request_id="id",
+    order = Order(
+        model="twice",
         method="twice",
         question="Where?",
-        found=Found("one", 7),
         decoding=Decoding(8),
-        inquiry=inquiry,
+        inquiry=Inquiry("?", 2, None, TENANT),
         salt="tenant",
     )
+    return Task(request_id="id", order=order, found=Found("one", 7))
 
 
 def run(
