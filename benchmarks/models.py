@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmarks.documents import MINI
-from prag_core.config.choices import Dtype
+from prag_core.config.schema import Dtype
 from prag_core.models.base_model import TORCH_DTYPES, load_base_model
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -28,7 +28,7 @@ from benchmarks.documents import augmented_documents, random_samples
 from benchmarks.loops import Clock, FairLoop, published, save_initial
 from benchmarks.models import MODELS, flop_per_token, load
 from prag_core.bank import Bank, Stage
-from prag_core.config.choices import Dtype, Tier
+from prag_core.config.schema import Dtype, Tier
 from prag_core.identity import Recipe
 from prag_core.models.base_model import TORCH_DTYPES, default_device
 from prag_core.models.lora import AdapterLayout, initial_factors, layout_of

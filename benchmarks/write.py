@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.stores import STORES, layout, random_factors, store
 from prag_core.bank import Bank, Stage, encoded_size
-from prag_core.config.choices import Tier
+from prag_core.config.schema import Tier
 from prag_core.identity import Recipe
 from prag_core.records import Adapter, AdapterFactors
 

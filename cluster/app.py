@@ -19,10 +19,10 @@ from cluster.retriever import Retriever, indexed_snapshot
 from prag_core.answering.registry import NOT_SERVED, SERVED
 from prag_core.answering.tools import open_bank
 from prag_core.bank import Bank
-from prag_core.config.load import absolute_paths, load_config
+from prag_core.config.load import load_config
 from prag_core.config.schema import Config, EngineKind
 from prag_core.engines.vllm_arguments import CACHED_BATCHES, slot_rank
-from prag_core.errors import ConfigError, did_you_mean
+from prag_core.errors import ConfigError
 from prag_core.models.prompts import DEFAULT_NEW_TOKENS
 from prag_core.planning.recipe import recorded_prompt
 
@@ -40,7 +40,7 @@ def build(args: dict[str, Any]) -> Application:
             f"args: unknown {', '.join(sorted(unknown))}; expected config (a file) and settings (a list of key=value)"
         )
     files = [args["config"]] if args.get("config") else []
-    return application(absolute_paths(load_config(args.get("settings", ()), *files)))
+    return application(load_config(args.get("settings", ()), *files))
 
 
 def application(config: Config) -> Application:
@@ -142,13 +142,11 @@ def bounds_of(config: Config, bank: Bank) -> Bounds:
 
 
 def offered(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the methods to serve, each once. Raises ConfigError for one that cannot be served, naming the nearest that can."""
+    """Return the methods to serve, each once. Raises ConfigError for one that cannot be served, with the reason."""
     for name in names:
-        if name not in SERVED:
-            hint = f"; {NOT_SERVED[name]}" if name in NOT_SERVED else did_you_mean(name, SERVED)
-            known = ", ".join(SERVED)
+        if name in NOT_SERVED:
             raise ConfigError(
-                f"serve.methods: an endpoint has no method {name!r}{hint} (expected some of {known})"
+                f"serve.methods: an endpoint has no method {name!r}; {NOT_SERVED[name]} (expected some of {', '.join(SERVED)})"
             )
     if not names:
         raise ConfigError("serve.methods is empty; name at least one method")

@@ -13,7 +13,6 @@ from typing import Any
 
 from cluster.port import reserved_port
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.config.ray_access import open_cluster_warning
 from prag_core.config.schema import Config
 from prag_core.errors import StorageError
@@ -25,7 +24,6 @@ def main(argv: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM. Returns the exit code."""
     parser = settings_parser("serve", "Answer questions over HTTP, in OpenAI's protocol.", EXAMPLE)
     config, _ = parse_settings(parser, argv)
-    config = absolute_paths(config)
     address = start(config)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own

@@ -10,7 +10,7 @@ from rich.console import Console
 from jobs.make_bank import resume_command
 from jobs.tables import carry_out, show_plan
 from prag_core.config.command_line import settings_parser
-from prag_core.config.schema import as_yaml
+from prag_core.config.dump import as_yaml
 from prag_core.errors import ConfigError
 from prag_core.evaluation.output import show_report, table_console, write_report
 from prag_core.experiments.plan import PlannedRun, PlannedTable

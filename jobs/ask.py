@@ -12,7 +12,6 @@ from rich.table import Table
 from prag_core.answering.registry import METHODS, find_method, most_documents
 from prag_core.answering.tools import open_tools
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.evaluation.metrics import extract_answer
 from prag_core.records import Answer, Question
 from prag_core.retrieval import Filter
@@ -37,7 +36,6 @@ def main(argv: Sequence[str]) -> int:
     config, options = parse_settings(parser, argv)
     method = find_method(options.method)
     where = Filter.from_text(options.filter) if options.filter else None
-    config = absolute_paths(config)
     with open_tools(config, {"": config.bank.uri}, where, most_documents([method], config)) as tools:
         question = Question("", options.question, ())
         (answer,) = method.answer([question], tools[""])

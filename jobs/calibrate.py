@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from jobs.progress import ticking
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.evaluation.output import show_grid, table_console
 from prag_core.experiments.calibrate import as_grid, as_settings, calibrate, write_settings
 
@@ -19,7 +18,6 @@ def main(argv: Sequence[str]) -> int:
         "calibrate", "Choose thresholds of methods on questions that nothing is measured on.", EXAMPLE
     )
     config, _ = parse_settings(parser, argv)
-    config = absolute_paths(config)
     settings = config.calibrate
     with ticking() as tick:
         calibrations = list(calibrate(config, tick))

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from jobs.progress import ticking
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.evaluation.output import show_report, table_console, write_report
 from prag_core.experiments.evaluate import evaluate
 
@@ -19,7 +18,6 @@ EXAMPLE = "prag evaluate bank.uri=out/bank evaluate.questions=questions.jsonl ev
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser("evaluate", "Score methods on a file of questions.", EXAMPLE)
     config, _ = parse_settings(parser, argv)
-    config = absolute_paths(config)
     errors = Console(stderr=True)
     with ticking() as tick:
         report = evaluate(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from prag_core.bank import Bank
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.retrieval import build_index, has_index, open_index
 from prag_core.retrieval.analyzer import unspaced_note
 
@@ -19,7 +18,6 @@ SAMPLED = 1000  # documents whose script is looked at
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser("index", "Build the retrieval index of the bank's newest snapshot.", EXAMPLE)
     config, _ = parse_settings(parser, argv)
-    config = absolute_paths(config)
     bank = Bank.open(config.bank.uri)
     snapshot = bank.require_snapshot()
     there = has_index(bank, snapshot, config.retrieval)

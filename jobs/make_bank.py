@@ -14,7 +14,8 @@ from jobs.progress import show_progress
 from jobs.ray_pipeline import Row, run_pipeline
 from jobs.ray_session import ray_session
 from prag_core.bank import Bank, Snapshot
-from prag_core.config.schema import Config, as_yaml
+from prag_core.config.dump import as_yaml
+from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
 from prag_core.planning.plan import Plan
 from prag_core.planning.planner import make_plan

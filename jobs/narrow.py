@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.corpus.writer import write_corpus
 from prag_core.errors import ConfigError
 from prag_core.questions.reader import load_questions
@@ -33,7 +32,6 @@ def main(argv: Sequence[str]) -> int:
         help="documents to retrieve for each question (default: retrieval.top_k)",
     )
     config, options = parse_settings(parser, argv)
-    config = absolute_paths(config)
     chosen = config.evaluate
     questions = load_questions(chosen.questions, chosen.limit, type=chosen.type, format=chosen.format)
     depth = config.retrieval.top_k if options.depth is None else options.depth

@@ -18,7 +18,7 @@ from jobs.progress import stage_progress
 from jobs.tables import carry_out, show_plan
 from prag_core.bank.initial_adapter import read_warm_start, write_warm_start
 from prag_core.config.command_line import settings_parser
-from prag_core.config.schema import as_dict, as_yaml
+from prag_core.config.dump import as_dict, as_yaml
 from prag_core.corpus.reader import read_corpus
 from prag_core.corpus.writer import write_corpus
 from prag_core.evaluation.output import show_grid, table_console, write_report

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from jobs.make_bank import make_bank, resume_command
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 
 EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
 
@@ -29,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     config, options = parse_settings(parser, argv)
     command = resume_command("parameterize", argv)
     console = Console(stderr=True)
-    return make_bank(absolute_paths(config), command, console, retry_failed=options.retry_failed)
+    return make_bank(config, command, console, retry_failed=options.retry_failed)
 
 
 if __name__ == "__main__":

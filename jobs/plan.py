@@ -13,10 +13,9 @@ from prag_core.bank import Bank
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
-from prag_core.errors import BankError
 from prag_core.planning.plan import Plan
 from prag_core.planning.planner import make_plan
-from prag_core.planning.recipe import PreparedRecipe, prepare_recipe
+from prag_core.planning.recipe import prepare_recipe
 from prag_core.retrieval.analyzer import unspaced_note
 
 EXAMPLE = "prag plan corpus.uri=corpus.jsonl bank.uri=out/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
@@ -31,23 +30,13 @@ def main(argv: Sequence[str]) -> int:
     )
     config, options = parse_settings(parser, argv)
     prepared = prepare_recipe(config)
-    bank = find_bank(config, prepared)
+    if bank := Bank.find(config.bank.uri):
+        bank.require_recipe(prepared.recipe, prepared.layout)
     plan = make_plan(
         config, bank, read_corpus(config.corpus), prepared, write=False, retry_failed=options.retry_failed
     )
     show(plan, config, exists=bank is not None)
     return 0
-
-
-def find_bank(config: Config, prepared: PreparedRecipe) -> Bank | None:
-    """The bank if it is there already. BankError if it is another recipe's."""
-    try:
-        found = Bank.open(config.bank.uri)
-    except BankError as error:
-        if type(error) is BankError and "no bank" in str(error):
-            return None
-        raise
-    return Bank.create(found.uri, prepared.recipe, prepared.layout, prepared.initial)
 
 
 def show(plan: Plan, config: Config, *, exists: bool) -> None:

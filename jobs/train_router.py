@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from jobs.progress import ticking
 from prag_core.answering.adaptive.router import save_router
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.evaluation.output import show_grid, table_console
 from prag_core.experiments.router_training.report import grids
 from prag_core.experiments.router_training.train import train_router
@@ -24,7 +23,6 @@ def main(argv: Sequence[str]) -> int:
         "--method", default="adaptive_rag", help="adaptive_rag (default), adaptive_rag+prag or adaptive_prag"
     )
     config, options = parse_settings(parser, argv)
-    config = absolute_paths(config)
     with ticking() as tick:
         router, report = train_router(config, options.method, tick)
     written = save_router(router, config.methods.router, options.method)

@@ -11,7 +11,6 @@ from rich.console import Console
 from jobs.progress import stage_progress
 from prag_core.bank.initial_adapter import write_warm_start
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.config.load import absolute_paths
 from prag_core.config.schema import Config
 from prag_core.training.warmup import WarmedUp, warm_up
 from prag_core.training.warmup_questions import num_wanted
@@ -26,7 +25,6 @@ DESCRIPTION = (
 
 def main(argv: Sequence[str]) -> int:
     config, _ = parse_settings(settings_parser("warmup", DESCRIPTION, EXAMPLE), argv)
-    config = absolute_paths(config)
     console = Console(stderr=True)
     with stage_progress(console) as tick:
         made = warm_up(config, tick)

@@ -17,9 +17,9 @@ from prag_core.bank.reader import read_usable
 from prag_core.config.schema import Config, ModelConfig
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
-from prag_core.errors import BankError, ConfigError
+from prag_core.errors import BankError
 from prag_core.identity import adapter_version, model_digest
-from prag_core.merging import Versioned, find_rule, merged_rank
+from prag_core.merging import Versioned, merged_rank
 from prag_core.models.prompts import DEFAULT_NEW_TOKENS
 from prag_core.planning.recipe import recorded_prompt
 from prag_core.questions.examples import load_fewshot
@@ -116,9 +116,6 @@ def open_tools(
 
     Raises BankError where a bank is missing, unfinished or of another model, and ConfigError for unusable settings.
     """
-    if config.retrieval.top_k < 1:
-        raise ConfigError(f"retrieval.top_k={config.retrieval.top_k}: at least one passage must be asked for")
-    find_rule(config.merge.rule)
     opened = {name: OpenBank.open(uri, config, where) for name, uri in banks.items()}
     layouts = {name: bank.bank.layout for name, bank in opened.items()}
     widest = max(layouts.values(), key=lambda layout: layout.rank)

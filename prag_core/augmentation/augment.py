@@ -24,7 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from prag_core.config.schema import AugmentationConfig, PromptConfig, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import AugmentationConfig, PromptConfig
 from prag_core.engines.base import Engine, Generation, Request, Sampling
 from prag_core.identity import content_hash, digest
 from prag_core.models.prompts import (

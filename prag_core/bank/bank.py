@@ -19,8 +19,8 @@ from prag_core.bank.sealed import seal, unseal
 from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.store import BankStore
 from prag_core.bank.writer import ShardWriter
-from prag_core.config.choices import Tier
 from prag_core.config.full_names import flatten
+from prag_core.config.schema import Tier
 from prag_core.errors import BankError, StorageError
 from prag_core.identity import Recipe
 from prag_core.models.lora import AdapterLayout, check_factors
@@ -63,12 +63,7 @@ class Bank(BankStore):
         """Open the bank of this recipe, or create it. Raises BankError if there is one of another recipe, naming the settings
         that differ, and StorageError if the place cannot be written."""
         bank = cls.find(uri) or cls._create(uri, recipe, layout, initial)
-        if bank.recipe.id != recipe.id:
-            raise BankError(_describe_difference(uri, bank.recipe.fields, recipe.fields))
-        if bank.layout != layout:
-            raise BankError(
-                f"{uri} holds adapters of another shape than this model's; another model is another bank"
-            )
+        bank.require_recipe(recipe, layout)
         if is_local(bank.fs) and not os.access(bank.root, os.W_OK):
             raise StorageError(
                 f"{uri}: this folder cannot be written; change its permissions or choose another bank.uri"
@@ -93,6 +88,15 @@ class Bank(BankStore):
             put_whole(bank.fs, bank.path(path), data)
             create_exclusive(bank.fs, bank.path(BANK_FILE), seal(fields))
         return cls.open(uri)
+
+    def require_recipe(self, recipe: Recipe, layout: AdapterLayout) -> None:
+        """Raise BankError if the bank is of another recipe, naming the settings that differ, or of another model's shape."""
+        if self.recipe.id != recipe.id:
+            raise BankError(_describe_difference(self.uri, self.recipe.fields, recipe.fields))
+        if self.layout != layout:
+            raise BankError(
+                f"{self.uri} holds adapters of another shape than this model's; another model is another bank"
+            )
 
     # -- the initial adapter ------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from prag_core.config.choices import Tier
+from prag_core.config.schema import Tier
 from prag_core.errors import CorruptBankError
 from prag_core.models.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors

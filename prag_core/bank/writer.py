@@ -26,7 +26,7 @@ from prag_core.bank.codec import describe, encode
 from prag_core.bank.commits import Commit, claim, inputs_of
 from prag_core.bank.layout import ObjectInfo, Stage, new_attempt, object_path, rows_path
 from prag_core.bank.store import BankStore
-from prag_core.config.choices import Tier
+from prag_core.config.schema import Tier
 from prag_core.errors import CorruptBankError
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import Adapter, Augmentation, Failure

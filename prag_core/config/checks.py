@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prag_core.config.dump import as_typed
 from prag_core.config.schema import Config
-from prag_core.config.setting import walk_settings
+from prag_core.config.setting import Setting, walk_settings
 from prag_core.errors import ConfigError, did_you_mean
 
 
 def check_settings(config: Config) -> None:
     """Raise ConfigError for the first setting out of its range or choices, or that another setting rules out."""
     check_values(config)
+    _check_labels({setting.key: setting for setting in walk_settings(config)})
     if config.augmentation.num_qa_pairs < 1:
         if (threshold := config.acceptance.threshold) is not None:
             raise ConfigError(
@@ -30,14 +32,42 @@ def check_values(config: Any, prefix: str = "") -> None:
     its range or choices, as the schema has them; null passes."""
     for setting in walk_settings(config, prefix):
         value, description = setting.value, setting.description
-        if value is None or description is None:
+        if value is None:
             continue
-        if description.choices and value not in description.choices:
-            hint = did_you_mean(str(value).lower(), description.choices)
-            known = ", ".join(description.choices)
-            raise ConfigError(f"{setting.key}={value}: expected one of {known} ({description.help}){hint}")
+        for name in _names(setting) if description.choices else ():
+            if (name.partition("@")[0] if description.labels else name) not in description.choices:
+                raise refuse(setting, value, name)
         if description.range and not description.allows(value):
-            raise ConfigError(f"{setting.key}={value}: expected {description.range} ({description.help})")
+            raise refuse(setting, value)
+
+
+def refuse(setting: Setting, value: Any, name: str | None = None) -> ConfigError:
+    """Return the error that says what was expected instead of a value, or of one name in a list, and which choice is near."""
+    wrong = as_typed(value) if name is None else name.partition("@")[0]
+    hint = did_you_mean(wrong.lower(), setting.choices)
+    part = f", not {name}" if isinstance(value, list) and name else ""
+    end = "" if hint else "."
+    return ConfigError(
+        f"{setting.key}={as_typed(value)}: expected {setting.expected}{part}{hint}{end} {setting.description.help}"
+    )
+
+
+def _check_labels(settings: Mapping[str, Setting]) -> None:
+    """Raise ConfigError for the first name whose label, after its @, nothing says the meaning of."""
+    for setting in settings.values():
+        if labels := setting.description.labels:
+            known = settings[labels].value
+            for name in _names(setting):
+                _, sign, label = name.partition("@")
+                if sign and label not in known:
+                    hint = did_you_mean(label, known)
+                    raise ConfigError(
+                        f"{setting.key}={as_typed(setting.value)}: {name} needs {labels}.{label}, which is not set{hint}"
+                    )
+
+
+def _names(setting: Setting) -> Sequence[str]:
+    return setting.value if isinstance(setting.value, list) else [setting.value]
 
 
 def suggest(key: str, known: Sequence[str]) -> str:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any
 
-from prag_core.config.load import load_config
-from prag_core.config.schema import Config, as_yaml
+from prag_core.config.dump import as_typed, as_yaml
+from prag_core.config.load import default_config, load_config
+from prag_core.config.schema import Config
 from prag_core.config.setting import walk_settings
 
-_MAKING = ("corpus", "bank", "model", "prompt", "augmentation", "training", "acceptance", "engine", "ray")
-_ANSWERING = ("bank", "model", "prompt", "retrieval", "merge", "methods", "engine", "evaluate")
-READS = {  # verb → the sections of settings that it reads; ablate and paper read all
-    "plan": _MAKING,
-    "parameterize": _MAKING,
-    "narrow": ("corpus", "retrieval", "evaluate"),
-    "warmup": ("model", "prompt", "training", "warmup", "engine"),
-    "index": ("bank", "retrieval"),
-    "ask": _ANSWERING,
-    "evaluate": _ANSWERING,
-    "calibrate": (*_ANSWERING, "calibrate"),
-    "train-router": (*_ANSWERING, "router"),
-    "serve": (*_ANSWERING, "serve", "ray"),
+_RECIPE = ("recipe", "model", "prompt", "augmentation", "training", "acceptance")
+_ASKED = ("evaluate.questions", "evaluate.format")
+_ANSWERING = ("recipe", "bank.uri", "model", "prompt.fewshot", "retrieval", "merge", "methods", "engine")
+READS = {  # verb → the settings, and whole sections of them, that it reads; ablate and paper read all
+    "plan": (*_RECIPE, "corpus", "bank"),
+    "parameterize": (*_RECIPE, "corpus", "bank", "engine", "ray"),
+    "narrow": ("recipe", "corpus", "retrieval", *_ASKED, "evaluate.type", "evaluate.limit"),
+    "warmup": ("recipe", "model", "prompt", "training", "warmup", "engine"),
+    "index": ("recipe", "bank.uri", "retrieval"),
+    "ask": (*_ANSWERING, "evaluate.seed"),
+    "evaluate": (*_ANSWERING, "evaluate"),
+    "calibrate": (*_ANSWERING, *_ASKED, "evaluate.seed", "calibrate"),
+    "train-router": (*_ANSWERING, *_ASKED, "evaluate.seed", "router"),
+    "serve": (*_ANSWERING, "serve", "ray.address"),
 }
 
 
@@ -83,26 +84,13 @@ def parse_settings(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tupl
 
 def settings_help(verb: str) -> str:
     """The settings that a verb reads: `name=default`, then on a line of its own the meaning and what is allowed."""
-    sections = READS.get(verb)
-    lines = []
-    for setting in walk_settings(load_config()):
-        default, description = setting.value, setting.description
-        is_read = sections is None or setting.key.split(".")[0] in sections
-        if description is None or not is_read:
-            continue
-        choices = (
-            [choice.name for choice in type(default)] if isinstance(default, Enum) else description.choices
-        )
-        allowed = f"one of {', '.join(choices)}" if choices else description.range
-        lines += [
-            f"{setting.key}={plain(default)}",
-            f"    {description.help}{f' ({allowed})' if allowed else ''}",
-        ]
-    return "\n".join(lines) + "\n"
+    read = READS.get(verb)
+    return "".join(
+        f"{setting.key}={as_typed(setting.value)}\n    {setting.description.help} {_sentence(setting.expected)}\n"
+        for setting in walk_settings(default_config())
+        if read is None or setting.key in read or setting.key.split(".")[0] in read
+    )
 
 
-def plain(value: object) -> object:
-    """A default as users write it."""
-    if isinstance(value, Enum):
-        return value.name
-    return "null" if value is None else value
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

@@ -1,25 +1,26 @@
 """How the recipe, a file and `key=value` overrides become one configuration.
 
-Order, later wins: the defaults of `config`, the recipe's file (`conf/recipe/<name>.yaml`), the files given with --config in
-their order, then overrides in theirs. Unknown keys and wrong types are ConfigErrors that name the key, and the nearest known
-one.
+Order, later wins: the defaults of the schema, the recipe's file (`conf/recipe/<name>.yaml`), the files given with --config in
+their order, then overrides in theirs. All are read as text, of which the schema makes types. Unknown keys, values of another
+type, range or choice and names that contradict each other are ConfigErrors that name the setting, the value and the nearest
+known name. Paths of the result are absolute (`paths`).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
-from prag_core.config.checks import check_settings, suggest
+from prag_core.config.checks import check_settings, refuse, suggest
+from prag_core.config.paths import resolve_paths
 from prag_core.config.schema import Config
-from prag_core.config.setting import PathKind, walk_settings
+from prag_core.config.setting import Setting, walk_settings
+from prag_core.config.yaml_text import load_yaml, parse_yaml
 from prag_core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,114 +34,66 @@ OmegaConf.register_resolver(
 def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
     """Defaults, recipe, files, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
     range."""
-    base = OmegaConf.structured(Config)
-    from_user = [*(_load_settings(Path(file)) for file in files), _parse_overrides(overrides)]
-    recipe = next((str(source.recipe) for source in reversed(from_user) if source.get("recipe")), base.recipe)
-    config = base
+    from_user = [*(load_yaml(Path(file)) for file in files), _parse_overrides(overrides)]
+    recipe = next(
+        (str(source.recipe) for source in reversed(from_user) if source.get("recipe")), Config.recipe
+    )
+    config = OmegaConf.structured(Config)
     for source in (_load_recipe(recipe), *from_user):
         config = _merge(config, source)
-    try:
-        resolved = cast(Config, OmegaConf.to_object(config))
-    except OmegaConfBaseException as error:
-        raise _config_error(error) from None
+    resolved = resolve_paths(_to_object(config))
     check_settings(resolved)
     return resolved
 
 
-def absolute_paths(config: Config) -> Config:
-    """Make relative local paths absolute, as processes elsewhere need them. URIs and hub names (a relative path that is not
-    there) stay as they are. The schema says which settings are paths."""
-    sections: dict[str, dict[str, str]] = {}
-    for setting in walk_settings(config):
-        kind = setting.description.path if setting.description else None
-        if kind is None or setting.value is None:
-            continue
-        path = os.path.expanduser(setting.value)
-        if "://" not in setting.value if kind is PathKind.local else os.path.isdir(path):
-            section, name = setting.key.split(".")
-            sections.setdefault(section, {})[name] = os.path.abspath(path)
-    changed = {section: replace(getattr(config, section), **paths) for section, paths in sections.items()}
-    return replace(config, **changed)
+def default_config() -> Config:
+    """Return the defaults as they are described, with relative paths."""
+    return _to_object(OmegaConf.structured(Config))
+
+
+def known_settings() -> dict[str, Setting]:
+    """Map every setting's full name, such as `training.epochs`, to what is known of it."""
+    return {setting.key: setting for setting in walk_settings(Config())}
 
 
 def _load_recipe(name: str) -> DictConfig:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / "recipe" / f"{name}.yaml"
+    is_file = name.endswith((".yaml", ".yml"))
+    path = Path(os.path.expanduser(name)) if is_file else CONF / "recipe" / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
         raise ConfigError(f"recipe={name}: no such recipe; known: {known}, or the path of a YAML file")
-    return cast(DictConfig, OmegaConf.merge(_load_settings(path), {"recipe": name}))
-
-
-def _load_settings(path: Path) -> DictConfig:
-    """A file of settings, the text ones with the characters of the file. Raises ConfigError, naming the file."""
-    settings = load_yaml(path)
-    as_written = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # every scalar a text
-    for key in text_settings():
-        value = (
-            OmegaConf.select(settings, key, throw_on_missing=False)
-            if not _is_interpolated(settings, key)
-            else None
-        )
-        if value is not None and not isinstance(value, str | DictConfig | ListConfig):
-            section, _, name = key.rpartition(".")
-            OmegaConf.update(settings, key, (as_written[section] if section else as_written)[name])
-    return settings
-
-
-def _is_interpolated(settings: DictConfig, key: str) -> bool:
-    section, _, name = key.rpartition(".")
-    parent = settings.get(section) if section else settings
-    return isinstance(parent, DictConfig) and name in parent and OmegaConf.is_interpolation(parent, name)
-
-
-def load_yaml(path: Path) -> DictConfig:
-    """A mapping in a YAML file. Raises ConfigError, naming the file."""
-    try:
-        loaded = OmegaConf.load(path)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except Exception as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
-    if not isinstance(loaded, DictConfig):
-        raise ConfigError(f"{path}: expected a mapping of settings")
-    return loaded
+    return cast(DictConfig, OmegaConf.merge(load_yaml(path), {"recipe": name}))
 
 
 def _parse_overrides(overrides: Sequence[Override]) -> DictConfig:
     for item in overrides:
         if isinstance(item, str) and ("=" not in item or item.startswith("=")):
             raise ConfigError(f"{item!r}: settings are given as key=value, e.g. corpus.uri=corpus.jsonl")
-    given = " ".join(map(str, overrides))
-    texts = text_settings()
+    known = known_settings()
     parsed = OmegaConf.create()
     try:
         for item in overrides:
             if isinstance(item, str):
                 name, _, value = item.partition("=")
-                if name in texts and not _is_yaml_text(value):
-                    OmegaConf.update(parsed, name, value, merge=True, force_add=True)
-                else:
-                    parsed.merge_with_dotlist([item])
-            else:
-                for name, setting in item.items():
-                    OmegaConf.update(parsed, name, setting, merge=True, force_add=True)
+                item = {name: value if _is_one_text(name, value, known) else parse_yaml(value)}
+            for name, value in item.items():
+                OmegaConf.update(parsed, name, value, merge=True, force_add=True)
         return parsed
     except Exception as error:
-        reason = " ".join(str(error).split())
+        given, reason = " ".join(map(str, overrides)), " ".join(str(error).split())
         raise ConfigError(
             f"cannot read the settings {given}: {reason}; put values with YAML's own signs in quotes"
         ) from None
 
 
-def text_settings() -> set[str]:
-    """Full names of the settings that are text: their characters stay as they are typed, whatever YAML makes of them."""
-    return {setting.key for setting in walk_settings(Config()) if setting.kind in ("str", "str | None")}
-
-
-def _is_yaml_text(value: str) -> bool:
-    """Whether a value is null or in quotes, which stay YAML's."""
+def _is_one_text(name: str, value: str, known: Mapping[str, Setting]) -> bool:
+    """Whether a typed value is a text as it stands: of a text setting, and neither null nor in quotes, which are YAML's."""
+    setting, mapping = known.get(name), known.get(name.rpartition(".")[0])
+    is_text = (setting and setting.kind in ("str", "str | None")) or (
+        mapping and mapping.kind == "dict[str, str]"
+    )
     value = value.strip()
-    return value in ("", "null", "Null", "NULL", "~") or value[0] in "'\""
+    return bool(is_text) and value not in ("", "null", "Null", "NULL", "~") and value[0] not in "'\""
 
 
 def _merge(config: DictConfig, source: DictConfig) -> DictConfig:
@@ -148,19 +101,31 @@ def _merge(config: DictConfig, source: DictConfig) -> DictConfig:
     try:
         return cast(DictConfig, OmegaConf.merge(config, source))
     except (OmegaConfBaseException, TypeError) as error:
-        raise _config_error(error) from None
+        raise _as_config_error(error, source) from None
 
 
-def _config_error(error: Exception) -> ConfigError:
-    key = getattr(error, "full_key", None) or "configuration"
-    return ConfigError(f"{key}: {str(error).splitlines()[0]}")
+def _to_object(config: DictConfig) -> Config:
+    try:
+        return cast(Config, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:
+        raise _as_config_error(error, config) from None
+
+
+def _as_config_error(error: Exception, source: DictConfig) -> ConfigError:
+    """Say of OmegaConf's error which setting it is about and, of a value of another type, what was expected."""
+    key = getattr(error, "full_key", None) or ""
+    name = key.partition("[")[0]
+    setting = known_settings().get(name) or known_settings().get(name.rpartition(".")[0])
+    if isinstance(error, ValidationError) and not isinstance(error, InterpolationResolutionError) and setting:
+        return refuse(setting, _plain(OmegaConf.select(source, setting.key)))
+    return ConfigError(f"{key or 'configuration'}: {str(error).splitlines()[0]}")
 
 
 def _refuse_unknown(config: DictConfig, source: DictConfig, prefix: str) -> None:
     for name, value in _nodes(source):
         key = f"{prefix}{name}"
         if name not in config:
-            hint = suggest(_first_leaf(key, value), known_keys())
+            hint = suggest(_first_leaf(key, value), list(known_settings()))
             raise ConfigError(
                 f"unknown setting {_first_leaf(key, value)}{hint} (prag <verb> --print-config lists all)"
             )
@@ -171,11 +136,12 @@ def _refuse_unknown(config: DictConfig, source: DictConfig, prefix: str) -> None
                     f"{key} is a section; set one of its keys, e.g. {key}.{_nodes(expected)[0][0]}=…"
                 )
             _refuse_unknown(expected, value, prefix=f"{key}.")
+        elif isinstance(value, DictConfig) and not (isinstance(expected, DictConfig) and _is_flat(value)):
+            raise refuse(known_settings()[key], _plain(value))
 
 
-def known_keys() -> list[str]:
-    """Every setting's full name, sections spelled out: `training.epochs`."""
-    return [setting.key for setting in walk_settings(Config())]
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _nodes(config: DictConfig) -> list[tuple[str, Any]]:
@@ -188,6 +154,10 @@ def _first_leaf(key: str, value: Any) -> str:
         name, value = _nodes(value)[0]
         key = f"{key}.{name}"
     return key
+
+
+def _is_flat(node: DictConfig) -> bool:
+    return not any(OmegaConf.is_config(value) for _, value in _nodes(node))
 
 
 def _is_section(node: Any) -> bool:

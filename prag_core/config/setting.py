@@ -9,6 +9,14 @@ from enum import Enum
 from typing import Any
 
 METADATA = "setting"
+WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list[str]": "a list, such as [a, b]",
+    "dict[str, str]": "texts by name",
+}
 
 
 class PathKind(Enum):
@@ -20,7 +28,8 @@ class PathKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is known of a setting besides its type and default. Bounds and choices hold for values that are not null."""
+    """What is known of a setting besides its type and default. Bounds and choices hold for values that are not null, and choices
+    for every item of a list. `labels` names the setting whose keys an item may have after an @."""
 
     help: str
     ge: float | None = None
@@ -28,6 +37,7 @@ class Description:
     le: float | None = None
     lt: float | None = None
     choices: tuple[str, ...] = ()
+    labels: str = ""
     path: PathKind | None = None
 
     @property
@@ -48,12 +58,34 @@ class Description:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting of a configuration: full name, value, annotated type as it is written, description (None: none)."""
+    """One setting of a configuration: full name, value, annotated type as it is written, description."""
 
     key: str
     value: Any
     kind: str
-    description: Description | None
+    description: Description
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names that a value, or an item of it, has to be one of; empty where any will do."""
+        return (
+            tuple(type(self.value).__members__) if isinstance(self.value, Enum) else self.description.choices
+        )
+
+    @property
+    def expected(self) -> str:
+        """What a value has to be, in words: `a whole number, at least 1, or null`."""
+        kind, _, null = self.kind.partition(" | ")
+        if self.choices:
+            words = ("names among " if kind == "list[str]" else "one of ") + ", ".join(self.choices)
+        elif self.description.path and kind == "str":
+            words = (
+                "a path or URI" if self.description.path is PathKind.local else "a path or a name on the hub"
+            )
+        else:
+            words = WORDS[kind]
+        bounds = f", {self.description.range}" if self.description.range else ""
+        return f"{words}{bounds}{', or null' if null else ''}"
 
 
 def walk_settings(config: Any, prefix: str = "") -> Iterator[Setting]:
@@ -63,7 +95,7 @@ def walk_settings(config: Any, prefix: str = "") -> Iterator[Setting]:
         if is_dataclass(value):
             yield from walk_settings(value, f"{key}.")
         else:
-            yield Setting(key=key, value=value, kind=str(each.type), description=each.metadata.get(METADATA))
+            yield Setting(key=key, value=value, kind=str(each.type), description=each.metadata[METADATA])
 
 
 def setting(default: Any, help: str, **description: Any) -> Any:

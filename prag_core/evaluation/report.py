@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from prag_core.config.schema import Config, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config
 from prag_core.evaluation.metrics import Score, extract_answer, score
 from prag_core.evaluation.ranking import score_ranking
 from prag_core.evaluation.statistics import holm, mean_interval, paired_p_value

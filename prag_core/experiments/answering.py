@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from prag_core.answering.registry import Method, Tools, find_method, most_documents
 from prag_core.answering.tools import OpenBank, make_tools
-from prag_core.config.schema import Config, EngineKind, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config, EngineKind
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
 from prag_core.engines.vllm_arguments import slot_rank

@@ -1,20 +1,22 @@
 """A run's answers, kept under the identity of everything that they depend on: OUT/answers/<identity>.json, written whole.
 
 The identity covers the bank's recipe and snapshot, the questions, the method, every setting of engine, retrieval, merging and
-methods (files that those name count by content), the seed, and this module's format number. Scores are not kept; every report
+methods (a folder of routers counts by content), the seed, and this module's format number. Scores are not kept; every report
 computes them.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from prag_core.bank import Snapshot
-from prag_core.config.schema import Config, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config
 from prag_core.identity import digest, file_sha256
 from prag_core.records import Answer, Passage, Question, Round
 from prag_core.storage import open_root, put_whole, read, storage_errors
@@ -74,17 +76,17 @@ def _identity(snapshot: Snapshot, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the name of a file, or the absolute path of a folder, by the digest of its content."""
+    """Replace the absolute path of a folder by the digest of the files in it."""
     return {
-        name: _file_digest(value) if isinstance(value, str) else value for name, value in settings.items()
+        name: _folder_digest(Path(value)) if isinstance(value, str) and os.path.isabs(value) else value
+        for name, value in settings.items()
     }
 
 
-def _file_digest(value: str) -> str:
-    path = Path(value)
-    if path.is_absolute() and path.is_dir():
-        return digest([[file.name, file_sha256(file)] for file in sorted(path.iterdir()) if file.is_file()])
-    return file_sha256(path) if path.is_file() else value
+def _folder_digest(path: Path) -> str:
+    if not path.is_dir():
+        return str(path)
+    return digest([[file.name, file_sha256(file)] for file in sorted(path.iterdir()) if file.is_file()])
 
 
 def _to_json(answer: Answer) -> dict[str, Any]:

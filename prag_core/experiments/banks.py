@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from prag_core.bank import Bank, Snapshot
-from prag_core.config.schema import Config, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
 from prag_core.identity import Recipe, digest
 from prag_core.planning.recipe import prepare_recipe, writing_fields

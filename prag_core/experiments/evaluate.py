@@ -28,7 +28,7 @@ def evaluate(
 ) -> Report:
     """Answer every question in every run and score it. Calls `warn` with what a user should know of the questions.
 
-    Raises ConfigError for unknown methods or banks before any model is loaded.
+    Raises ConfigError for methods that the engine cannot run before any model is loaded.
     """
     table = evaluation_table(config)
     asked = config.evaluate
@@ -52,8 +52,8 @@ def evaluate(
 
 
 def evaluation_table(config: Config) -> Table:
-    """Make the table that `evaluate.methods` and `evaluate.banks` describe. Raises ConfigError for methods and labels that are
-    not there, and for methods that the engine cannot run."""
+    """Make the table that `evaluate.methods` and `evaluate.banks` describe. Raises ConfigError where there is no method, and for
+    methods that the engine cannot run."""
     settings = config.evaluate
     rows = {"": Row(name="bank.uri", label="", settings={}, config=config)}
     for label, uri in settings.banks.items():
@@ -70,9 +70,4 @@ def evaluation_table(config: Config) -> Table:
 
 def _parse_run(name: str, rows: Mapping[str, Row]) -> Run:
     method, _, label = name.partition("@")
-    if label not in rows:
-        raise ConfigError(
-            f"evaluate.methods has {name}, but no evaluate.banks.{label} says where that bank is"
-        )
-    find_method(method)
     return make_run(method, rows[label])

@@ -9,12 +9,13 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from prag_core.config.load import load_yaml
+from prag_core.config.yaml_text import load_yaml
 from prag_core.errors import ConfigError, did_you_mean
 
 
 def read_fields(file: Path | str, *, resolve: bool) -> dict[str, Any]:
-    """Read a file's mapping. Without `resolve` its interpolations remain, for the settings that they become part of."""
+    """Read a file's mapping, every value in it a text or null. Without `resolve` its interpolations remain, for the settings that
+    they become part of."""
     try:
         fields = OmegaConf.to_container(load_yaml(Path(file)), resolve=resolve)
     except OmegaConfBaseException as error:

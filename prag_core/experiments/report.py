@@ -12,7 +12,7 @@ from typing import Any
 
 from prag_core.answering.tools import OpenBank
 from prag_core.bank import Snapshot
-from prag_core.config.schema import as_dict
+from prag_core.config.dump import as_dict
 from prag_core.evaluation.asked import find_asked_in
 from prag_core.evaluation.report import Answered, Origin, Report, build_report
 from prag_core.experiments.table import Run, Table

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prag_core.config.dump import as_dict
+from prag_core.config.full_names import flatten
 from prag_core.config.schema import Config
 
 Pair = tuple[str, str]  # (run, baseline), by name
@@ -47,6 +49,12 @@ class Table:
     config: Config
     runs: tuple[Run, ...]
     pairs: tuple[Pair, ...]
+
+
+def settings_of(config: Config, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Map the full name of every setting in `named`, which may be nested, to the value that a configuration has."""
+    values = flatten(as_dict(config))
+    return {name: values[name] for name in flatten(named) if name in values}
 
 
 def make_run(method: str, row: Row) -> Run:

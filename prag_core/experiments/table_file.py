@@ -22,7 +22,7 @@ from typing import Any
 
 from prag_core.answering.registry import find_method, most_documents
 from prag_core.config.full_names import flatten
-from prag_core.config.load import absolute_paths, load_config
+from prag_core.config.load import load_config
 from prag_core.config.schema import Config
 from prag_core.errors import ConfigError, PragError, did_you_mean
 from prag_core.experiments.fields import items_in, names_in, read_fields, refuse_unknown, settings_in
@@ -33,6 +33,7 @@ from prag_core.experiments.table import (
     make_run,
     pair_with_baselines,
     pair_with_first_rows,
+    settings_of,
 )
 
 TABLE_FIELDS = ("title", "config", "settings", "methods", "baselines", "rows")
@@ -50,7 +51,7 @@ def load_table(file: str, overrides: Sequence[str] = (), config_files: Sequence[
     files = config_files or ([str(fields["config"])] if fields.get("config") else [])
 
     def load(settings: Mapping[str, Any]) -> Config:
-        return absolute_paths(load_config([shared, *overrides, settings], *files))
+        return load_config([shared, *overrides, settings], *files)
 
     methods = names_in(file, "methods", fields)
     runs = [
@@ -98,7 +99,7 @@ def _runs(place: str, name: str, fields: Any, methods: Sequence[str] | None, loa
         _check(config, methods)
     except PragError as error:
         raise type(error)(f"{place}: {error}") from None
-    row = Row(name=label or name, label=label, settings=settings, config=config)
+    row = Row(name=label or name, label=label, settings=settings_of(config, settings), config=config)
     yield from (make_run(method, row) for method in methods)
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from prag_core.answering.tools import OpenBank
-from prag_core.config.schema import Config, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config
 from prag_core.errors import BankError
 from prag_core.evaluation.report import Origin, Report
 from prag_core.experiments.answering import OpenRun, Progress, answer_runs

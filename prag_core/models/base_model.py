@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from prag_core.config.choices import Dtype
+from prag_core.config.schema import Dtype
 from prag_core.errors import ModelError
 
 TORCH_DTYPES = {Dtype.float32: torch.float32, Dtype.bfloat16: torch.bfloat16, Dtype.float64: torch.float64}

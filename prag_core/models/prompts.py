@@ -10,14 +10,11 @@ said ("The answer is "), encoded on its own without special tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from prag_core.config.schema import PromptConfig
 from prag_core.models.control_tokens import encode_rendered, encode_text
 from prag_core.models.thinking import NOT_THINKING, close_open_thought
-
-if TYPE_CHECKING:
-    from prag_core.config.schema import PromptConfig
-
 
 Message = dict[str, str]
 

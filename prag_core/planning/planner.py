@@ -26,7 +26,8 @@ import pyarrow.compute as pc
 from prag_core.bank import Bank, Stage
 from prag_core.bank.codec import encoded_size
 from prag_core.bank.tables import WANTED, group_rows
-from prag_core.config.schema import Config, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config
 from prag_core.corpus.chunking import split_long
 from prag_core.corpus.reader import CorpusCounts, CorpusReader
 from prag_core.identity import adapter_version, content_hash, digest, shard_id

@@ -17,7 +17,8 @@ from typing import Any
 import fsspec
 
 from prag_core.bank import load_warm_start
-from prag_core.config.schema import Config, PromptConfig, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config, PromptConfig
 from prag_core.corpus.chunking import PassageLimit, token_budget
 from prag_core.errors import ConfigError
 from prag_core.identity import Recipe, digest, model_digest

@@ -23,8 +23,6 @@ import bm25s.tokenization
 import regex
 import Stemmer
 
-from prag_core.errors import ConfigError
-
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 ASCII_WORD = re.compile(r"[a-z0-9]+")
 WORD = regex.compile(
@@ -46,7 +44,7 @@ class Analyzer:
     """The function from text to terms.
 
     `stemmer` is a Snowball language, `stopwords` a list of bm25s (`english`, or the longer `english_plus`); None leaves the
-    step out. Raises ConfigError on an unknown name.
+    step out. The names are those of the settings `retrieval.stemmer` and `retrieval.stopwords`, which are checked at load.
     """
 
     def __init__(self, stemmer: str | None, stopwords: str | None) -> None:
@@ -136,20 +134,10 @@ def _is_accent(char: str) -> bool:
 def _stemmer(name: str | None) -> Stem:
     if name is None:
         return list
-    try:
-        return Stemmer.Stemmer(name, 100_000).stemWords
-    except KeyError:
-        raise ConfigError(
-            f"retrieval.stemmer={name}: not known; one of {', '.join(Stemmer.algorithms())}, or null"
-        ) from None
+    return Stemmer.Stemmer(name, 100_000).stemWords
 
 
 def _stopwords(name: str | None) -> frozenset[str]:
     if name is None:
         return frozenset()
-    try:
-        return frozenset(fold(word) for word in bm25s.tokenization.Tokenizer(stopwords=name).stopwords)
-    except ValueError:
-        raise ConfigError(
-            f"retrieval.stopwords={name}: not known; english, english_plus or a language's name, or null"
-        ) from None
+    return frozenset(fold(word) for word in bm25s.tokenization.Tokenizer(stopwords=name).stopwords)

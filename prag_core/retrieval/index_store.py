@@ -22,7 +22,8 @@ from prag_core.bank import Bank, Snapshot
 from prag_core.bank.layout import new_attempt, retrieval_files, retrieval_folder, retrieval_marker
 from prag_core.bank.names import ATTEMPT, INDEX_FILE, SHA256, checked
 from prag_core.bank.sealed import seal, unseal
-from prag_core.config.schema import RetrievalConfig, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import RetrievalConfig
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import digest, file_sha256
 from prag_core.retrieval.bm25 import LexicalIndex

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from prag_core.bank.codec import decode, encode
-from prag_core.config.choices import Tier
+from prag_core.config.schema import AcceptanceConfig, Tier
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import Adapter, AdapterFactors, Failure, Key
 from prag_core.training.batch_size import choose_cohort_size
 from prag_core.training.exam import Spellings, examine
 from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
-
-if TYPE_CHECKING:
-    from prag_core.config.schema import AcceptanceConfig
 
 EPOCHS_FACTOR = 2  # of a training anew, over the one before
 

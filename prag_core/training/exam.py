@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from prag_core.config.schema import PromptConfig
 from prag_core.models.control_tokens import encode_text
 from prag_core.models.lora import AdapterLayout
 from prag_core.models.prompts import (
@@ -33,9 +34,6 @@ from prag_core.training.kernels.cpu_precision import fast_float32
 from prag_core.training.kernels.stacked_lora import StackedLora
 from prag_core.training.objectives import Batch, collate, label_states
 from prag_core.training.trainer import LENGTH_MULTIPLE
-
-if TYPE_CHECKING:
-    from prag_core.config.schema import PromptConfig
 
 Spellings = Sequence[
     Sample

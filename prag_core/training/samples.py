@@ -28,16 +28,14 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from prag_core.config.schema import PromptConfig
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.models.control_tokens import encode_text
 from prag_core.models.prompts import answer_messages, answer_prefill, encode, show_passage
 from prag_core.questions.examples import Example, ReplaySample
 from prag_core.records import IGNORED, Augmentation, Document, QAPair, Sample
-
-if TYPE_CHECKING:
-    from prag_core.config.schema import PromptConfig
 
 T = TypeVar("T")
 

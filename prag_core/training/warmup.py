@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from prag_core.bank.initial_adapter import WarmStart, read_warm_start
-from prag_core.config.schema import Config, PromptConfig, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config, PromptConfig
 from prag_core.errors import CorpusError, ModelError, StorageError
 from prag_core.identity import digest, model_digest
 from prag_core.models.base_model import (

@@ -10,6 +10,7 @@ import yaml
 
 from cluster.app import application, bounds_of, build
 from jobs import cli
+from prag_core.answering.registry import METHODS, NOT_SERVED, SERVED
 from prag_core.bank import Bank
 from prag_core.config.load import load_config
 from prag_core.errors import BankError, ConfigError
@@ -38,7 +39,10 @@ REFUSED = [
 ]
 
 
-def test_a_method_that_cannot_be_served_names_the_nearest_that_can(settings: list[str]) -> None:
+def test_a_method_that_cannot_be_served_is_refused_with_the_reason_or_the_nearest(
+    settings: list[str],
+) -> None:
+    assert {*SERVED, *NOT_SERVED} == {*METHODS}
     for methods, message in REFUSED:
         with pytest.raises(ConfigError, match=re.escape(message)):
             application(load_config([*settings, f"serve.methods={methods}"]))

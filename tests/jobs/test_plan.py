@@ -1,6 +1,7 @@
 """`prag plan` says what a run would do, and does nothing."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from jobs import cli
 from prag_core.bank import Bank
 from prag_core.config.load import load_config
 from prag_core.corpus.reader import read_corpus
+from prag_core.errors import StorageError
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
 
@@ -75,6 +77,30 @@ def test_a_plan_over_a_bank_counts_what_an_earlier_run_left(
     _, output, _ = plan()
     assert cells(output)["left over from an unfinished run"] == "10"
     assert sorted((tmp_path / "bank").rglob("*")) == before
+
+
+def test_a_plan_reads_a_bank_that_it_cannot_write(
+    plan: Plan, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(settings)
+    prepared = prepare_recipe(config)
+    Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: mode != os.W_OK and access(path, mode)
+    )  # root may write all
+    with pytest.raises(StorageError, match="cannot be written"):
+        Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
+    status, output, _ = plan()
+    assert status == 0 and cells(output)["new"] == "10" and "not there yet" not in output
+
+
+def test_a_plan_takes_paths_as_every_verb_does(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(MODEL.parent))
+    status, output, _ = plan("model.path=~/model", f"corpus.uri=file://{tmp_path}/corpus.jsonl")
+    assert status == 0 and cells(output)["new"] == "10"
 
 
 def test_a_plan_over_a_bank_of_another_recipe_is_refused(plan: Plan, settings: list[str]) -> None:

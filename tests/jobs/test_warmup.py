@@ -41,7 +41,7 @@ def test_it_writes_the_file_says_how_to_go_on_and_is_done_the_second_time(
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("warmup.epochs=0", "warmup.epochs=0: expected at least 1"),
+        ("warmup.epochs=0", "warmup.epochs=0: expected a whole number, at least 1"),
         ("warmup.learning_rate=0", "learning_rate"),
         ("warmup.num_question=3", "did you mean warmup.num_questions?"),
         ("warmup.questions=/nowhere.jsonl", "warmup.questions=/nowhere.jsonl: no such file"),

@@ -17,7 +17,7 @@ from prag_core.bank.layout import ObjectInfo, Stage, attempt_of, marker_path, ne
 from prag_core.bank.reader import raw_rows
 from prag_core.bank.store import BankStore
 from prag_core.bank.writer import AdapterFile, adapter_file
-from prag_core.config.choices import Tier
+from prag_core.config.schema import Tier
 from prag_core.storage import put_whole
 
 

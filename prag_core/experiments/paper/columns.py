@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prag_core.answering.registry import find_method, most_documents
-from prag_core.config.load import CONF, Override, absolute_paths, load_config
+from prag_core.config.load import CONF, Override, load_config
 from prag_core.config.schema import Config, CorpusFormat
 from prag_core.errors import ConfigError
 from prag_core.experiments.paper.description import Cell, Dataset, Model, PaperRow, PaperTable, Setup
-from prag_core.experiments.table import Row, Run, Table
+from prag_core.experiments.table import Row, Run, Table, settings_of
 from prag_core.questions.reader import load_questions
 from prag_core.records import Question
 from prag_core.storage import open_root, storage_errors
@@ -42,7 +42,7 @@ class Reproduction:
         settings += [dataset.settings]
         settings += [model.settings, model.datasets.get(dataset.name, {})] if model else []
         settings += [self.table.settings, *self.overrides, row.settings if row else {}, more]
-        return absolute_paths(load_config(settings, str(CONF / "prompt" / f"{dataset.name}.yaml")))
+        return load_config(settings, str(CONF / "prompt" / f"{dataset.name}.yaml"))
 
 
 def choose(
@@ -134,7 +134,8 @@ def _table(
             continue
         config = load(row)
         most_documents([find_method(row.method)], config)
-        own = Row(name=row.label, label=row.label, settings=row.settings, config=config)
+        changed = settings_of(config, row.settings)
+        own = Row(name=row.label, label=row.label, settings=changed, config=config)
         runs.append(Run(row.label, row.method, own))
     name = f"{made.table.name}-{model.name}-{cell[0]}-{cell[1].lower()}"
     title = f"{model.title}, {dataset.title}, {cell[1]}"

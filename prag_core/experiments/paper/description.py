@@ -166,7 +166,7 @@ def _row(place: str, row: Any, measure: str) -> PaperRow:
         method=str(row["method"]),
         settings=row.get("settings") or {},
         measure=measure,
-        warm=bool(row.get("warm")),
+        warm=one_of(place, "warm", row.get("warm", "false"), ("true", "false")) == "true",
     )
 
 

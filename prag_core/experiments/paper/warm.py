@@ -12,7 +12,8 @@ import random
 from dataclasses import replace
 from itertools import chain, zip_longest
 
-from prag_core.config.schema import Config, as_dict
+from prag_core.config.dump import as_dict
+from prag_core.config.schema import Config
 from prag_core.errors import ConfigError
 from prag_core.experiments.paper.columns import Reproduction, column_questions
 from prag_core.experiments.paper.description import Dataset, Model

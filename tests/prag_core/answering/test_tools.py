@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prag_core.answering.tools import OpenBank, open_bank, open_tools
+from prag_core.answering.tools import OpenBank, open_bank
 from prag_core.bank import Bank, Stage
 from prag_core.bank.tables import WANTED
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config
-from prag_core.errors import BankError, ConfigError
+from prag_core.errors import BankError
 from prag_core.identity import content_hash
 from prag_core.planning.recipe import prepare_recipe
 from prag_core.records import Adapter, Document, Factors, Failure, Question
@@ -83,16 +83,6 @@ def test_a_filter_holds_for_whatever_documents_are_asked_for_as(indexed: Config)
     )
     assert [passage.doc_id for passage in opened.gold(question)] == ["d1"]
     assert {passage.doc_id for passage in opened.irrelevant(question, found[:1], 6)} < {"d1", "d3", "d5"}
-
-
-@pytest.mark.parametrize(
-    ("setting", "complaint"), [("retrieval.top_k=0", "top_k=0"), ("merge.rule=summ", "summ")]
-)
-def test_settings_that_cannot_be_used_are_refused_before_an_engine_starts(
-    config: Config, setting: str, complaint: str
-) -> None:
-    with pytest.raises(ConfigError, match=complaint), open_tools(load_config([setting]), {"": "nowhere"}):
-        pass
 
 
 def test_a_bank_that_is_not_there_is_named(tmp_path: Path) -> None:

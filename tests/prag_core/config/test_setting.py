@@ -35,7 +35,7 @@ class Section:
 
 @dataclass
 class Whole:
-    title: str = "none"
+    title: str = setting("none", "what it is called")
     section: Section = field(default_factory=Section)
 
 
@@ -46,6 +46,6 @@ def test_the_walk_gives_full_names_values_types_and_descriptions() -> None:
         ("section.size", 3, "int"),
         ("section.names", ["a"], "list[str]"),
     ]
-    assert walked[0].description is None
-    assert walked[1].description is not None and walked[1].description.range == "at least 1"
+    assert walked[0].description.help == "what it is called"
+    assert walked[1].description.range == "at least 1" and walked[1].expected == "a whole number, at least 1"
     assert [each.key for each in walk_settings(Section(), "s.")] == ["s.size", "s.names"]

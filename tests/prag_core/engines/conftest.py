@@ -13,8 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prag_core.config.choices import Dtype
-from prag_core.config.schema import EngineConfig, EngineKind, ModelConfig
+from prag_core.config.schema import Dtype, EngineConfig, EngineKind, ModelConfig
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
 from prag_core.merging import MergedAdapter, merge_cat

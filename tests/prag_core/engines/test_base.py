@@ -16,8 +16,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from prag_core.config.choices import Dtype
-from prag_core.config.schema import EngineConfig, EngineKind, ModelConfig
+from prag_core.config.schema import Dtype, EngineConfig, EngineKind, ModelConfig
 from prag_core.engines.base import Engine, Generation, Request, Sampling, finish_generation
 from prag_core.engines.load import make_engine
 from prag_core.engines.transformers import TransformersEngine

@@ -92,15 +92,6 @@ def test_what_changes_no_answer_is_not(snapshots: list[Snapshot], tmp_path: Path
         assert store.find(snapshots[0], fields(same)) == [FULL], same
 
 
-def test_a_file_that_a_setting_names_counts_by_its_content(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_text("stop words")
-    two.write_text("stop words")
-    assert fields(f"retrieval.stopwords={one}") == fields(f"retrieval.stopwords={two}")
-    two.write_text("others")
-    assert fields(f"retrieval.stopwords={one}") != fields(f"retrieval.stopwords={two}")
-
-
 def test_the_routers_of_a_folder_count_by_what_they_are(tmp_path: Path) -> None:
     (router := tmp_path / "one/adaptive_rag.json").parent.mkdir()
     (copy := tmp_path / "two/adaptive_rag.json").parent.mkdir()

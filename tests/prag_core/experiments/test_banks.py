@@ -131,6 +131,6 @@ def test_augmentations_come_from_the_first_made_bank_that_has_the_same(corpus: P
         run(bank.config, [])
     assert with_source(wanted, banks, is_made).augmentation.uri == first.uri
     assert with_source(first, banks, is_made).augmentation.uri is None, "not from itself"
-    given = names.name(configure(corpus, "training.epochs=3", "augmentation.uri=mine"))
-    assert with_source(given, banks, is_made).augmentation.uri == "mine"
+    given = names.name(configure(corpus, "training.epochs=3", "augmentation.uri=/mine"))
+    assert with_source(given, banks, is_made).augmentation.uri == "/mine"
     assert unmade.writing == first.writing != other.writing

@@ -22,8 +22,8 @@ from prag_core.retrieval import build_index
     ("methods", "complaint"),
     [
         ("[]", "name at least one"),
-        ("[rag,pragg]", "no method 'pragg'; did you mean prag"),
-        ("[prag@other]", "no evaluate.banks.other says where"),
+        ("[rag,pragg]", "not pragg; did you mean prag"),
+        ("[prag@other]", r"prag@other needs evaluate\.banks\.other, which is not set"),
         ("[dragin]", "engine.kind=transformers"),
     ],
 )
@@ -66,12 +66,12 @@ def test_gold_documents_that_the_bank_does_not_have_are_said_once_with_their_cou
 
 
 def test_a_label_runs_a_method_on_the_bank_of_that_name_and_the_order_is_the_users() -> None:
-    settings = ["evaluate.methods=[prag,rag,prag@other,rag]", "evaluate.banks.other=o", "bank.uri=b"]
+    settings = ["evaluate.methods=[prag,rag,prag@other,rag]", "evaluate.banks.other=/o", "bank.uri=/b"]
     table = evaluation_table(load_config([*settings, "evaluate.baselines=[rag,combine]"]))
     assert [(run.name, run.method, run.config.bank.uri) for run in table.runs] == [
-        ("prag", "prag", "b"),
-        ("rag", "rag", "b"),
-        ("prag@other", "prag", "o"),
+        ("prag", "prag", "/b"),
+        ("rag", "rag", "/b"),
+        ("prag@other", "prag", "/o"),
     ]
-    assert table.runs[2].row.settings == {"bank.uri": "o"}
+    assert table.runs[2].row.settings == {"bank.uri": "/o"}
     assert table.pairs == (("prag", "rag"), ("prag@other", "rag")), "baselines that were not run are left out"

@@ -101,11 +101,11 @@ def test_each_method_is_compared_with_its_own_first_row_or_with_the_baselines_na
         ),
         (
             {"label": "x", "settings": {"training.epochs": 0}},
-            r"row 2 \(x\): training\.epochs=0: expected at least 1",
+            r"row 2 \(x\): training\.epochs=0: expected a whole number, at least 1",
         ),
         (
             {"label": "x", "settings": {"training.objective": "nope"}},
-            r"row 2 \(x\): training\.objective=nope: expected one of next_token, distill ",
+            r"row 2 \(x\): training\.objective=nope: expected one of next_token, distill\.",
         ),
         (
             {"label": "x", "settings": {"merge.rule": "tie"}},

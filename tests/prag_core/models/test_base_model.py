@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from prag_core.config.choices import Dtype
+from prag_core.config.schema import Dtype
 from prag_core.errors import ModelError
 from prag_core.models.base_model import context_length, load_base_model, load_tokenizer
 

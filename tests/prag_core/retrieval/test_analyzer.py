@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prag_core.errors import ConfigError
 from prag_core.retrieval.analyzer import Analyzer, fold, is_content_word, is_unspaced
 
 
@@ -30,16 +29,6 @@ def test_stop_words_go_before_stemming_joins_forms() -> None:
 
 def test_stop_words_cannot_hide_behind_capitals_or_accents() -> None:
     assert Analyzer(None, "french")("Même À") == []
-
-
-@pytest.mark.parametrize(
-    ("stemmer", "stopwords", "named"), [("klingon", None, "english"), (None, "klingon", "english_plus")]
-)
-def test_unknown_names_are_refused_with_the_known_ones(
-    stemmer: str | None, stopwords: str | None, named: str
-) -> None:
-    with pytest.raises(ConfigError, match=f"klingon.*{named}"):
-        Analyzer(stemmer, stopwords)
 
 
 @pytest.mark.parametrize(

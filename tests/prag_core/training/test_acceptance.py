@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from prag_core.bank import decode, encode
-from prag_core.config.choices import Tier
-from prag_core.config.schema import AcceptanceConfig
+from prag_core.config.schema import AcceptanceConfig, Tier
 from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.records import IGNORED, Adapter, AdapterFactors, Factors, Failure, Sample
 from prag_core.training.acceptance import Candidate, train_examined
