@@ -8,7 +8,6 @@ known name. Paths of the result are absolute (`paths`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +33,7 @@ OmegaConf.register_resolver(
 def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
     """Defaults, recipe, files, overrides → one checked Config. Raises ConfigError on anything unknown, ill-typed or out of
     range."""
-    from_user = [*(load_yaml(Path(file)) for file in files), _parse_overrides(overrides)]
+    from_user = [*(load_yaml(Path(file).expanduser()) for file in files), _parse_overrides(overrides)]
     recipe = next(
         (str(source.recipe) for source in reversed(from_user) if source.get("recipe")), Config.recipe
     )
@@ -58,7 +57,7 @@ def known_settings() -> dict[str, Setting]:
 
 def _load_recipe(name: str) -> DictConfig:
     is_file = name.endswith((".yaml", ".yml"))
-    path = Path(os.path.expanduser(name)) if is_file else CONF / "recipe" / f"{name}.yaml"
+    path = Path(name).expanduser() if is_file else CONF / "recipe" / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
         raise ConfigError(f"recipe={name}: no such recipe; known: {known}, or the path of a YAML file")

@@ -59,6 +59,15 @@ def test_a_recipe_may_be_a_file_and_an_override_names_it(tmp_path: Path) -> None
     assert load_config([f"recipe={recipe}"]).training.epochs == 9
 
 
+def test_files_of_settings_may_lie_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("training: {epochs: 9}\n")
+    assert load_config([], "~/mine.yaml").training.epochs == 9
+    assert load_config(["recipe=~/mine.yaml"]).training.epochs == 9
+
+
 def test_values_are_typed() -> None:
     config = load_config(
         ["bank.tier=int8", "training.dtype=bfloat16", "corpus.limit=3", "training.learning_rate=1"]
