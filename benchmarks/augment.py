@@ -52,7 +52,7 @@ def through_pipeline(
 
 def raw(engine: VllmEngine, documents: Sequence[Document], settings: AugmentationConfig) -> tuple[int, float]:
     """Give the prompts of the pipeline to LLM.chat in one call. Return the number of generated tokens and the seconds."""
-    from vllm import SamplingParams
+    from vllm import SamplingParams  # after the engine has set the variables that vLLM reads when imported
     from vllm.sampling_params import StructuredOutputsParams
 
     common: dict[str, Any] = {

@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.documents import MINI
 from prag_core.bank import AdapterReader, Bank, Stage
+from prag_core.bank.tables import WANTED, from_parquet
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
@@ -134,8 +135,6 @@ class Run:
         assert snapshot is not None and snapshot.index.num_rows == self.documents
 
     def snapshot(self) -> None:
-        from prag_core.bank.tables import WANTED, from_parquet
-
         bank = self.bank()
         wanted = from_parquet(bank.read_run(bank.list_runs()[0], "wanted.parquet"), "wanted.parquet").cast(
             WANTED

@@ -29,7 +29,7 @@ RANDOM_LENGTHS = (
 
 
 def augmented_documents(count: int) -> list[tuple[Document, Augmentation]]:
-    """The first `count` documents of the miniature corpus, each with one rewrite and three pairs that state its facts.
+    """Return the first `count` documents of the miniature corpus, each with one rewrite and three pairs that state its facts.
 
     Documents beyond the corpus's own repeat it under other ids.
     """
@@ -64,7 +64,7 @@ def _augment(document: Document, entity: world.Entity) -> Augmentation:
 
 @cache
 def random_samples(count: int, vocabulary: int) -> list[list[Sample]]:
-    """Five samples of random token ids for each of `count` documents."""
+    """Draw five samples of random token ids for each of `count` documents."""
     rng = Random(0)
 
     def sample(shortest: int, longest: int) -> Sample:

@@ -33,7 +33,7 @@ SCALE_B = 1e-3  # of the random factors b: small enough that the model's text st
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents that are retrieved by their names: a question with three names retrieves those three documents."""
+    """A corpus whose documents are retrieved by their names: a question with three names retrieves those three documents."""
 
     num_documents: int
     passage_tokens: int
@@ -62,7 +62,7 @@ def make_model(name: str, folder: Path) -> Path:
 
 def _save_shape(name: str, folder: Path) -> None:
     """Save a model of a real shape with the miniature tokenizer, filled up with invented words to the shape's vocabulary."""
-    import torch
+    import torch  # slow to import, and only needed for shapes
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     auto: Any = AutoModelForCausalLM
@@ -108,7 +108,7 @@ def make_bank(config: Config, corpus: Corpus) -> None:
 
 
 def _passage(tokenizer: Any, num_tokens: int) -> str:
-    """Sentences of the miniature world, cut to `num_tokens` tokens."""
+    """Join sentences of the miniature world, cut to `num_tokens` tokens."""
     with (MINI / "corpus.jsonl").open() as file:
         texts = [json.loads(line)["text"] for line in file]
     Random(0).shuffle(texts)

@@ -78,7 +78,7 @@ async def _ask(http: httpx.AsyncClient, method: str, question: str, max_tokens: 
 
 
 def summarise(answered: Sequence[Answered], seconds: float) -> dict[str, Any]:
-    """Requests a second, percentiles, tokens an answer, and the share of the time spent on fetching, merging and installing."""
+    """Compute requests a second, percentiles, tokens an answer, and the time share of fetching, merging, installing."""
     points = {
         f"{name}_p{q}_ms": float(np.percentile([getattr(one, name) for one in answered], q))
         for name in ("first_token", "total")

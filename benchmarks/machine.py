@@ -20,7 +20,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine_name() -> str:
-    """A short name for file names, such as `nvidia-h200` or `cpu-2-amd-epyc`."""
+    """Make a short name for file names, such as `nvidia-h200` or `cpu-2-amd-epyc`."""
     if torch.cuda.is_available():
         return _slug(torch.cuda.get_device_name())
     return f"cpu-{torch.get_num_threads()}-{_slug(_processor())}"
@@ -70,7 +70,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device | None = None) -> int:
-    """The peak memory in bytes: of the GPU's allocator, or of this process."""
+    """Return the peak memory in bytes: of the GPU's allocator, or of this process."""
     if device is not None and device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     status = Path("/proc/self/status")

@@ -39,6 +39,7 @@ def load(name: str, dtype: Dtype, device: torch.device) -> tuple[Any, Any]:
     if name == "mini":
         base = load_base_model(str(MINI / "model"), dtype, device)
         return base.model, base.tokenizer
+    # slow to import, and only needed for shapes
     from transformers import AutoConfig, AutoModelForCausalLM
 
     shape = dict(SHAPES[name])
@@ -53,7 +54,7 @@ def load(name: str, dtype: Dtype, device: torch.device) -> tuple[Any, Any]:
 
 
 def flop_per_token(model: Any) -> int:
-    """The FLOP of training on one token: 2·P forward, 2·P for the gradients of activations.
+    """Return the FLOP of training on one token: 2·P forward, 2·P for the gradients of activations.
 
     Attention's own products, adapters and the optimiser are not counted; neither is an embedding that is only looked up.
     """

@@ -73,7 +73,7 @@ def raw_read(bank: BankStore) -> Callable[[Entry], bytes]:
 
 
 def measure(reader: AdapterReader, together: int, rounds: int) -> dict[str, float]:
-    """The 50th and 99th percentiles of floor and ours, in milliseconds."""
+    """Measure the 50th and 99th percentiles of floor and ours, in milliseconds."""
     raw, rng = raw_read(reader.store), random.Random(together)
     index = reader.snapshot.index["doc_id"].to_pylist()
     floor, ours = [], []

@@ -25,8 +25,12 @@ from benchmarks import machine
 from benchmarks.endless import Corpus, make_bank, make_model
 from benchmarks.load import run_load, summarise
 from benchmarks.models import MODELS
+from cluster.serve import shut_down, start
+from prag_core.answering.registry import METHODS
+from prag_core.answering.tools import open_tools
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config
+from prag_core.records import Question
 
 TOP_K = 3
 PHASES = (
@@ -80,8 +84,6 @@ class Questions:
 @contextmanager
 def serving(config: Config) -> Iterator[str]:
     """Serve on this machine while the context is open. Yields the endpoint's URL."""
-    from cluster.serve import shut_down, start
-
     try:
         yield f"{start(config)}/"
     finally:
@@ -111,11 +113,7 @@ def measure(
 
 
 def on_transformers(config: Config, corpus: Corpus, options: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds a question of rag and prag on the transformers engine, one question at a time, in turns."""
-    from prag_core.answering.registry import METHODS
-    from prag_core.answering.tools import open_tools
-    from prag_core.records import Question
-
+    """Measure the milliseconds a question of rag and prag on the transformers engine, one question at a time, in turns."""
     overrides = ["engine.kind=transformers", f"engine.max_new_tokens={options.max_tokens}"]
     settings = load_config([*options.settings, *overrides])
     questions = Questions(corpus)
@@ -130,7 +128,7 @@ def on_transformers(config: Config, corpus: Corpus, options: argparse.Namespace)
 
 
 def ratios(rows: Sequence[Row], plain: Sequence[Row], transformers: dict[str, float]) -> list[list[Any]]:
-    """The ratios of prag with warm adapters to rag: on the same server, on one without LoRA, on the transformers engine."""
+    """Compute the ratios of prag with warm adapters to rag: on the same server, on one without LoRA, on transformers."""
 
     def find(among: Sequence[Row], at_once: int, method: str, state: str = "") -> Row:
         return next(

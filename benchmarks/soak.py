@@ -87,7 +87,7 @@ def soak(url: str, corpus: Corpus, options: argparse.Namespace) -> list[Measurem
 
 
 def by_minute(measurements: Sequence[Measurement]) -> list[dict[str, float]]:
-    """The median of each measure in each minute."""
+    """Compute the median of each measure in each minute."""
     minutes = sorted({one.minute for one in measurements})
     grouped = {minute: [one for one in measurements if one.minute == minute] for minute in minutes}
     return [
@@ -98,7 +98,7 @@ def by_minute(measurements: Sequence[Measurement]) -> list[dict[str, float]]:
 
 
 def growth(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The growth of each measure from the settled minute to the last, as a share."""
+    """Compute the growth of each measure from the settled minute to the last, as a share."""
     settled = next((row for row in rows if row["minute"] >= SETTLED), rows[-1])
     return {name: rows[-1][name] / settled[name] - 1 if settled[name] else 0.0 for name in MEASURES}
 

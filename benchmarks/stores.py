@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import AdapterFactors, Factors
 
@@ -49,20 +51,20 @@ def store(name: str, folder: Path) -> Iterator[str]:
 
 def s3_client() -> Any:
     """Make botocore's own client: the least that a request can cost."""
-    from botocore.session import get_session
+    from botocore.session import get_session  # only S3 stores need it
 
     return get_session().create_client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
 
 
 def clear_connections() -> None:
     """Drop connections to a server that has stopped."""
-    import s3fs
+    import s3fs  # only S3 stores need it
 
     s3fs.S3FileSystem.clear_instance_cache()
 
 
 def layout(size: str) -> AdapterLayout:
-    """The layout of a feed-forward adapter of rank 2 that takes about `size` in float32."""
+    """Make the layout of a feed-forward adapter of rank 2 that takes about `size` in float32."""
     width, inner, layers = SHAPES[size]
     shapes = {"gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width)}
     modules = [
@@ -74,8 +76,6 @@ def layout(size: str) -> AdapterLayout:
 
 
 def random_factors(of: AdapterLayout, seed: int) -> AdapterFactors:
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     draw = rng.standard_normal
     return {name: Factors(draw(a, dtype=np.float32), draw(b, dtype=np.float32)) for name, a, b in of.shapes()}

@@ -48,7 +48,7 @@ def write_shard(bank: Bank, name: str, tier: Tier, factors: Sequence[AdapterFact
 
 
 def measure(uri: str, tier: Tier, writers: int, count: int) -> dict[str, Any]:
-    """Adapters and bytes a second over all writers, commits included."""
+    """Measure adapters and bytes a second over all writers, commits included."""
     shape = layout(SIZE)
     factors = [random_factors(shape, seed) for seed in range(2)]
     bank = Bank.create(f"{uri}/{tier.value}-{writers}", Recipe({"benchmark": "write"}), shape, factors[0])

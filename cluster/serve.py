@@ -16,6 +16,7 @@ from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.ray_access import open_cluster_warning
 from prag_core.config.schema import Config
 from prag_core.errors import StorageError
+from prag_core.terminal.streams import say, warn
 
 EXAMPLE = "prag serve bank.uri=out/bank serve.port=8000"
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own
         signal.signal(number, lambda *_: stop.set())
-    print(f"serving {config.bank.uri} at {address} (Ctrl-C stops it)", flush=True)
+    say(f"serving {config.bank.uri} at {address} (Ctrl-C stops it)")
     stop.wait()
     shut_down()
     return 0
@@ -73,7 +74,7 @@ def _join_ray(address: str | None) -> None:
             f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out"
         ) from None
     if warning := open_cluster_warning(address, os.environ):
-        print(warning, file=sys.stderr)
+        warn(warning)
 
 
 def shut_down() -> None:

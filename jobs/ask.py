@@ -1,4 +1,4 @@
-"""`prag ask`: one question, answered from the bank, with what was retrieved, merged and how long it took."""
+"""`prag ask`: answer one question from the bank, and show what was retrieved and merged, and how long it took."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from prag_core.answering.registry import METHODS, find_method, most_documents
 from prag_core.answering.tools import open_tools
@@ -15,6 +15,8 @@ from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.evaluation.metrics import extract_answer
 from prag_core.records import Answer, Question
 from prag_core.retrieval import Filter
+from prag_core.terminal.console import make_table, open_console
+from prag_core.terminal.streams import say
 
 EXAMPLE = 'prag ask "Where was Ada born?" --method combine bank.uri=out/bank --filter kind=person merge.rule=score_weighted'
 
@@ -41,19 +43,22 @@ def main(argv: Sequence[str]) -> int:
         (answer,) = method.answer([question], tools[""])
         cot = tools[""].prompt.cot
     if options.json:
-        print(json.dumps(asdict(answer), ensure_ascii=False, indent=2))
+        say(json.dumps(asdict(answer), ensure_ascii=False, indent=2))
     else:
-        show(answer, extract_answer(answer.text, cot), Console(), trace=options.trace)
+        show(answer, extract_answer(answer.text, cot), open_console(), trace=options.trace)
     return 0
 
 
 def show(answer: Answer, short: str, console: Console, *, trace: bool = False) -> None:
-    """The answer, then the passages behind it and how each was used; with `trace`, every retrieval on the way to it."""
-    console.print(f"[bold]{short or '(no answer)'}[/bold]   [dim]{answer.text.strip()!r}[/dim]")
+    """Print the answer, then the passages behind it and how each was used; with `trace`, every retrieval on the way to it."""
+    whole = answer.text.strip()
+    console.print(Text(short or "(no answer)", style="bold"))
+    if whole != short:
+        console.print(Text(whole, style="dim"))
     if answer.route:
-        console.print(f"answered by {answer.route}", highlight=False)
+        console.print(f"answered by {answer.route}")
     if answer.passages:
-        table = Table("document", "title", "score", "used as")
+        table = make_table("document", "title", "score", "used as")
         degraded = dict(answer.degraded)
         for passage in answer.passages:
             used = "adapter" if passage.key in answer.adapters else "text"
@@ -65,10 +70,7 @@ def show(answer: Answer, short: str, console: Console, *, trace: bool = False) -
         found = ", ".join(
             f"{passage.title or passage.doc_id} ({passage.score:.2f})" for passage in made.passages
         )
-        console.print(
-            f"retrieval {number}: {made.query!r} → {found or 'nothing'}", markup=False, highlight=False
-        )
+        console.print(f"retrieval {number}: “{made.query}” → {found or 'nothing'}")
     timings = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in answer.timings_ms.items())
-    console.print(
-        f"[dim]{timings}; {len(answer.rounds)} retrievals, {answer.num_tokens} tokens generated[/dim]"
-    )
+    retrievals = f"{len(answer.rounds)} retrieval{'s' * (len(answer.rounds) != 1)}"
+    console.print(Text(f"{timings}; {retrievals}, {answer.num_tokens} tokens generated", style="dim"))

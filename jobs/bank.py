@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 
+from jobs.cli import start
 from prag_core.bank import (
     AdapterReader,
     Bank,
@@ -29,6 +29,9 @@ from prag_core.bank import (
 )
 from prag_core.config.full_names import flatten
 from prag_core.errors import BankError, ConfigError, CorruptBankError
+from prag_core.terminal.console import make_table, open_console
+from prag_core.terminal.parser import Parser, add_flag
+from prag_core.terminal.streams import say
 
 EXAMPLES = """examples:
   prag bank ls out/bank
@@ -43,20 +46,15 @@ def main(argv: Sequence[str]) -> int:
     """Run one of the bank's commands; returns the exit code."""
     options = _parser().parse_args(list(argv))
     bank = Bank.open(options.bank)
-    return int(options.run(bank, options, Console()))
+    return int(options.run(bank, options, open_console()))
 
 
 def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="prag bank", description="Look into a bank.", epilog=EXAMPLES, formatter_class=raw
-    )
+    parser = Parser(prog="prag bank", description="Look into a bank.", epilog=EXAMPLES)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name, help=summary, description=summary, epilog=EXAMPLES, formatter_class=raw
-        )
+        sub = commands.add_parser(name, help=summary, description=summary, epilog=EXAMPLES)
         sub.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
         sub.set_defaults(run=run)
         return sub
@@ -64,16 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     ls = command("ls", list_documents, "the documents of the newest snapshot, and its figures")
     ls.add_argument("--limit", type=int, default=20, help="so many documents (default 20; 0: all)")
     only = ls.add_mutually_exclusive_group()
-    only.add_argument(
-        "--failed", dest="status", action="store_const", const="failed", help="only those set aside, and why"
-    )
-    only.add_argument(
-        "--text-only",
-        dest="status",
-        action="store_const",
-        const="text_only",
-        help="only those that failed the exam",
-    )
+    add_flag(only, "--quarantined", old_name="--failed", help="only quarantined documents, and why")
+    only.add_argument("--text-only", action="store_true", help="only those whose adapter failed the exam")
     inspect = command("inspect", inspect_bank, "recipe, shape, commits and snapshots; or one document")
     check = command("verify", verify_bank, "check every byte that counts; exit code 1 where some are damaged")
     save = command("export", export, "write an adapter as a PEFT folder")
@@ -100,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `30m`, `24h`, `7d`."""
+    """Read a duration: `90s`, `30m`, `24h`, `7d`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 30m, 24h or 7d")
@@ -111,31 +101,37 @@ def list_documents(bank: Bank, options: argparse.Namespace, console: Console) ->
     snapshot = bank.require_snapshot()
     columns = ["doc_id", "chunk", "status", "tier", "length", "stage", "reason", "score"]
     index = snapshot.index.select(columns)
-    if options.status:
-        index = index.filter([status == options.status for status in index["status"].to_pylist()])
+    if wanted := "failed" if options.quarantined else "text_only" if options.text_only else "":
+        index = index.filter([status == wanted for status in index["status"].to_pylist()])
     shown = index.slice(0, options.limit or index.num_rows).to_pylist()
     if options.json:
-        print(
-            json.dumps(
-                {"snapshot": snapshot.name, "counts": snapshot.counts, "documents": shown}, ensure_ascii=False
-            )
-        )
+        found = {"snapshot": snapshot.name, "counts": snapshot.counts, "documents": shown}
+        say(json.dumps(found, ensure_ascii=False))
         return 0
-    table = Table("document", "chunk", "status", "tier", "bytes", "score", "why")
+    table = make_table("document", "chunk", "status", "tier", "bytes", "score", "why")
     for row in shown:
         why = f"{row['stage']}: {row['reason']}" if row["reason"] else ""
         score = "" if row["score"] is None else f"{row['score']:.2f}"
         size = f"{row['length']:,}" if row["length"] else ""
         table.add_row(
-            _clip(row["doc_id"]), str(row["chunk"]), row["status"], row["tier"] or "", size, score, _clip(why)
+            row["doc_id"], str(row["chunk"]), said(row["status"]), row["tier"] or "", size, score, _clip(why)
         )
     if shown:
         console.print(table)
     more = index.num_rows - len(shown)
-    counts = ", ".join(f"{number:,} {status}" for status, number in snapshot.counts.items())
     rest = f"; {more:,} not shown (--limit 0 shows all)" if more else ""
-    console.print(f"snapshot {snapshot.name}: {counts}{rest}", highlight=False)
+    console.print(f"snapshot {snapshot.name}: {count_documents(snapshot)}{rest}")
     return 0
+
+
+def count_documents(snapshot: Snapshot) -> str:
+    """Say how many documents of each status a snapshot has."""
+    return ", ".join(f"{number:,} {said(status)}" for status, number in snapshot.counts.items())
+
+
+def said(status: str) -> str:
+    """Return the word for a status: a bank's files have "failed" where users read "quarantined"."""
+    return "quarantined" if status == "failed" else status
 
 
 def inspect_bank(bank: Bank, options: argparse.Namespace, console: Console) -> int:
@@ -145,9 +141,9 @@ def inspect_bank(bank: Bank, options: argparse.Namespace, console: Console) -> i
         else describe_bank(bank)
     )
     if options.json:
-        print(json.dumps(facts, ensure_ascii=False))
+        say(json.dumps(facts, ensure_ascii=False))
         return 0
-    table = Table("", "", show_header=False)
+    table = make_table("", "", show_header=False)
     for name, value in flatten(facts).items():
         table.add_row(name, str(value))
     console.print(table)
@@ -155,7 +151,7 @@ def inspect_bank(bank: Bank, options: argparse.Namespace, console: Console) -> i
 
 
 def describe_bank(bank: Bank) -> dict[str, Any]:
-    """What a bank is, in figures."""
+    """Describe a bank: recipe, shape, sizes, commits and its newest snapshot."""
     snapshot = bank.latest_snapshot()
     layout = bank.layout
     return {
@@ -183,13 +179,13 @@ def describe_bank(bank: Bank) -> dict[str, Any]:
 
 
 def describe_document(bank: Bank, doc_id: str, chunk: int) -> dict[str, Any]:
-    """Everything the newest snapshot has of one document."""
+    """Collect all that the newest snapshot has of one document."""
     snapshot = bank.require_snapshot()
     entry = snapshot.lookup([(doc_id, chunk)]).get((doc_id, chunk))
     if entry is None:
         gone = " (it was deleted; prag delete --restore brings it back)" if doc_id in snapshot.deleted else ""
         raise BankError(
-            f"{bank.uri}: snapshot {snapshot.name} has no document {_clip(doc_id)!r} chunk {chunk}{gone}"
+            f"{bank.uri}: snapshot {snapshot.name} has no document {doc_id!r} chunk {chunk}{gone}"
         )
     facts = {name: value for name, value in asdict(entry).items() if value is not None}
     if entry.documents_object:
@@ -202,7 +198,7 @@ def describe_document(bank: Bank, doc_id: str, chunk: int) -> dict[str, Any]:
 
 
 def _norms(bank: Bank, snapshot: Snapshot, entry: Entry) -> dict[str, float]:
-    """How far the adapter moves each kind of matrix: the Frobenius norm of scaling · b @ a, over all layers."""
+    """Compute how far the adapter moves each kind of matrix: the Frobenius norm of scaling · b @ a, over all layers."""
     squares: dict[str, float] = {}
     for name, (a, b) in AdapterReader(bank, snapshot).fetch([entry.key])[entry.key].items():
         kind = name.rsplit(".", 1)[-1]
@@ -214,11 +210,11 @@ def verify_bank(bank: Bank, options: argparse.Namespace, console: Console) -> in
     problems = verify(bank)
     errors = [problem for problem in problems if problem.severity == "error"]
     if options.json:
-        print(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))
+        say(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))
     else:
         for problem in problems:
-            print(f"{problem.severity}: {problem.path}: {problem.message}")
-        print(f"{bank.uri}: {len(errors)} damaged" if errors else f"{bank.uri}: sound")
+            say(f"{problem.severity}: {problem.path}: {problem.message}")
+        say(f"{bank.uri}: {len(errors)} damaged" if errors else f"{bank.uri}: sound")
     return 1 if errors else 0
 
 
@@ -231,14 +227,13 @@ def export(bank: Bank, options: argparse.Namespace, console: Console) -> int:
     else:
         folder = export_adapter(bank, (options.doc_id, options.chunk), options.out, base)
     console.print(
-        f"{folder}: a PEFT adapter; PeftModel.from_pretrained(base_model, {str(folder)!r}) loads it",
-        highlight=False,
+        f"{folder}: a PEFT adapter; PeftModel.from_pretrained(base_model, {str(folder)!r}) loads it"
     )
     return 0
 
 
 def base_model_of(bank: Bank) -> str | None:
-    """The base model's name or path, as the newest run that says so was given it."""
+    """Return the base model's name or path as the newest run that has one was given it."""
     for run in reversed(bank.list_runs()):
         try:
             return str(yaml.safe_load(bank.read_run(run, "config.yaml"))["model"]["path"])
@@ -252,10 +247,10 @@ def base_model_of(bank: Bank) -> str | None:
 def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
     report = gc(bank, options.grace, dry_run=not options.apply)
     if options.json:
-        print(json.dumps(asdict(report), ensure_ascii=False))
+        say(json.dumps(asdict(report), ensure_ascii=False))
         return 0
     would = "" if options.apply else "would be "
-    table = Table("what", "how many", "bytes")
+    table = make_table("what", "how many", "bytes")
     table.add_row(f"deleted documents {would}erased", str(len(report.erased)), "")
     table.add_row(f"shards {would}rewritten", str(len(report.rewritten)), "")
     table.add_row(f"files {would}removed", str(len(report.removed)), f"{sum(report.removed.values()):,}")
@@ -270,10 +265,8 @@ def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
 
 
 def _clip(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("bank", sys.argv[1:]))
+    sys.exit(start("bank", *sys.argv[1:]))

@@ -1,14 +1,17 @@
-"""`prag calibrate`: thresholds chosen on dev questions, as a table and as a settings file for --config."""
+"""`prag calibrate`: choose thresholds on dev questions; print them as a table, and write a settings file for --config."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
+from jobs.cli import start
 from jobs.progress import ticking
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.evaluation.output import show_grid, table_console
+from prag_core.evaluation.output import show_grid
 from prag_core.experiments.calibrate import as_grid, as_settings, calibrate, write_settings
+from prag_core.terminal.console import open_console
+from prag_core.terminal.streams import say
 
 EXAMPLE = "prag calibrate bank.uri=out/bank calibrate.methods=[flare] calibrate.questions=dev.jsonl calibrate.out=flare.yaml"
 
@@ -22,13 +25,11 @@ def main(argv: Sequence[str]) -> int:
     with ticking() as tick:
         calibrations = list(calibrate(config, tick))
     for calibration in calibrations:
-        show_grid(as_grid(calibration, settings.tolerance), table_console())
+        show_grid(as_grid(calibration, settings.tolerance), open_console())
     write_settings(as_settings(calibrations, settings.questions), settings.out)
-    print(f"{settings.out}: give it as a further --config")
+    say(f"{settings.out}: give it as a further --config")
     return 0
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("calibrate", sys.argv[1:]))
+    sys.exit(start("calibrate", *sys.argv[1:]))

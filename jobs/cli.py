@@ -7,12 +7,13 @@ A mistake the user can mend ends as one `error: …` line and exit code 1 (2 whe
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from prag_core.errors import ConfigError, PragError, did_you_mean
+from prag_core.terminal.streams import hide_libraries, say, stderr, warn
 from prag_core.versions import require_installed
 
 VERBS = {
@@ -47,22 +48,39 @@ VERBS = {
     "delete": ("jobs.delete", "take documents out of a bank"),
     "keys": ("cluster.keys.manage_keys", "API keys of the endpoint: add, ls, rm"),
 }
+RESUMED = ("parameterize", "ablate", "paper")  # verbs that keep what they have done when they are interrupted
 NEED_SERVE = ("serve", "keys")
 SERVE_PACKAGES = ("fastapi", "starlette", "pydantic", "jinja2", "psutil")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console command; returns the exit code."""
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run a command line; without one, this process's own, as the console command does. Returns the exit code."""
+    if argv is None:
+        return start(*sys.argv[1:])
+    arguments = list(argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
+        say(usage())
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
-        print(f"error: no verb {verb!r}{did_you_mean(verb, VERBS)} (prag --help lists them)", file=sys.stderr)
+        warn(f"error: no verb {verb!r}{did_you_mean(verb, VERBS)} (prag --help lists them)")
         return 2
     return run(verb, rest)
+
+
+def start(*arguments: str) -> int:
+    """Run the command line as this process: what libraries print goes to a log, named where something went wrong."""
+    if "--verbose" in arguments:
+        return main(arguments)
+    log = hide_libraries(arguments[0] if arguments and arguments[0] in VERBS else "prag")
+    try:
+        status = main(arguments)
+    except Exception:
+        traceback.print_exc(file=stderr())
+        status = 1
+    if status and log.stat().st_size:
+        warn(f"What libraries printed is in {log}.")
+    return status
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -72,10 +90,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
             require_installed(f"prag {verb}", "serve", *SERVE_PACKAGES)
         return int(importlib.import_module(VERBS[verb][0]).main(list(argv)))
     except PragError as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt as interrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        warn(f"Interrupted.{' The same command goes on where it stopped.' if verb in RESUMED else ''}")
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from jobs.bank import count_documents
+from jobs.cli import start
 from prag_core.bank import Bank, delete_documents, restore_documents
+from prag_core.terminal.parser import Parser
+from prag_core.terminal.streams import say
 
 EPILOG = """Deleted documents leave the newest snapshot at once and stay out whatever the corpus says. Their bytes are erased by
 prag bank gc, after its grace period; until then --restore brings them back. Retrieval must be indexed again: prag index.
@@ -18,11 +21,10 @@ examples:
 
 def main(argv: Sequence[str]) -> int:
     """Delete or restore; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="prag delete",
         description="Take documents out of a bank.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
     parser.add_argument(
@@ -36,9 +38,8 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(list(argv))
     bank = Bank.open(options.bank)
     snapshot = (restore_documents if options.restore else delete_documents)(bank, options.doc_id)
-    counts = ", ".join(f"{number:,} {status}" for status, number in snapshot.counts.items())
-    print(f"{bank.uri}: snapshot {snapshot.name}: {counts}")
-    print(
+    say(f"{bank.uri}: snapshot {snapshot.name}: {count_documents(snapshot)}")
+    say(
         "next: prag index, and prag bank gc --apply after the grace period"
         if not options.restore
         else "next: prag index"
@@ -47,6 +48,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("delete", sys.argv[1:]))
+    sys.exit(start("delete", *sys.argv[1:]))

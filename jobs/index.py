@@ -1,4 +1,4 @@
-"""`prag index`: the retrieval index of the bank's newest snapshot, unless it is there already."""
+"""`prag index`: build the retrieval index of the bank's newest snapshot, unless it is there already."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 
+from jobs.cli import start
 from prag_core.bank import Bank
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.retrieval import build_index, has_index, open_index
 from prag_core.retrieval.analyzer import unspaced_note
+from prag_core.terminal.streams import say
 
 EXAMPLE = "prag index bank.uri=out/bank retrieval.k1=0.9"
 SAMPLED = 1000  # documents whose script is looked at
@@ -26,13 +28,11 @@ def main(argv: Sequence[str]) -> int:
     seconds = time.perf_counter() - start
     index = open_index(bank, snapshot, config.retrieval)
     done = "already indexed" if there else f"indexed in {seconds:.1f} s"
-    print(f"snapshot {snapshot.name}: {len(index):,} documents {done}: {where}")
+    say(f"snapshot {snapshot.name}: {len(index):,} documents {done}: {where}")
     if note := unspaced_note(*index.count_unspaced(SAMPLED)):
-        print(note)
+        say(note)
     return 0
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("index", sys.argv[1:]))
+    sys.exit(start("index", *sys.argv[1:]))

@@ -25,7 +25,7 @@ from prag_core.stages.shard import open_augmentations
 from prag_core.versions import installed_versions
 
 SHOWN = 10  # quarantined documents and failed shards that are named
-NOT_TO_REPEAT = ("--retry-failed", "--dry-run")
+NOT_TO_REPEAT = ("--retry-quarantined", "--retry-failed", "--dry-run")
 
 
 def resume_command(verb: str, argv: Sequence[str]) -> str:
@@ -83,11 +83,11 @@ def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, co
     for failure in snapshot.failures[:SHOWN]:
         say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
     if quarantined > SHOWN:
-        say(f"  … {quarantined - SHOWN:,} more: prag bank ls {uri} --failed")
+        say(f"  … {quarantined - SHOWN:,} more: prag bank ls {uri} --quarantined")
     if text_only:
         say(f"  text_only: their adapters did not pass the exam: prag bank ls {uri} --text-only")
     if quarantined:
-        say(f"  to try them again: {command} --retry-failed")
+        say(f"  to try them again: {command} --retry-quarantined")
     for row in failed[:SHOWN]:
         say(f"shard {row['shard_id']} failed while making {row['error_stage']}: {row['error']}", "red")
     if failed:

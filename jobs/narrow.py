@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from jobs.cli import start
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.corpus.writer import write_corpus
 from prag_core.errors import ConfigError
 from prag_core.questions.reader import load_questions
 from prag_core.retrieval.narrow import narrow_corpus
+from prag_core.terminal.streams import say
 
 EXAMPLE = "prag narrow corpus.uri=psgs_w100.tsv.gz evaluate.questions=popQA.tsv evaluate.limit=300 --out corpus.jsonl"
 
@@ -41,11 +43,9 @@ def main(argv: Sequence[str]) -> int:
         config.corpus, [question.question for question in questions], config.retrieval, depth
     )
     write_corpus(narrowed.documents, options.out)
-    print(f"{options.out}: {narrowed.summary()}")
+    say(f"{options.out}: {narrowed.summary()}")
     return 0
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("narrow", sys.argv[1:]))
+    sys.exit(start("narrow", *sys.argv[1:]))

@@ -10,10 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
+from jobs.cli import start
 from jobs.make_bank import make_bank, resume_command
 from prag_core.config.command_line import parse_settings, settings_parser
+from prag_core.terminal.console import open_console
+from prag_core.terminal.parser import add_flag
+from prag_core.terminal.streams import stderr
 
 EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
 
@@ -22,16 +24,17 @@ def main(argv: Sequence[str]) -> int:
     parser = settings_parser(
         "parameterize", "Turn a corpus into an adapter bank on Ray; run it again to resume.", EXAMPLE
     )
-    parser.add_argument(
-        "--retry-failed", action="store_true", help="try quarantined and text_only documents again"
+    add_flag(
+        parser,
+        "--retry-quarantined",
+        old_name="--retry-failed",
+        help="try quarantined and text_only documents again",
     )
     config, options = parse_settings(parser, argv)
     command = resume_command("parameterize", argv)
-    console = Console(stderr=True)
-    return make_bank(config, command, console, retry_failed=options.retry_failed)
+    console = open_console(stderr())
+    return make_bank(config, command, console, retry_failed=options.retry_quarantined)
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("parameterize", sys.argv[1:]))
+    sys.exit(start("parameterize", *sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""`prag plan`: what a run would do, without doing it. Reads the corpus, the model's tokenizer and config, and the bank
+"""`prag plan`: say what a run would do, without doing it. Reads the corpus, the model's tokenizer and config, and the bank
 if there is one; writes nothing and loads no weights."""
 
 from __future__ import annotations
@@ -6,9 +6,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from jobs.cli import start
 from prag_core.bank import Bank
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.schema import Config
@@ -17,6 +17,8 @@ from prag_core.planning.plan import Plan
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
 from prag_core.retrieval.analyzer import unspaced_note
+from prag_core.terminal.console import make_table, open_console
+from prag_core.terminal.parser import add_flag
 
 EXAMPLE = "prag plan corpus.uri=corpus.jsonl bank.uri=out/bank model.path=meta-llama/Llama-3.2-1B-Instruct"
 
@@ -25,15 +27,23 @@ def main(argv: Sequence[str]) -> int:
     parser = settings_parser(
         "plan", "Say what `prag parameterize` with the same settings would do; write nothing.", EXAMPLE
     )
-    parser.add_argument(
-        "--retry-failed", action="store_true", help="plan quarantined and text_only documents again"
+    add_flag(
+        parser,
+        "--retry-quarantined",
+        old_name="--retry-failed",
+        help="plan quarantined and text_only documents again",
     )
     config, options = parse_settings(parser, argv)
     prepared = prepare_recipe(config)
     if bank := Bank.find(config.bank.uri):
         bank.require_recipe(prepared.recipe, prepared.layout)
     plan = make_plan(
-        config, bank, read_corpus(config.corpus), prepared, write=False, retry_failed=options.retry_failed
+        config,
+        bank,
+        read_corpus(config.corpus),
+        prepared,
+        write=False,
+        retry_failed=options.retry_quarantined,
     )
     show(plan, config, exists=bank is not None)
     return 0
@@ -41,10 +51,10 @@ def main(argv: Sequence[str]) -> int:
 
 def show(plan: Plan, config: Config, *, exists: bool) -> None:
     """Print the plan as two tables and its assumptions."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = open_console()
     counts, cost = plan.counts, plan.estimate
     console.print(documents_table(plan, config, exists=exists))
-    work = Table("to do", "", title="What a run would do", title_justify="left", show_header=False)
+    work = make_table("to do", "", title="What a run would do", title_justify="left", show_header=False)
     work.columns[1].justify = "right"
     todo = sum(shard.num_documents for shard in plan.shards)
     sizes = [shard.num_documents for shard in plan.shards]
@@ -61,25 +71,23 @@ def show(plan: Plan, config: Config, *, exists: bool) -> None:
     ):
         work.add_row(name, value)
     console.print(work)
-    console.print("Assumed:\n" + "\n".join(f"  {line}" for line in cost.assumptions), soft_wrap=True)
+    console.print("Assumed:\n" + "\n".join(f"  {line}" for line in cost.assumptions))
     for line in plan.rejections():
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line)
     if note := unspaced_note(counts.unspaced, counts.documents):
-        console.print(note, soft_wrap=True, markup=False)
+        console.print(note)
     if counts.long:
         named = ", ".join(plan.long_documents) + (", …" if counts.long > len(plan.long_documents) else "")
         console.print(
             f"{counts.long:,} documents are longer than the model's context and would be quarantined: {named}\n"
-            "set corpus.long_documents=chunk to cut them into chunks",
-            soft_wrap=True,
-            markup=False,
+            "set corpus.long_documents=chunk to cut them into chunks"
         )
 
 
 def documents_table(plan: Plan, config: Config, *, exists: bool) -> Table:
-    """Where the corpus's documents stand; lines of zero are left out but for the main ones."""
+    """Tabulate the state of the corpus's documents; lines of zero are left out but for the main ones."""
     bank = config.bank.uri if exists else f"{config.bank.uri} (not there yet)"
-    table = Table(
+    table = make_table(
         "documents", "", title=f"{config.corpus.uri} → {bank}", title_justify="left", show_header=False
     )
     table.columns[1].justify = "right"
@@ -92,8 +100,12 @@ def documents_table(plan: Plan, config: Config, *, exists: bool) -> Table:
         ("  of these quarantined or text_only before, tried again", counts.retried, False),
         ("left over from an unfinished run", counts.resumed, False),
         ("already done", counts.done, True),
-        ("text_only, their adapter failed its exam (again with --retry-failed)", counts.text_only, False),
-        ("quarantined (again with --retry-failed)", counts.failed, True),
+        (
+            "text_only, their adapter failed its exam (again with --retry-quarantined)",
+            counts.text_only,
+            False,
+        ),
+        ("quarantined (again with --retry-quarantined)", counts.failed, True),
         ("deleted, stay out", counts.deleted, False),
         ("in the last snapshot in another wording", counts.edited, False),
         ("in the last snapshot, no longer in the corpus", counts.left, False),
@@ -104,6 +116,4 @@ def documents_table(plan: Plan, config: Config, *, exists: bool) -> Table:
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("plan", sys.argv[1:]))
+    sys.exit(start("plan", *sys.argv[1:]))

@@ -18,6 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from prag_core.terminal.console import open_console
+from prag_core.terminal.streams import stderr
+
 Row = dict[str, Any]
 Tick = Callable[[str, int, int], None]  # (name, done, total)
 LOG_EVERY = 10  # lines of a log for a stage
@@ -44,7 +47,7 @@ def show_progress(
             bar.update(task, completed=number, note=note)
             if row["error"] or not console.is_terminal:
                 line = f"{describe_shard(row, f'shard {number}/{num_shards}')}; {note}"
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                console.print(line)
             yield row
 
 
@@ -54,7 +57,7 @@ def ticking() -> AbstractContextManager[Tick]:
     def line(method: str, done: int, total: int) -> str | None:
         return f"{method}: {done} questions answered" if done == total else None
 
-    return _bars(Console(stderr=True), TextColumn("questions"), line)
+    return _bars(open_console(stderr()), TextColumn("questions"), line)
 
 
 def stage_progress(console: Console) -> AbstractContextManager[Tick]:
@@ -81,16 +84,16 @@ def _bars(
                 tasks[name] = bar.add_task(name, total=total)
             bar.update(tasks[name], completed=done)
             if not console.is_terminal and (text := line(name, done, total)) is not None:
-                console.print(text, highlight=False, markup=False, soft_wrap=True)
+                console.print(text)
 
         yield tick
 
 
 def describe_shard(row: Row, label: str) -> str:
-    """One line on one shard: what became of its documents, and how long each stage took."""
+    """Describe a shard in one line: what became of its documents, and how long each stage took."""
     if row["error"]:
         return f"{label} {row['shard_id']} FAILED while making {row['error_stage']}: {row['error'].splitlines()[-1]}"
     failed = row["augmentations_num_failed"] + row["adapters_num_failed"]
-    set_aside = f", {failed} quarantined" if failed else ""
+    quarantined = f", {failed} quarantined" if failed else ""
     seconds = f"augment {row['augmentations_seconds']:.1f} s, train {row['adapters_seconds']:.1f} s"
-    return f"{label} {row['shard_id']}: {row['adapters_num_documents']} adapters{set_aside} ({seconds})"
+    return f"{label} {row['shard_id']}: {row['adapters_num_documents']} adapters{quarantined} ({seconds})"

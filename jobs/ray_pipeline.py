@@ -8,7 +8,6 @@ whose engine is dead ends itself, so that Ray starts it anew and the shard is tr
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from prag_core.config.schema import Config, RayConfig
 from prag_core.errors import EngineDiedError, PragError
 from prag_core.planning.plan import Shard
 from prag_core.stages.shard import AugmentStage, ShardStage, TrainStage
+from prag_core.terminal.streams import warn
 
 Row = dict[str, Any]
 
@@ -43,11 +43,7 @@ class StageActor:
             self.stage = self.stage or self.kind(*self.arguments)
             result = self.stage.run(row["shard_id"], row["documents_object"])
         except EngineDiedError as error:
-            print(
-                f"shard {row['shard_id']}: {error}; this worker ends, to be started anew",
-                file=sys.stderr,
-                flush=True,
-            )
+            warn(f"shard {row['shard_id']}: {error}; this worker ends, to be started anew")
             os._exit(1)
         except Exception as error:
             return row | {"error": describe(error), "error_stage": name}
@@ -63,7 +59,7 @@ class TrainActor(StageActor):
 
 
 def describe(error: Exception) -> str:
-    """What a user reads: the message of their own mistakes, the traceback of ours."""
+    """Describe an error: users' own mistakes by their message, defects of ours by their traceback."""
     return str(error) if isinstance(error, PragError) else "".join(traceback.format_exception(error)).strip()
 
 
@@ -87,7 +83,7 @@ def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iter
 
 
 def stages_fit_together(settings: RayConfig) -> bool:
-    """Whether the cluster holds the first actor of both stages at once; else they run one after the other."""
+    """Return whether the cluster has room for the first actor of both stages at once; else they run one after the other."""
     have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus = settings.augment_cpus + settings.train_cpus
     gpus = settings.augment_gpus + settings.train_gpus
@@ -95,7 +91,7 @@ def stages_fit_together(settings: RayConfig) -> bool:
 
 
 def as_dataset(rows: Sequence[Row]) -> Dataset:
-    """A block a shard; one that is lost for good does not stop the others."""
+    """Make a data set with a block for each shard; one that is lost for good does not stop the others."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
@@ -108,7 +104,7 @@ def as_dataset(rows: Sequence[Row]) -> Dataset:
 def map_shards(
     shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config], settings: RayConfig
 ) -> Dataset:
-    """Every shard through a pool of these actors; one that dies is started anew, and its shard tried again."""
+    """Map every shard through a pool of these actors; one that dies is started anew, and its shard tried again."""
     augment = actor is AugmentActor
     warnings.filterwarnings(
         "ignore", message="`ray_remote_args_fn` is deprecated"

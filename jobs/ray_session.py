@@ -1,11 +1,9 @@
-"""Joining a Ray cluster, or starting one in this machine for the length of a command."""
+"""Join a Ray cluster, or start one on this machine for the length of a command."""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,29 +14,26 @@ import ray
 from prag_core.config.ray_access import open_cluster_warning
 from prag_core.config.schema import RayConfig
 from prag_core.errors import StorageError
+from prag_core.terminal.streams import warn
 
 
 @contextmanager
 def ray_session(settings: RayConfig) -> Iterator[None]:
-    """Ray at `ray.address`, at $RAY_ADDRESS (as under `ray job submit`), or else started here and stopped at the end. Within
-    another session, that one."""
+    """Connect to Ray at `ray.address`, at $RAY_ADDRESS (as under `ray job submit`), or else start it here and stop it at the
+    end. Within another session, use that one."""
     if ray.is_initialized():
         yield
         return
     address = settings.address or os.environ.get("RAY_ADDRESS")
     starting: dict[str, Any] = {} if address else {"include_dashboard": False}
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # a killed worker is restarted; that is no news to a terminal
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **starting)
+        ray.init(address, **starting)
     except ConnectionError as error:
         raise StorageError(
             f"ray.address={address}: no Ray cluster answers there ({error}); start one or leave it out"
         ) from None
     if warning := open_cluster_warning(address, os.environ):
-        print(warning, file=sys.stderr)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+        warn(warning)
     try:
         with _terminable():
             yield
@@ -48,7 +43,7 @@ def ray_session(settings: RayConfig) -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the command as an interrupt does, with its workers; Ray's own handler aborts the process instead."""
+    """End the command on SIGTERM as on an interrupt, with its workers; Ray's own handler aborts the process instead."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

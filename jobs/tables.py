@@ -1,4 +1,4 @@
-"""Carrying out planned tables on Ray: show what is there, make the banks that are missing, answer the runs that are.
+"""Carry out planned tables on Ray: show what is there, make the banks that are missing, answer the runs that are.
 
 Nothing is made before every row is checked. Each bank and each run's answers are kept as soon as they are complete, so that the
 same command resumes, and one more row costs one row.
@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from jobs.make_bank import make_bank
 from jobs.ray_session import ray_session
 from prag_core.experiments.banks import NamedBank
 from prag_core.experiments.plan import PlannedRun, PlannedTable
 from prag_core.experiments.workspace import Workspace
+from prag_core.terminal.console import make_table
 
 Groups = Mapping[str, Sequence[PlannedRun]]  # a line of the plan → its runs
 
@@ -27,7 +26,7 @@ def show_plan(
 ) -> None:
     """Print what is there and what is to be made: a summary, then a line for each group."""
     lacking = {bank.uri for bank in missing}
-    table = Table("row", "bank", "", "answered", "to answer", box=SIMPLE_HEAD)
+    table = make_table("row", "bank", "", "answered", "to answer", box=SIMPLE_HEAD)
     for column in table.columns[:3]:
         column.no_wrap = True
     num_cached = num_runs = num_to_answer = 0
@@ -41,15 +40,14 @@ def show_plan(
         names = [uri.rsplit("/", 1)[1][:8] for uri in banks]
         states = ["to make" if uri in lacking else "there" for uri in banks]
         cells = (name, "\n".join(names), "\n".join(states), _methods(done), _methods(todo))
-        table.add_row(*map(Text, cells))
+        table.add_row(*cells)
         num_cached += not todo
         num_runs += len(runs)
         num_to_answer += len(todo)
     needed = {planned.bank.uri for runs in groups.values() for planned in runs}
-    _say(
+    console.print(
         f"{title}: {len(groups)} rows: {num_cached} cached, {len(groups) - num_cached} to run ({len(needed & lacking)} of "
-        f"{len(needed)} banks to make, {num_to_answer} of {num_runs} runs to answer)",
-        console,
+        f"{len(needed)} banks to make, {num_to_answer} of {num_runs} runs to answer)"
     )
     console.print(table)
 
@@ -72,7 +70,7 @@ def carry_out(
                 rows = [
                     run.run.row.name for table in tables for run in table.runs if run.bank.uri == bank.uri
                 ]
-                _say(f"bank {number} of {len(missing)}: {', '.join(dict.fromkeys(rows))}", console)
+                console.print(f"bank {number} of {len(missing)}: {', '.join(dict.fromkeys(rows))}")
                 config = workspace.config_to_make(bank, known)
                 status = make_bank(config, command, console, retry_failed=retry_failed)
                 workspace.forget(bank.uri)
@@ -81,7 +79,7 @@ def carry_out(
 
     def tell(name: str, done: int, total: int) -> None:
         if done == total:
-            _say(f"{name}: {total} questions answered", console)
+            console.print(f"{name}: {total} questions answered")
 
     runs = [run for table in tables for run in table.runs if workspace.find_answers(run) is None]
     workspace.answer(runs, tell)
@@ -90,7 +88,3 @@ def carry_out(
 
 def _methods(runs: Sequence[PlannedRun]) -> str:
     return ", ".join(dict.fromkeys(planned.run.method for planned in runs))
-
-
-def _say(text: str, console: Console) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,16 +1,19 @@
-"""`prag train-router`: a router for Adaptive-RAG, from training questions that every strategy answers, with what it is worth."""
+"""`prag train-router`: train a router of Adaptive-RAG on questions that every strategy answers, and say how well it chooses."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
+from jobs.cli import start
 from jobs.progress import ticking
 from prag_core.answering.adaptive.router import save_router
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.evaluation.output import show_grid, table_console
+from prag_core.evaluation.output import show_grid
 from prag_core.experiments.router_training.report import grids
 from prag_core.experiments.router_training.train import train_router
+from prag_core.terminal.console import open_console
+from prag_core.terminal.streams import say
 
 EXAMPLE = "prag train-router --method adaptive_rag methods.router=out/routers bank.uri=out/bank router.questions=train.jsonl"
 
@@ -27,12 +30,10 @@ def main(argv: Sequence[str]) -> int:
         router, report = train_router(config, options.method, tick)
     written = save_router(router, config.methods.router, options.method)
     for grid in grids(report):
-        show_grid(grid, table_console())
-    print(written)
+        show_grid(grid, open_console())
+    say(written)
     return 0
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("train-router", sys.argv[1:]))
+    sys.exit(start("train-router", *sys.argv[1:]))

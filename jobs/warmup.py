@@ -6,12 +6,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
+from jobs.cli import start
 from jobs.progress import stage_progress
 from prag_core.bank.initial_adapter import write_warm_start
 from prag_core.config.command_line import parse_settings, settings_parser
 from prag_core.config.schema import Config
+from prag_core.terminal.console import open_console
+from prag_core.terminal.streams import say, stderr
 from prag_core.training.warmup import WarmedUp, warm_up
 from prag_core.training.warmup_questions import num_wanted
 
@@ -25,21 +26,18 @@ DESCRIPTION = (
 
 def main(argv: Sequence[str]) -> int:
     config, _ = parse_settings(settings_parser("warmup", DESCRIPTION, EXAMPLE), argv)
-    console = Console(stderr=True)
+    console = open_console(stderr())
     with stage_progress(console) as tick:
         made = warm_up(config, tick)
     if not made.reused:
         write_warm_start(config.warmup.out, made.warm)
-    report(made, config, Console())
+    report(made, config)
     return 0
 
 
-def report(made: WarmedUp, config: Config, console: Console) -> None:
-    """What was made, and how to go on."""
+def report(made: WarmedUp, config: Config) -> None:
+    """Say what was made, and how to go on."""
     figures, out = made.warm.figures, config.warmup.out
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     say(
         f"{out}: {'there already, ' if made.reused else ''}an initial adapter, sha256 {made.warm.sha256[:16]}…"
@@ -57,6 +55,4 @@ def report(made: WarmedUp, config: Config, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
-
-    sys.exit(run("warmup", sys.argv[1:]))
+    sys.exit(start("warmup", *sys.argv[1:]))

@@ -35,6 +35,7 @@ SLOW_PLACES = (  # tests that start Ray, vLLM or `prag` as a process, or train f
     "tests/cluster/test_serve.py",
     "tests/examples/",
     "tests/jobs/test_ablate.py",
+    "tests/jobs/test_ask.py::test_as_a_process",
     "tests/jobs/test_calibrate.py",
     "tests/jobs/test_paper.py",
     "tests/jobs/test_parameterize.py",

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 
 from cluster.keys.key_file import editing, load_keys, read_entries, read_entry, read_moment, write_entries
 from cluster.keys.keys import Limits, make_key
 from prag_core.errors import ConfigError
 from prag_core.retrieval.filters import read_conditions
+from prag_core.terminal.console import make_table, open_console
+from prag_core.terminal.parser import Parser
+from prag_core.terminal.streams import say, warn
 
 LIMITS = {
     "requests_per_minute": "requests a minute",
@@ -36,11 +38,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="prag keys",
         description="Manage the API keys of the endpoint.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(metavar="add|ls|rm", required=True)
     add, ls, rm = (
@@ -81,14 +82,16 @@ def add_key(path: Path, options: argparse.Namespace) -> int:
     with editing(path):
         entries = read_entries(path) if path.exists() else []
         write_entries(path, [*entries, entry])
-    print("This key is shown once and not stored:", file=sys.stderr)
-    print(key)
+    warn("This key is shown once and not stored:")
+    say(key)
     return 0
 
 
 def list_keys(path: Path, options: argparse.Namespace) -> int:
     load_keys(path)
-    table = Table("id", "name", Column("limits", no_wrap=True), "documents", Column("expires", no_wrap=True))
+    table = make_table(
+        "id", "name", Column("limits", no_wrap=True), "documents", Column("expires", no_wrap=True)
+    )
     for entry in read_entries(path):
         conditions, expires = entry.get("filter") or {}, read_moment(entry.get("expires"), str(path))
         note = " (expired)" if expires is not None and expires <= datetime.now(UTC) else ""
@@ -99,7 +102,7 @@ def list_keys(path: Path, options: argparse.Namespace) -> int:
             "\n".join(f"{name}: {value}" for name, value in conditions.items()),
             "" if expires is None else f"{expires:%Y-%m-%d %H:%M}{note}",
         )
-    Console().print(table)
+    open_console().print(table)
     return 0
 
 
@@ -115,7 +118,7 @@ def remove_key(path: Path, options: argparse.Namespace) -> int:
                 f"{path}: {len(named) or 'no'} keys are called {options.key!r}; give one id of {known}"
             )
         write_entries(path, [entry for entry in entries if entry is not named[0]])
-    print(f"{path}: removed {named[0]['id']} ({named[0]['name']})")
+    say(f"{path}: removed {named[0]['id']} ({named[0]['name']})")
     return 0
 
 

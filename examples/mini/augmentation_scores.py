@@ -1,4 +1,4 @@
-"""How well the miniature model augments passages it has never seen, judged against the facts they were written from.
+"""Score how well the miniature model augments passages it has never seen, judged against the facts they were written from.
 
 python -m examples.mini.augmentation_scores examples/mini/model
 """
@@ -26,7 +26,7 @@ KEYS = {"question", "answer", "full_answer"}
 def sample(
     model: Any, tokenizer: Any, conversations: Sequence[list[prompts.Message]], seed: int
 ) -> list[str]:
-    """One completion of each, at temperature 0.7 and top-k 50."""
+    """Sample one completion of each, at temperature 0.7 and top-k 50."""
     torch.manual_seed(seed)
     rows = [prompts.encode(tokenizer, messages) for messages in conversations]
     width = max(map(len, rows))
@@ -39,7 +39,7 @@ def sample(
 
 
 def parse_pairs(text: str) -> list[dict[str, str]] | None:
-    """The pairs of a JSON list of at least three objects with the three keys; None for anything else."""
+    """Parse a JSON list of at least three objects with the three keys; None for anything else."""
     try:
         pairs = json.loads(text)
     except json.JSONDecodeError:
@@ -54,7 +54,7 @@ def parse_pairs(text: str) -> list[dict[str, str]] | None:
 
 
 def asked_relation(entity: Entity, question: str) -> str | None:
-    """Which fact of the entity a question asks for; None if it is not one the world knows for this entity."""
+    """Find the fact of the entity that a question asks for; None if the world has no such question about this entity."""
     for relation in entity.facts:
         phrasing = phrases.RELATIONS[entity.kind][relation]
         if question in {
@@ -67,7 +67,7 @@ def asked_relation(entity: Entity, question: str) -> str | None:
 def augmentation_scores(
     model: Any, tokenizer: Any, num_documents: int = 42, seed: int = 0
 ) -> dict[str, float]:
-    """Shares of: lists that parse, pairs that are right, lists that ask three different facts, values a rewrite keeps."""
+    """Measure shares: lists that parse, pairs that are right, lists of three different facts, and values kept by rewrites."""
     rng = Random(f"augmentation-{seed}")
     entities = [e for _ in range(num_documents // 6) for e in world.draw_world(rng, 2, 2, 2).entities]
     passages = [world.write_passage(rng, entity) for entity in entities]

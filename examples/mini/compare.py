@@ -1,4 +1,4 @@
-"""Every method on the miniature world in one table, as the commands a user would type.
+"""Compare every method on the miniature world in one table, by the commands that a user would type.
 
 Before the table: routers, trained on further questions about the dev documents, and a warm initial adapter. Run again, what is
 there is not made twice; the table costs only what is new.
@@ -21,7 +21,7 @@ WARM = ["warmup.questions=out/compare/warmup.jsonl", "warmup.out=out/compare/war
 
 
 def steps() -> Iterator[Step]:
-    """What is missing, then the table."""
+    """Yield the commands that make what is missing, then the table's."""
     missing = [name for name in ROUTERS if not (FOLDER / "routers" / f"{name}.json").exists()]
     if missing:
         yield "The dev documents' adapters, for routers to be trained over", ["parameterize", *DEV]

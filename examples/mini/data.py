@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 def split_world(split: str) -> World:
-    """The entities of "dev" or "test", or the 200 "known" ones that the model learns by heart."""
+    """Draw the entities of "dev" or "test", or the 200 "known" ones that the model memorises."""
     return world.draw_world(Random(f"{SEED}-{split}"), *SIZES[split])
 
 
@@ -40,7 +40,7 @@ def known_world() -> World:
 
 
 def fewshot(known: World) -> tuple[tuple[str, str], ...]:
-    """Three worked examples about known entities: single, bridge, comparison."""
+    """Write three worked examples about known entities: single, bridge, comparison."""
     rng = Random(f"{SEED}-fewshot")
     people = known.of_kind("person")
     questions = (
@@ -52,7 +52,7 @@ def fewshot(known: World) -> tuple[tuple[str, str], ...]:
 
 
 def tokenizer_texts(known: World, count: int = 3000) -> Iterator[str]:
-    """What the merges are learned from: turns of every task."""
+    """Yield the texts that the tokenizer's merges are learned from: turns of every task."""
     rng = Random(f"{SEED}-tokenizer")
     for _ in range(count):
         small = world.draw_world(rng, 2, 2, 2)
@@ -70,7 +70,7 @@ def tokenizer_texts(known: World, count: int = 3000) -> Iterator[str]:
 
 
 def any_question(rng: Random, source: World) -> Question:
-    """A question of any type."""
+    """Draw a question of any type."""
     style = rng.random()
     question: Question | None = None
     if style < 0.25:
@@ -82,14 +82,14 @@ def any_question(rng: Random, source: World) -> Question:
 
 
 def doc_ids(split: str) -> dict[str, str]:
-    """Entity name -> document id."""
+    """Map the entities' names to document ids."""
     return {
         entity.name: f"{split}-{i:03d}-{entity.kind}" for i, entity in enumerate(split_world(split).entities)
     }
 
 
 def documents(split: str) -> list[Row]:
-    """One passage about every entity of a split."""
+    """Write one passage about every entity of a split."""
     rng = Random(f"{SEED}-{split}-documents")
     ids = doc_ids(split)
     return [
@@ -104,12 +104,12 @@ def documents(split: str) -> list[Row]:
 
 
 def questions(split: str) -> list[Row]:
-    """What is asked about the documents of a split."""
+    """List the questions about the documents of a split, as lines of a question file."""
     return _rows(split, split, asked(split))
 
 
 def training_questions() -> list[Row]:
-    """Further questions about the dev documents, for what learns from questions: none has the subjects and relation of a dev
+    """Draw further questions about the dev documents, for training routers: none has the subjects and relation of a dev
     question."""
     rng = Random(f"{SEED}-training-questions")
     known = {kind: [identity(question) for question in found] for kind, found in asked("dev").items()}
@@ -122,14 +122,14 @@ def training_questions() -> list[Row]:
 
 
 def asked(split: str) -> dict[str, list[Question]]:
-    """The questions of a split, by kind. Single-hop questions go round the documents; no question is asked twice."""
+    """Draw the questions of a split, by type. Single-hop questions cycle through the documents; no question is asked twice."""
     rng = Random(f"{SEED}-{split}-questions")
     source = split_world(split)
     return {kind: distinct(ASK[kind](rng, source), count) for kind, count in NUM_QUESTIONS[split].items()}
 
 
 def distinct(drawn: Iterator[Question], count: int, known: Iterable[tuple[str, ...]] = ()) -> list[Question]:
-    """The first `count` questions of which no two are the same, and none is `known`."""
+    """Return the first `count` distinct questions that are not in `known`."""
     found: dict[tuple[str, ...], Question] = {}
     excluded = set(known)
     while len(found) < count:
@@ -140,7 +140,7 @@ def distinct(drawn: Iterator[Question], count: int, known: Iterable[tuple[str, .
 
 
 def identity(question: Question) -> tuple[str, ...]:
-    """What a question asks, however it is worded: its relation and its subjects."""
+    """Identify a question by what it asks, not by its wording: its relation and its subjects."""
     return (question.relation, *sorted(entity.name for entity in question.needs))
 
 
@@ -173,7 +173,7 @@ def _bridges(rng: Random, source: World) -> Iterator[Question]:
 
 
 def _comparisons(rng: Random, source: World) -> Iterator[Question]:
-    """Half of them order, a quarter shared values, a quarter values not shared."""
+    """Yield comparisons: half ask for an order, a quarter about values that are shared, a quarter about values that are not."""
     ask: dict[str, Callable[[Random, Entity, Entity], Question | None]] = {
         "order": world.ask_order,
         "same": world.ask_same,
@@ -190,8 +190,8 @@ ASK = {"single": _singles, "bridge": _bridges, "comparison": _comparisons}
 
 
 def replay() -> list[Row]:
-    """Samples about other subjects: half about known entities, from memory; half about fresh ones, which can only be read,
-    from two or three passages."""
+    """Write the replay samples: half about known entities, from memory; half about fresh ones, which can only be answered by
+    reading two or three passages."""
     rng = Random(f"{SEED}-replay")
     known = known_world()
     rows = []
@@ -214,7 +214,7 @@ FILES: dict[str, Callable[[], list[Row]]] = {
 
 
 def file_text(name: str) -> str:
-    """What a file of `FILES` holds: one JSON object a line."""
+    """Return the text of a file of `FILES`: one JSON object a line."""
     return "".join(f"{json.dumps(row)}\n" for row in FILES[name]())
 
 

@@ -1,4 +1,4 @@
-"""The whole method on the miniature world, as the commands a user would type: parameterize, index, evaluate.
+"""Run the whole method on the miniature world, by the commands that a user would type: parameterize, index, evaluate.
 
 A second bank is trained without replay negatives, from the first one's augmentations, so that the table shows what they
 do. Run again, it resumes: what is in the banks already is not made twice.

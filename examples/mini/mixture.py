@@ -1,4 +1,4 @@
-"""What the miniature model is trained on: rows of one conversation each, filled with questions up to a fixed length.
+"""The training mixture of the miniature model: rows of one conversation each, filled with questions up to a fixed length.
 
 A row opens with a task (read passages, match names, compare, rewrite, write questions, recall what is known, put years in
 order) and goes on with more questions about the same passages while they fit. All entities are fresh draws, which is what
@@ -25,7 +25,7 @@ Turn = tuple[str, str]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Draws rows; `known` is the world to be learned by heart and `fewshot` the worked examples of chain prompts."""
+    """A generator of training rows; `known` is the world to memorise and `fewshot` the worked examples of chain prompts."""
 
     known: World
     fewshot: tuple[tuple[str, str], ...]
@@ -34,7 +34,7 @@ class Mixture:
     def row(
         self, rng: Random, length: int, tasks: dict[str, float], short: float = 0.0
     ) -> tuple[list[int], list[float]]:
-        """Token ids and loss weights, right-padded to `length` (weight 0)."""
+        """Draw token ids and loss weights, right-padded to `length` (weight 0)."""
         while True:
             task = rng.choices(list(tasks), list(tasks.values()))[0]
             ids, weights = self._fill(self._turns(rng, task, short), length)
@@ -58,7 +58,7 @@ class Mixture:
         return self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
 
     def _turns(self, rng: Random, task: str, short: float) -> Iterator[list[tuple[str, str]]]:
-        """The turns of a row as (role, text) pieces, endlessly."""
+        """Yield the turns of a row as (role, text) pieces, without end."""
         if task == "plain":
             while True:
                 entity = (
@@ -94,7 +94,7 @@ class Mixture:
         yield from self._read(rng, task, short, small)
 
     def _read(self, rng: Random, task: str, short: float, small: World) -> Iterator[list[Turn]]:
-        """`read-3`, `chain-3` (worked), `shots-3` (worked, with examples): read from that many passages."""
+        """Ask about passages: `read-3` directly, `chain-3` with reasoning, `shots-3` with reasoning and worked examples."""
         style, _, count = task.partition("-")
         shown = draw_context(rng, small, int(count))
         whole = rng.random() >= short
@@ -119,7 +119,7 @@ def _small_world(rng: Random) -> World:
 
 
 def draw_context(rng: Random, small: World, count: int) -> list[Entity]:
-    """The entities whose passages are shown: of one kind, or linked ones, or any; in random order."""
+    """Draw the entities whose passages are shown: of one kind, or linked ones, or any; in random order."""
     style = rng.random()
     if style < 0.4:
         kind = rng.choice(("person", "place", "work"))
@@ -138,7 +138,7 @@ def draw_context(rng: Random, small: World, count: int) -> list[Entity]:
 
 
 def match(rng: Random, count: int, *, cot: bool) -> Iterator[list[Turn]]:
-    """Questions about `count` entities of one kind of whom the same one or two things are said: names tell them apart."""
+    """Ask about `count` entities of one kind with the same one or two relations, so that only names tell them apart."""
     shown = draw_alike(rng, count)
     texts: Sequence[str] = [world.write_passage(rng, entity, 0) for entity in shown]
     while True:
@@ -147,7 +147,7 @@ def match(rng: Random, count: int, *, cot: bool) -> Iterator[list[Turn]]:
 
 
 def recite(rng: Random, count: int) -> list[tuple[str, str]]:
-    """Statements about `count` entities, then the same again in another order: the cheapest way to learn whose a value is."""
+    """Write statements about `count` entities, then the same in another order: the cheapest way to learn which value is whose."""
     shown = draw_alike(rng, count)
     told = [state(rng, entity, relation) for entity in shown for relation in entity.facts]
     again = (
@@ -161,7 +161,7 @@ def recite(rng: Random, count: int) -> list[tuple[str, str]]:
 
 
 def draw_alike(rng: Random, count: int) -> list[Entity]:
-    """`count` entities of one kind with the same one or two relations."""
+    """Draw `count` entities of one kind with the same one or two relations."""
     drawn = draw_kind(rng, count, None)
     common = [r for r in drawn[0].facts if all(r in entity.facts for entity in drawn)]
     relations = rng.sample(common, rng.randint(1, 2))
@@ -169,7 +169,7 @@ def draw_alike(rng: Random, count: int) -> list[Entity]:
 
 
 def compare(rng: Random, count: int) -> Iterator[list[Turn]]:
-    """Mostly comparisons, of `count` entities of one kind of whom only what can be compared is said."""
+    """Ask mostly for comparisons of `count` entities of one kind whose passages state only comparable facts."""
     drawn = draw_kind(rng, count, 2)
     comparable = {relation for _, relation in (*phrases.ORDER, *phrases.SAME)}
     shown = [Entity(e.kind, e.name, {r: v for r, v in e.facts.items() if r in comparable}) for e in drawn]
@@ -183,14 +183,14 @@ def compare(rng: Random, count: int) -> Iterator[list[Turn]]:
 
 
 def draw_kind(rng: Random, count: int, variety: int | None) -> list[Entity]:
-    """`count` entities of one kind; with `variety`, sharing birthplaces, occupations, countries and forms."""
+    """Draw `count` entities of one kind; with `variety`, sharing birthplaces, occupations, countries and forms."""
     kind = rng.choice(("person", "place", "work"))
     numbers = {"person": (count, variety or 0, 0), "place": (0, count, 0), "work": (0, 0, count)}[kind]
     return world.draw_world(rng, *numbers, variety).of_kind(kind)
 
 
 def draw_question(rng: Random, context: World, whole: bool) -> Question:
-    """A question that the shown passages answer; over `whole` passages also bridges and comparisons."""
+    """Draw a question that the shown passages answer; over `whole` passages also bridges and comparisons."""
     style = rng.random()
     question: Question | None = None
     if whole and style < 0.3:
@@ -201,7 +201,7 @@ def draw_question(rng: Random, context: World, whole: bool) -> Question:
 
 
 def draw_comparison(rng: Random, context: World) -> Question | None:
-    """Two of a kind compared; yes and no about equally often. None where no two are of a kind."""
+    """Draw a comparison of two entities of a kind, yes and no about equally often; None where no two are of a kind."""
     a = rng.choice(context.entities)
     others = [entity for entity in context.of_kind(a.kind) if entity is not a]
     if not others:
@@ -216,19 +216,19 @@ def draw_comparison(rng: Random, context: World) -> Question | None:
 def ask(
     question: Question, texts: Sequence[str], *, cot: bool = False, fewshot: Sequence[tuple[str, str]] = ()
 ) -> list[Turn]:
-    """One question turn over `texts`, answered directly or with its worked chain."""
+    """Write a question over `texts` and its answer, directly or with its reasoning."""
     user = prompts.answer_messages(question.text, texts, cot=cot, fewshot=fewshot)[0]["content"]
     answer = worked(question) if cot else question.answer
     return [("user", user), ("assistant", prompts.answer_prefill(answer, cot=cot))]
 
 
 def worked(question: Question) -> str:
-    """The sentences that lead to the answer, and the answer."""
+    """Write the sentences that lead to the answer, and the answer."""
     return f"{question.chain} So the answer is {question.answer}."
 
 
 def compare_years(rng: Random) -> list[Turn]:
-    """Which of two years comes first: a drill for comparison questions."""
+    """Ask which of two years comes first: an exercise for comparison questions."""
     a, b = (str(rng.randint(1100, 1999)) for _ in range(2))
     late = rng.random() < 0.5
     word = rng.choice(("later", "last") if late else ("earlier", "first"))
@@ -238,7 +238,7 @@ def compare_years(rng: Random) -> list[Turn]:
 
 
 def rewrite(rng: Random, entity: Entity, in_order: bool = False) -> list[Turn]:
-    """The same facts said again; `in_order`: in the passage's own."""
+    """Write a rewrite of a passage; `in_order`: with the facts in the passage's order."""
     told = world.some_facts(rng, entity, len(entity.facts)) if in_order else entity
     write = world.tell if in_order else world.write_passage
     user = prompts.rewrite_messages(write(rng, told))[0]["content"]
@@ -246,7 +246,7 @@ def rewrite(rng: Random, entity: Entity, in_order: bool = False) -> list[Turn]:
 
 
 def write_pairs(rng: Random, entity: Entity, in_order: bool = False, count: int = 3) -> list[Turn]:
-    """Question-answer pairs about different facts, as `json.dumps` prints them; `in_order`: as the passage goes."""
+    """Write question-answer pairs about different facts as JSON; `in_order`: in the passage's order."""
     told = world.some_facts(rng, entity, len(entity.facts)) if in_order else entity
     write = world.tell if in_order else world.write_passage
     user = prompts.qa_messages(write(rng, told), count)[0]["content"]

@@ -62,26 +62,26 @@ LANDMARKS = words("Tower Bridge Abbey Palace Lighthouse Arena Fountain Cathedral
 
 
 def person_name(rng: Random) -> str:
-    """Like "Melina Thornbeck"."""
+    """Draw a person's name, like "Melina Thornbeck"."""
     first = rng.choice(FIRST_STARTS) + rng.choice(FIRST_ENDS)
     return f"{first} {rng.choice(LAST_STARTS)}{rng.choice(LAST_ENDS)}"
 
 
 def place_name(rng: Random) -> str:
-    """Like "Kalenport"."""
+    """Draw a place's name, like "Kalenport"."""
     return rng.choice(PLACE_STARTS) + rng.choice(PLACE_MIDDLES) + rng.choice(PLACE_ENDS)
 
 
 def proper_word(rng: Random) -> str:
-    """A two-syllable proper word, like "Kalport": the first half of a named thing, or a river."""
+    """Draw a two-syllable proper word, like "Kalport": the first half of a named thing, or a river."""
     return rng.choice(PLACE_STARTS) + rng.choice(PLACE_ENDS)
 
 
 def work_name(rng: Random) -> str:
-    """Like "The Kalport Lantern"."""
+    """Draw a work's name, like "The Kalport Lantern"."""
     return f"The {proper_word(rng)} {rng.choice(WORK_NOUNS)}"
 
 
 def named_thing(rng: Random, nouns: list[str]) -> str:
-    """Like "Kalport Medal"."""
+    """Draw the name of a thing, like "Kalport Medal"."""
     return f"{proper_word(rng)} {rng.choice(nouns)}"

@@ -1,4 +1,4 @@
-"""What can be said and asked about each kind of entity.
+"""Templates of statements and questions about each kind of entity.
 
 Promise: `augmentation` phrasings are the only ones the model is taught to write; the questions of the dev and test sets
 use `reading` phrasings alone. `{s}` is the subject, `{v}` the value.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Relation:
-    """One kind of fact: how it is stated, how the model may ask it, how only readers are asked it."""
+    """One kind of fact: templates that state it, that the model may ask it by, and that only questions to be read use."""
 
     statements: tuple[str, ...]
     augmentation: tuple[str, ...]

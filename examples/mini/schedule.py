@@ -1,4 +1,4 @@
-"""When the miniature model sees what: the curriculum and the learning rate, step by step.
+"""The curriculum and the learning rate of the miniature model, step by step.
 
 A step is one micro-batch of `TOKENS` tokens for each entry of a stage's `batches`. Copying from one short passage has to
 emerge before several passages teach anything, so the first stage shows little else; choosing among passages comes faster once
@@ -16,7 +16,7 @@ Tasks = dict[str, float]
 
 @dataclass(frozen=True)
 class Stage:
-    """Up to step `until`: (row length, share of each opening task); `short` contexts show 1 to 3 facts a passage."""
+    """Batches up to step `until`: (row length, share of each opening task); a share `short` of contexts has 1 to 3 facts each."""
 
     until: int
     batches: tuple[tuple[int, Tasks], ...]
@@ -156,7 +156,7 @@ def stage_at(step: int) -> Stage:
 
 
 def learning_rate(step: int) -> float:
-    """The factor on both optimisers' rates."""
+    """Return the factor on both optimisers' learning rates."""
     for (start, low), (end, high) in pairwise(RATES):
         if step <= end:
             return low + (high - low) * (step - start) / (end - start)

@@ -1,4 +1,4 @@
-"""How well the miniature model reads, recalls and compares, judged token by token.
+"""Score how well the miniature model reads, recalls and compares, token by token.
 
     python -m examples.mini.scores examples/mini/model
 
@@ -26,7 +26,7 @@ Case = tuple[list[int], int]
 
 
 def reading_scores(model: Any, source: Mixture, count: int = 40) -> dict[str, float]:
-    """Share of exact answers by task, on entities drawn for this alone."""
+    """Measure the share of exact answers by task, on entities drawn for this alone."""
     rng = Random("scores")
     tasks: dict[str, list[Case]] = {f"read {n}": [] for n in (1, 3, 5)}
     tasks |= {"bridge": [], "order": [], "same": [], "order worked": [], "known": [], "closed book": []}
@@ -55,7 +55,7 @@ def _texts(rng: Random, shown: Sequence[world.Entity]) -> list[str]:
 
 
 def case(source: Mixture, question: Question, texts: Sequence[str], *, cot: bool = False) -> Case:
-    """Token ids of the prompt and its answer, and how many of them are answer."""
+    """Encode the prompt and its answer; return the token ids, and how many of them are the answer's."""
     messages = prompts.answer_messages(question.text, texts, cot=cot)
     start = prompts.encode(source.tokenizer, messages, prompts.answer_prefill(cot=cot))
     start += source.encode(f"{question.chain} So the answer is ") if cot else []
@@ -65,7 +65,7 @@ def case(source: Mixture, question: Question, texts: Sequence[str], *, cot: bool
 
 @torch.no_grad()
 def exact(model: Any, cases: Sequence[Case], rows: int = 16) -> float:
-    """Share of the cases whose answer tokens are all first choices."""
+    """Measure the share of cases whose answer tokens are all first choices."""
     right = 0
     ordered = sorted(cases, key=lambda item: len(item[0]))
     for i in range(0, len(ordered), rows):

@@ -1,4 +1,4 @@
-"""A chain of `prag` commands, shown and run as a user would type them, up to the first that fails."""
+"""Run a list of `prag` commands as a user would type them, up to the first that fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Step = tuple[str, Sequence[str]]  # title ("": it belongs to the step before), a
 
 
 def run_steps(steps: Iterable[Step], what: str) -> int:
-    """Run them in the checkout; the first exit status that is not 0, and a line that says where `what` stopped."""
+    """Run the steps in the checkout. Return the first exit status that is not 0, after a line that says where `what` stopped."""
     prag = str(Path(sys.executable).parent / "prag")
     start = time.monotonic()
     for title, arguments in steps:

@@ -51,7 +51,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, context: int) -> Any:
 
 
 def render(messages: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(role, text) of a finished conversation as the chat template prints it, cut so that each piece has one role.
+    """Return (role, text) of a finished conversation as the chat template prints it, cut so that each piece has one role.
 
     The generation prompt belongs to the user's piece; the assistant's begins with the answer and ends with the end marker.
     """

@@ -34,7 +34,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def build_model(tokenizer: Any, seed: int) -> Any:
-    """A Llama of 2.95 million parameters; heads of 64 so that vLLM runs it on a CPU too."""
+    """Make a Llama of 2.95 million parameters; heads of 64 so that vLLM runs it on a CPU too."""
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
         "llama",
@@ -56,7 +56,7 @@ def build_model(tokenizer: Any, seed: int) -> Any:
 
 
 def build_optimizers(model: Any) -> list[torch.optim.Optimizer]:
-    """Muon on the hidden matrices, AdamW on the embeddings and norms."""
+    """Make the optimisers: Muon on the hidden matrices, AdamW on the embeddings and norms."""
     hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon = torch.optim.Muon(hidden, lr=MUON_RATE, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
@@ -65,7 +65,7 @@ def build_optimizers(model: Any) -> list[torch.optim.Optimizer]:
 
 
 def draw_batches(mixture: Mixture, step: int) -> list[Batch]:
-    """The micro-batches of a step: ids `[row, token]` and weights of the same shape."""
+    """Draw the micro-batches of a step: ids `[row, token]` and weights of the same shape."""
     stage = schedule.stage_at(step)
     rng = Random(f"train-{SEED}-{step}")
     batches = []
@@ -89,7 +89,7 @@ def prefetch(mixture: Mixture, steps: range) -> Iterator[tuple[int, list[Batch]]
 
 
 def weighted_loss(model: Any, ids: Tensor, weights: Tensor) -> Any:
-    """Mean next-token loss under `weights`; causality makes a mask for the right padding unnecessary."""
+    """Compute the mean next-token loss under `weights`; causality makes a mask for the right padding unnecessary."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
     losses = torch.nn.functional.cross_entropy(
@@ -148,7 +148,7 @@ def save_checkpoint(path: Path, step: int, model: Any, optimizers: list[torch.op
 
 
 def load_checkpoint(path: Path, model: Any, optimizers: list[torch.optim.Optimizer]) -> int:
-    """The step to go on with: 0 without a checkpoint."""
+    """Return the step to go on with: 0 without a checkpoint."""
     if not path.exists():
         return 0
     state: dict[str, Any] = torch.load(path)
@@ -159,7 +159,7 @@ def load_checkpoint(path: Path, model: Any, optimizers: list[torch.optim.Optimiz
 
 
 def export(model: Any, tokenizer: Any, out: Path) -> None:
-    """Write what AutoModelForCausalLM and AutoTokenizer load, in bf16."""
+    """Save the model and the tokenizer in the Hugging Face format, in bf16."""
     halved = copy.deepcopy(model).to(torch.bfloat16)
     halved.save_pretrained(out)
     tokenizer.save_pretrained(out)

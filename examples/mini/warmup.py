@@ -18,7 +18,7 @@ from examples.mini.data import Row
 
 
 def warmup_questions(strangers: bool = False) -> Iterator[Row]:
-    """One fact after the other; no wording twice."""
+    """Yield a question about one fact after the other; no wording twice."""
     rng = Random(f"{data.SEED}-warmup-{'strangers' if strangers else 'known'}")
     entities, asked = data.known_world().entities, set[str]()
     number = 0

@@ -40,7 +40,7 @@ NUM_FACTS = 6
 
 @dataclass(frozen=True)
 class Entity:
-    """Someone or something with facts (relation -> value)."""
+    """A person, a place or a work, with facts (relation -> value)."""
 
     kind: str
     name: str
@@ -81,7 +81,7 @@ class World:
 def draw_world(
     rng: Random, num_people: int, num_places: int, num_works: int, variety: int | None = None
 ) -> World:
-    """Fresh entities; birthplaces and settings are the world's places, creators its people, where it has any.
+    """Draw fresh entities; birthplaces and settings are the world's places, creators its people, where it has any.
 
     `variety` limits how many occupations, countries and forms there are, so that entities share them often.
     """
@@ -98,7 +98,7 @@ def draw_world(
 
 
 def _keep(rng: Random, facts: dict[str, str], always: Sequence[str]) -> dict[str, str]:
-    """Six of the facts, those in `always` among them."""
+    """Choose six of the facts, those in `always` among them."""
     others = [relation for relation in facts if relation not in always]
     kept = {*always, *rng.sample(others, NUM_FACTS - len(always))}
     return {relation: value for relation, value in facts.items() if relation in kept}
@@ -146,25 +146,25 @@ def _draw_work(
 
 
 def state(rng: Random, entity: Entity, relation: str, subject: str | None = None) -> str:
-    """One sentence that says a fact."""
+    """Write one sentence that states a fact."""
     template = rng.choice(phrases.RELATIONS[entity.kind][relation].statements)
     return template.format(s=subject or entity.name, v=entity.facts[relation])
 
 
 def some_facts(rng: Random, entity: Entity, count: int) -> Entity:
-    """The same entity with only `count` of its facts, in random order."""
+    """Return the same entity with only `count` of its facts, in random order."""
     return Entity(
         entity.kind, entity.name, {r: entity.facts[r] for r in rng.sample(list(entity.facts), count)}
     )
 
 
 def write_passage(rng: Random, entity: Entity, min_words: int = MIN_WORDS) -> str:
-    """The facts in random order, filled up to `min_words` with sentences that say nothing."""
+    """Write the facts in random order, filled up to `min_words` with sentences that state no fact."""
     return tell(rng, some_facts(rng, entity, len(entity.facts)), min_words)
 
 
 def tell(rng: Random, entity: Entity, min_words: int = MIN_WORDS) -> str:
-    """The facts in the entity's own order, filled up likewise."""
+    """Write the facts in the entity's own order, filled up likewise."""
     sentences = [state(rng, entity, r, _subject(rng, entity, i)) for i, r in enumerate(entity.facts)]
     fillers = list(phrases.FILLERS[entity.kind])
     rng.shuffle(fillers)
@@ -179,7 +179,7 @@ def _subject(rng: Random, entity: Entity, index: int) -> str:
 
 
 def ask_single(rng: Random, entity: Entity, wording: str, relation: str | None = None) -> Question:
-    """One fact of one entity; `wording` is "augmentation", "reading" or "any"."""
+    """Ask for one fact of one entity; `wording` is "augmentation", "reading" or "any"."""
     relation = relation or rng.choice(list(entity.facts))
     text = _wording(rng, entity.kind, relation, wording).format(s=entity.name)
     return Question(text, entity.facts[relation], "single", relation, (entity,), state(rng, entity, relation))
@@ -196,7 +196,7 @@ def _wording(rng: Random, kind: str, relation: str, wording: str) -> str:
 
 
 def ask_bridge(rng: Random, world: World, entity: Entity, wording: str) -> Question | None:
-    """A fact of an entity that the question only describes through `entity`; None where `entity` leads nowhere."""
+    """Ask for a fact of an entity that the question describes only through `entity`; None where `entity` has no link."""
     index = world.by_name
     links = [r for kind, r in phrases.BRIDGES if kind == entity.kind and entity.facts.get(r) in index]
     if not links:
@@ -213,7 +213,7 @@ def ask_bridge(rng: Random, world: World, entity: Entity, wording: str) -> Quest
 
 
 def ask_order(rng: Random, a: Entity, b: Entity) -> Question | None:
-    """Which of two came first or last; None for equal years or different kinds."""
+    """Ask which of two came first or last; None for equal years or different kinds."""
     if a.kind != b.kind:
         return None
     ((_, relation), wordings) = next(item for item in phrases.ORDER.items() if item[0][0] == a.kind)
@@ -227,7 +227,7 @@ def ask_order(rng: Random, a: Entity, b: Entity) -> Question | None:
 
 
 def ask_same(rng: Random, a: Entity, b: Entity) -> Question | None:
-    """Do two entities of a kind share a value; answered yes or no."""
+    """Ask whether two entities of a kind share a value; the answer is yes or no."""
     if a.kind != b.kind:
         return None
     relation, wordings = rng.choice([(r, w) for (kind, r), w in phrases.SAME.items() if kind == a.kind])
@@ -238,7 +238,7 @@ def ask_same(rng: Random, a: Entity, b: Entity) -> Question | None:
 
 
 def aliases(question: Question) -> list[str]:
-    """Answers to accept, the full one first: a person's last name, a river with its class, a height with its unit."""
+    """Return the answers to accept, the full one first: a person's last name, a river with its class, a height with its unit."""
     answer = question.answer
     if question.type != "comparison" and question.relation in PERSON_VALUED:
         return [answer, answer.split()[-1]]

@@ -1,8 +1,8 @@
 """Documents → augmentations: a language model writes rewrites and question-answer pairs about every document.
 
 The prompts are the published ones. All documents' requests of an attempt go to the engine together; what cannot be used
-is asked for again, with another seed, up to `max_attempts` times; a document that still lacks something is set aside with
-the reason. A request's seed comes from the document's content, its purpose, attempt and number, so that a document's
+is asked for again, with another seed, up to `max_attempts` times; a document that still lacks something is quarantined
+with the reason. A request's seed comes from the document's content, its purpose, attempt and number, so that a document's
 augmentation does not depend on which others are written with it.
 
 What is accepted, beyond what the reference accepts:
@@ -108,7 +108,7 @@ def augment_documents(
 ) -> AugmentResult:
     """Write rewrites and pairs about `documents`; `generator` (see `generator_identity`) is recorded with each result.
 
-    A document whose prompt and answer exceed the engine's context is set aside, never cut. Raises what the engine raises.
+    A document whose prompt and answer exceed the engine's context is quarantined, never cut. Raises what the engine raises.
     """
     drafts = [_draft(document, engine, settings, prompt) for document in documents]
     for attempt in range(1, settings.max_attempts + 1):

@@ -10,6 +10,8 @@ from prag_core.config.dump import as_typed, as_yaml
 from prag_core.config.load import default_config, load_config
 from prag_core.config.schema import Config
 from prag_core.config.setting import walk_settings
+from prag_core.terminal.parser import Parser
+from prag_core.terminal.streams import say
 
 _RECIPE = ("recipe", "model", "prompt", "augmentation", "training", "acceptance")
 _ASKED = ("evaluate.questions", "evaluate.format")
@@ -35,18 +37,13 @@ class _HelpSettings(argparse.Action):
         super().__init__(nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(settings_help(parser.prog.removeprefix("prag ")), end="")
+        say(settings_help(parser.prog.removeprefix("prag ")).rstrip())
         parser.exit()
 
 
 def settings_parser(verb: str, description: str, example: str, **positionals: str) -> argparse.ArgumentParser:
     """A parser with the verb's own positional arguments (name=help) and the shared options; verbs add theirs."""
-    parser = argparse.ArgumentParser(
-        prog=f"prag {verb}",
-        description=description,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog=f"prag {verb}", description=description, epilog=f"example:\n  {example}")
     for name, meaning in positionals.items():
         parser.add_argument(name, help=meaning)
     parser.add_argument(
@@ -77,7 +74,7 @@ def parse_settings(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tupl
     options = parser.parse_intermixed_args(list(argv))
     config = load_config(options.settings, *options.config)
     if options.print_config:
-        print(as_yaml(config), end="")
+        say(as_yaml(config).rstrip())
         raise SystemExit(0)
     return config, options
 

@@ -10,28 +10,17 @@ Each file is replaced whole. Numbers that could not be computed are null, never 
 from __future__ import annotations
 
 import json
-import os
-from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from prag_core.evaluation.plot import render
 from prag_core.evaluation.report import Report
 from prag_core.evaluation.tables import Grid, grids, to_markdown
 from prag_core.storage import open_root, put_whole, storage_errors
-
-UNBOUNDED = 10_000  # columns of a console that is no terminal
-
-
-def table_console(file: TextIO | None = None) -> Console:
-    """Make a console for tables on standard output: as wide as a terminal is; where there is none, as wide as a table needs."""
-    console = Console(file=file, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = UNBOUNDED
-    return console
+from prag_core.terminal.console import make_table
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -41,7 +30,7 @@ def show_report(report: Report, console: Console) -> None:
 
 
 def show_grid(grid: Grid, console: Console) -> None:
-    """Print a table with its title and its note. Names are printed letter for letter, never read as markup."""
+    """Print a table with its title and its note."""
     console.print(Text(f"\n{grid.title}", style="bold"))
     console.print(_rich_table(grid), end="")
     if grid.note:
@@ -67,13 +56,11 @@ def write_report(report: Report, out: str) -> list[str]:
 
 
 def _rich_table(grid: Grid) -> Table:
-    table = Table(box=SIMPLE_HEAD)
     first, *others = grid.header
-    table.add_column(Text(first), no_wrap=True)
-    for name in others:
-        table.add_column(Text(name), justify="right")
+    columns = (Column(first, no_wrap=True), *(Column(name, justify="right") for name in others))
+    table = make_table(*columns, box=SIMPLE_HEAD)
     for row in grid.rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     return table
 
 

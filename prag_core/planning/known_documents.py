@@ -2,7 +2,7 @@
 
 Every document is known by its content hash, which covers its id, chunk and wording. A document that has an adapter is
 done whatever else is known of it; one in a shard that an earlier run planned and did not finish is pending there; one whose
-adapter failed its exam is text_only; one that was only ever set aside is failed; all others are new.
+adapter failed its exam is text_only; one that was only ever quarantined is failed; all others are new.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Ledger:
         digests = np.concatenate(
             [hashes[DONE], waiting, hashes[TEXT_ONLY], hashes[FAILED]]
         )  # the first of equal ones is found
-        done, *set_aside = (np.full(len(found), code) for code, found in hashes.items())
-        codes = np.concatenate([done, np.arange(len(waiting)), *set_aside])
+        done, *others = (np.full(len(found), code) for code, found in hashes.items())
+        codes = np.concatenate([done, np.arange(len(waiting)), *others])
         prefixes = _prefixes(digests)
         order = np.argsort(prefixes, kind="stable")
         self._prefixes, self._digests, self._codes = (

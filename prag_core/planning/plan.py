@@ -46,13 +46,13 @@ class PlanCounts:
     new: int = 0  # in shards of this plan, edited and retried ones included
     resumed: int = 0  # in shards that an earlier run left unfinished
     text_only: int = 0  # their adapter failed its exam, left so
-    failed: int = 0  # set aside earlier, left so
-    retried: int = 0  # set aside or text_only earlier, tried again
+    failed: int = 0  # quarantined earlier, left so
+    retried: int = 0  # quarantined or text_only earlier, tried again
     deleted: int = 0  # deleted from the bank, stay out
     left: int = 0  # in the last snapshot, no longer in the corpus
     edited: int = 0  # in the last snapshot with another wording
     unspaced: int = 0  # in a script without spaces between words
-    long: int = 0  # longer than the model's context: will be set aside
+    long: int = 0  # longer than the model's context: will be quarantined
 
 
 @dataclass(frozen=True)

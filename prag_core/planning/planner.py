@@ -3,7 +3,7 @@
 Promises: the same corpus over the same bank gives the same shards. A shard of an earlier run that is not committed is
 kept as it is, under its id, as long as all its documents are still in the corpus in that wording (its committed
 augmentations are found again by that id); otherwise its remaining documents are planned anew. Documents that were
-deleted stay out; those set aside earlier, and those that are text_only, come back only on request. The corpus streams
+deleted stay out; those quarantined earlier, and those that are text_only, come back only on request. The corpus streams
 through: one batch and one shard of documents are held at a time, beside some hundred bytes a document of hashes and ids.
 Nothing is written before the whole corpus was read and found good (until then new shards' documents wait in a temporary
 file).

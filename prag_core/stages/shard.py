@@ -204,7 +204,7 @@ class TrainStage(ShardStage):
         """Each augmented document with its samples and its exam; those whose samples do not fit the model go to `failures`."""
         for document in documents:
             if document.key not in augmentations:
-                continue  # set aside by the augment stage, and recorded there
+                continue  # quarantined by the augment stage, and recorded there
             content, augmentation = content_hash(document), augmentations[document.key]
             try:
                 item = TrainingItem(document.key, content, self._samples(document, content, augmentation))

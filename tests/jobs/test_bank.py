@@ -21,7 +21,7 @@ LAYOUT = AdapterLayout((ModuleShape("layers.0.mlp.up_proj", 4, 3),), 2, 32.0)
 
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
-    """A bank of two adapters and one document set aside."""
+    """A bank of two adapters and one quarantined document."""
 
     def factors(seed: int) -> dict[str, Factors]:
         draw = np.random.default_rng(seed)
@@ -54,13 +54,43 @@ def uri(tmp_path: Path) -> str:
     return bank.uri
 
 
-def test_ls_shows_documents_and_why_some_were_set_aside(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_shows_documents_and_why_some_were_quarantined(
+    uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command.main(["ls", uri]) == 0
     shown = capsys.readouterr().out
-    assert "ada" in shown and "too long" in shown and "2 adapter, 0 text_only, 1 failed, 0 deleted" in shown
-    assert command.main(["ls", uri, "--failed", "--json"]) == 0
+    assert (
+        "ada" in shown and "too long" in shown and "2 adapter, 0 text_only, 1 quarantined, 0 deleted" in shown
+    )
+    assert command.main(["ls", uri, "--quarantined", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [row["doc_id"] for row in listed["documents"]] == ["cy"] and listed["counts"]["adapter"] == 2
+    assert command.main(["ls", uri, "--failed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == listed, "the option's old name"
+
+
+@pytest.mark.parametrize("doc_id", ["[/r/]python", "arXiv:2301.1[cs.CL]", f"[b]{'x' * 90}[/b]"])
+def test_ids_reasons_and_texts_are_printed_letter_for_letter(
+    doc_id: str, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = Bank.open(uri)
+    document = Document(doc_id, "text [/i] :smile:", title="[red]T[/red]")
+    with bank.begin(Stage.adapters, "odd") as writer:
+        writer.add(Failure(doc_id, 0, content_hash(document), "train", "no [/x] :smile: list[int]", 1))
+        writer.commit([bank.write_documents("odd", [document])])
+    row = {"doc_id": doc_id, "chunk": 0, "content_hash": content_hash(document)}
+    bank.write_snapshot(pa.Table.from_pylist([row], WANTED))
+    assert command.main(["ls", uri]) == 0
+    shown = capsys.readouterr().out
+    assert doc_id in shown and "train: no [/x] :smile: list[int]" in shown
+    assert command.main(["inspect", uri, "--doc-id", doc_id]) == 0
+    shown = capsys.readouterr().out
+    for text in (doc_id, "no [/x] :smile: list[int]", "text [/i] :smile:", "[red]T[/red]"):
+        assert text in shown
+    assert cli.main(["delete", uri, "--doc-id", doc_id]) == 0
+    assert command.main(["inspect", uri]) == 0 and doc_id in capsys.readouterr().out
+    assert command.main(["gc", uri]) == 0
+    assert cli.main(["bank", "inspect", uri, "--doc-id", doc_id]) == 1 and doc_id in capsys.readouterr().err
 
 
 def test_text_only_documents_are_listed_inspected_and_exported(
@@ -93,7 +123,11 @@ def test_text_only_documents_are_listed_inspected_and_exported(
     )
     assert command.main(["ls", uri, "--text-only"]) == 0
     shown = capsys.readouterr().out
-    assert "0.25" in shown and " ada " not in shown and "2 adapter, 1 text_only, 1 failed, 0 deleted" in shown
+    assert (
+        "0.25" in shown
+        and " ada " not in shown
+        and "2 adapter, 1 text_only, 1 quarantined, 0 deleted" in shown
+    )
     assert command.main(["ls", uri, "--text-only", "--json"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)["documents"]
     assert (listed["doc_id"], listed["score"]) == ("di", 0.25) and "answered 25%" in listed["reason"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,38 @@ def test_every_verb_describes_the_settings_that_it_reads(
         cli.main([verb, "--help-settings"])
     assert stop.value.code == 0
     assert capsys.readouterr().out == settings_help(verb)
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("plan", "Interrupted.\n"),
+        ("parameterize", "Interrupted. The same command goes on where it stopped.\n"),
+    ],
+)
+def test_an_interrupt_promises_to_go_on_only_where_the_verb_does(
+    verb: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(f"jobs.{verb}"), "main", interrupt)
+    assert cli.main([verb]) == 130
+    assert capsys.readouterr().err == said
+
+
+def test_a_defect_of_ours_is_shown_with_its_traceback_and_the_log_of_the_libraries(tmp_path: Path) -> None:
+    fail = "def fail(_): print('noise'); 1 / 0"
+    script = f"from jobs import cli, plan\n{fail}\nplan.main = fail\nraise SystemExit(cli.start('plan'))"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    *_, error, last = done.stderr.splitlines()
+    assert error == "ZeroDivisionError: division by zero"
+    assert last == f"What libraries printed is in {tmp_path}/prag/logs/plan.log."
+    assert (tmp_path / "prag/logs/plan.log").read_text() == "noise\n"
 
 
 def test_serving_without_its_extra_says_what_to_install(

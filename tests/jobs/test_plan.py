@@ -66,6 +66,13 @@ def test_a_plan_without_a_bank_prints_what_would_be_done_and_makes_none(plan: Pl
     assert not (tmp_path / "bank").exists()
 
 
+def test_paths_are_printed_letter_for_letter(plan: Plan, tmp_path: Path) -> None:
+    corpus = tmp_path / "arXiv:2301.1[cs.CL].jsonl"
+    corpus.write_text(json.dumps({"doc_id": "a", "text": "text"}) + "\n")
+    status, output, _ = plan(f"corpus.uri={corpus}", f"bank.uri={tmp_path}/[/r/]bank")
+    assert status == 0 and f"{corpus} → {tmp_path}/[/r/]bank (not there yet)" in output
+
+
 def test_a_plan_over_a_bank_counts_what_an_earlier_run_left(
     plan: Plan, settings: list[str], tmp_path: Path
 ) -> None:

@@ -6,9 +6,9 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from jobs.progress import describe_shard, show_progress, stage_progress, ticking
+from prag_core.terminal.console import open_console
 
 
 def row(shard_id: str, **fields: Any) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def row(shard_id: str, **fields: Any) -> dict[str, Any]:
 def test_every_row_comes_through_with_a_line_each_in_a_log() -> None:
     printed = io.StringIO()
     rows = [row("aa"), row("bb", adapters_num_documents=6, augmentations_num_failed=2)]
-    assert list(show_progress(iter(rows), 2, 16, Console(file=printed))) == rows
+    assert list(show_progress(iter(rows), 2, 16, open_console(printed))) == rows
     first, second = printed.getvalue().splitlines()
     assert first.startswith("shard 1/2 aa: 8 adapters (augment 1.5 s, train 1.5 s); 8/16 documents")
     assert second.startswith("shard 2/2 bb: 6 adapters, 2 quarantined (")
@@ -43,7 +43,7 @@ def test_a_log_has_a_line_for_each_method_that_has_answered(capsys: pytest.Captu
 
 def test_a_log_has_a_line_for_every_tenth_of_a_stage() -> None:
     printed = io.StringIO()
-    with stage_progress(Console(file=printed)) as tick:
+    with stage_progress(open_console(printed)) as tick:
         for done in range(1, 41):
             tick("stage [x]", done, 40)
     lines = printed.getvalue().splitlines()

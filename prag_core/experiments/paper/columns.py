@@ -14,7 +14,7 @@ from prag_core.answering.registry import find_method, most_documents
 from prag_core.config.load import CONF, Override, load_config
 from prag_core.config.schema import Config, CorpusFormat
 from prag_core.errors import ConfigError
-from prag_core.experiments.paper.description import Cell, Dataset, Model, PaperRow, PaperTable, Setup
+from prag_core.experiments.paper.description import Column, Dataset, Model, PaperRow, PaperTable, Setup
 from prag_core.experiments.table import Row, Run, Table, settings_of
 from prag_core.questions.reader import load_questions
 from prag_core.records import Question
@@ -107,24 +107,24 @@ def column_questions(made: Reproduction, dataset: Dataset) -> dict[str, list[Que
 
 def column_tables(
     made: Reproduction, corpora: Mapping[str, str], warm: Mapping[tuple[str, str], str]
-) -> Iterator[tuple[str, Cell, Table]]:
+) -> Iterator[tuple[str, Column, Table]]:
     """Yield (model, column, table of its runs). `corpora`: of each question set; `warm`: each model's and question set's initial
     adapter, without which the rows that want one are left out. Raises ConfigError for settings and methods that cannot be run."""
     sets = {dataset.name: dataset for dataset in made.datasets}
     for model in made.models:
-        for cell in made.table.cells:
-            if dataset := sets.get(cell[0]):
+        for column in made.table.columns:
+            if dataset := sets.get(column[0]):
                 corpus, initial = corpora[dataset.name], warm.get((model.name, dataset.name))
-                yield model.name, cell, _table(made, model, dataset, cell, corpus, initial)
+                yield model.name, column, _table(made, model, dataset, column, corpus, initial)
 
 
 def _table(
-    made: Reproduction, model: Model, dataset: Dataset, cell: Cell, corpus: str, initial: str | None
+    made: Reproduction, model: Model, dataset: Dataset, column: Column, corpus: str, initial: str | None
 ) -> Table:
     def load(row: PaperRow | None) -> Config:
         warm = {"training.initial": initial} if row and row.warm else {}
         config = made.config(dataset, model, row, **warm)
-        asked = replace(config.evaluate, type=dataset.types[cell[1]])
+        asked = replace(config.evaluate, type=dataset.types[column[1]])
         narrowed = replace(config.corpus, uri=corpus, format=CorpusFormat.jsonl, limit=None)
         return replace(config, corpus=narrowed, evaluate=asked)
 
@@ -137,6 +137,6 @@ def _table(
         changed = settings_of(config, row.settings)
         own = Row(name=row.label, label=row.label, settings=changed, config=config)
         runs.append(Run(row.label, row.method, own))
-    name = f"{made.table.name}-{model.name}-{cell[0]}-{cell[1].lower()}"
-    title = f"{model.title}, {dataset.title}, {cell[1]}"
+    name = f"{made.table.name}-{model.name}-{column[0]}-{column[1].lower()}"
+    title = f"{model.title}, {dataset.title}, {column[1]}"
     return Table(name=name, title=title, config=load(None), runs=tuple(runs), pairs=())

@@ -27,7 +27,7 @@ FOLDER = CONF / "paper"
 SETUP = "setup"
 MEASURES = ("f1", "seconds", "loading_seconds")
 Settings = Mapping[str, Any]
-Cell = tuple[str, str]  # (question set, type of question as the table names it)
+Column = tuple[str, str]  # (question set, type of question as the table names it)
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,18 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of one or more models. `published[model][row]` has a figure for each of `cells`."""
+    """A table of one or more models. `published[model][row]` has a figure for each of `columns`."""
 
     name: str
     title: str
-    cells: tuple[Cell, ...]
+    columns: tuple[Column, ...]
     rows: tuple[PaperRow, ...]
     settings: Settings
-    published: Mapping[str, Mapping[str, Mapping[Cell, float]]]
+    published: Mapping[str, Mapping[str, Mapping[Column, float]]]
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(dataset for dataset, _ in self.cells))
+        return tuple(dict.fromkeys(dataset for dataset, _ in self.columns))
 
     def answered_by(self, row: PaperRow) -> PaperRow:
         """Return the first row with the same answers: rows may differ only in what is measured."""
@@ -123,7 +123,7 @@ def load_paper_table(name: str, setup: Setup) -> PaperTable:
         )
     fields = read_fields(path, resolve=False)
     refuse_unknown(f"{path}", fields, ("title", "columns", "measure", "settings", "rows", "published"))
-    cells = tuple(_cells(path, fields, setup))
+    columns = tuple(_columns(path, fields, setup))
     measure = one_of(f"{path}", "measure", fields.get("measure", MEASURES[0]), MEASURES)
     rows = tuple(
         _row(f"{path}, row {number}", row, measure)
@@ -136,14 +136,19 @@ def load_paper_table(name: str, setup: Setup) -> PaperTable:
     for model, figures in (fields.get("published") or {}).items():
         place = f"{path}, published"
         published[one_of(place, "model", model, setup.models)] = _figures(
-            f"{place}, {model}", figures, labels, cells
+            f"{place}, {model}", figures, labels, columns
         )
     return PaperTable(
-        path.stem, str(fields.get("title") or path.stem), cells, rows, fields.get("settings") or {}, published
+        path.stem,
+        str(fields.get("title") or path.stem),
+        columns,
+        rows,
+        fields.get("settings") or {},
+        published,
     )
 
 
-def _cells(path: Path, fields: Settings, setup: Setup) -> list[Cell]:
+def _columns(path: Path, fields: Settings, setup: Setup) -> list[Column]:
     columns = fields.get("columns")
     if not isinstance(columns, dict) or not columns:
         raise ConfigError(
@@ -171,12 +176,12 @@ def _row(place: str, row: Any, measure: str) -> PaperRow:
 
 
 def _figures(
-    place: str, rows: Any, labels: Sequence[str], cells: Sequence[Cell]
-) -> dict[str, dict[Cell, float]]:
+    place: str, rows: Any, labels: Sequence[str], columns: Sequence[Column]
+) -> dict[str, dict[Column, float]]:
     for label, figures in rows.items():
         one_of(place, "row", label, labels)
-        if len(figures) != len(cells):
+        if len(figures) != len(columns):
             raise ConfigError(
-                f"{place}: {label} has {len(figures)} figures, but there are {len(cells)} columns"
+                f"{place}: {label} has {len(figures)} figures, but there are {len(columns)} columns"
             )
-    return {label: dict(zip(cells, map(float, figures), strict=True)) for label, figures in rows.items()}
+    return {label: dict(zip(columns, map(float, figures), strict=True)) for label, figures in rows.items()}

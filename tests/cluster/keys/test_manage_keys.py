@@ -52,6 +52,16 @@ def test_a_key_is_added_listed_and_removed(tmp_path: Path, capsys: pytest.Captur
     assert len(load_keys(path)) == 0
 
 
+def test_names_and_filters_are_listed_letter_for_letter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "keys.yaml")
+    run(capsys, "add", path, "--name", "[/r/]python", "--filter", "tenant=arXiv:2301.1[cs.CL]")
+    listed = run(capsys, "ls", path)
+    assert "[/r/]python" in listed and "tenant: arXiv:2301.1[cs.CL]" in listed
+    assert "[/r/]python" in run(capsys, "rm", path, "[/r/]python")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

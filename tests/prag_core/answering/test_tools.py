@@ -24,12 +24,12 @@ DOCUMENTS = [
     Document(f"d{i}", f"Number {i} is {KINDS[i % 2]}.", f"number {i}", metadata={"odd": i % 2})
     for i in range(6)
 ]
-SET_ASIDE = "d5"
+QUARANTINED = "d5"
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Of a bank over the miniature model: six documents with made-up adapters, one of them set aside, not indexed yet."""
+    """Of a bank over the miniature model: six documents with made-up adapters, one of them quarantined, not indexed yet."""
     config = load_config([f"bank.uri={tmp_path_factory.mktemp('answering')}/bank"])
     prepared = prepare_recipe(config)
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     with bank.begin(Stage.adapters, "shard") as writer:
         for document in DOCUMENTS:
             content = content_hash(document)
-            failed = document.doc_id == SET_ASIDE
+            failed = document.doc_id == QUARANTINED
             writer.add(
                 Failure(*document.key, content, "train", "diverged", 1)
                 if failed
@@ -67,9 +67,9 @@ def indexed(config: Config) -> Config:
 
 def test_adapters_come_with_their_versions_and_the_others_with_reasons(indexed: Config) -> None:
     opened = OpenBank.open(indexed.bank.uri, indexed)
-    usable, missing = opened.fetch([("d0", 0), ("d1", 0), (SET_ASIDE, 0), ("nowhere", 0)])
+    usable, missing = opened.fetch([("d0", 0), ("d1", 0), (QUARANTINED, 0), ("nowhere", 0)])
     assert set(usable) == {("d0", 0), ("d1", 0)} and usable["d0", 0][0] != usable["d1", 0][0]
-    assert missing == {(SET_ASIDE, 0): "quarantined at train: diverged", ("nowhere", 0): "not in the bank"}
+    assert missing == {(QUARANTINED, 0): "quarantined at train: diverged", ("nowhere", 0): "not in the bank"}
 
 
 def test_a_filter_holds_for_whatever_documents_are_asked_for_as(indexed: Config) -> None:

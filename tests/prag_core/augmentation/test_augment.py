@@ -117,7 +117,7 @@ def test_what_is_unusable_is_asked_again_with_another_seed_and_only_that(tiny_to
     assert sum(len(requests) for requests, sampling in engine.calls if not sampling.json_schema) == 2
 
 
-def test_a_document_that_never_works_is_set_aside_with_the_reason_and_leaves_the_others(
+def test_a_document_that_never_works_is_quarantined_with_the_reason_and_leaves_the_others(
     tiny_tokenizer: Any,
 ) -> None:
     def fail(prompt: str, request: Request, sampling: Sampling) -> str:
@@ -134,7 +134,7 @@ def test_a_document_that_never_works_is_set_aside_with_the_reason_and_leaves_the
     )
 
 
-def test_a_document_too_long_for_the_context_is_set_aside_unasked(tiny_tokenizer: Any) -> None:
+def test_a_document_too_long_for_the_context_is_quarantined_unasked(tiny_tokenizer: Any) -> None:
     long = Document("long", "word " * 1000)
     engine = ScriptedEngine(tiny_tokenizer, speak_well)
     result = augment(engine, RIVER, long)

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from prag_core.errors import StorageError
-from prag_core.evaluation.output import show_report, table_console, write_report
+from prag_core.evaluation.output import show_report, write_report
 from prag_core.evaluation.report import Report
 from prag_core.evaluation.tables import grids
+from prag_core.terminal.console import open_console
 
 Make = Callable[..., Report]
 
@@ -77,7 +78,7 @@ def test_without_a_terminal_a_table_is_as_wide_as_it_needs_to_be(
     monkeypatch.delenv("COLUMNS", raising=False)
     name = f"prag@{'a long label ' * 12}"
     buffer = io.StringIO()
-    show_report(make_report(texts={name: ["Rome."] * 4}), table_console(buffer))
+    show_report(make_report(texts={name: ["Rome."] * 4}), open_console(buffer))
     (line, *_) = (line for line in buffer.getvalue().splitlines() if line.strip().startswith("prag@"))
     assert name.strip() in line and line.split()[-5:-3] == ["25.0", "25.0"]
 
@@ -85,5 +86,5 @@ def test_without_a_terminal_a_table_is_as_wide_as_it_needs_to_be(
 def test_names_with_brackets_are_printed_letter_for_letter(make_report: Make) -> None:
     buffer = io.StringIO()
     report = make_report(texts={"prag@k [/b] 1[red]": ["Rome."] * 4}, title="[bold]T[/bold] [/x]")
-    show_report(report, table_console(buffer))
+    show_report(report, open_console(buffer))
     assert "prag@k [/b] 1[red]" in buffer.getvalue() and "[bold]T[/bold] [/x]" in buffer.getvalue()

@@ -62,7 +62,7 @@ def test_where_a_method_chose_strategies_their_questions_are_counted() -> None:
     assert "adaptive_rag sent 2 to rag, 1 to ircot." in next(iter(grids(report))).note
 
 
-def test_a_table_of_several_configurations_has_its_title_what_training_took_and_what_was_set_aside(
+def test_a_table_of_several_configurations_has_its_title_what_training_took_and_what_was_quarantined(
     make_report: Make,
 ) -> None:
     trained = Origin(

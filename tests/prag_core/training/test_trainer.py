@@ -410,7 +410,7 @@ def record_cohorts(monkeypatch: pytest.MonkeyPatch, largest: int = 99) -> list[l
     return cohorts
 
 
-def test_a_document_that_diverges_is_set_aside_and_harms_no_other(
+def test_a_document_that_diverges_is_quarantined_and_harms_no_other(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poisoned(model: Any, batch: Batch) -> torch.Tensor:

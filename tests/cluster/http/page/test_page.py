@@ -140,11 +140,11 @@ def test_documents_are_shown_once_with_score_passage_and_what_each_method_made_o
 ) -> None:
     as_text = [{**document, "adapter": None, "used_as": "text"} for document in (PASSAGE, OTHER)]
     as_adapter = [{**PASSAGE, "adapter": "0123456789abcdef", "used_as": "adapter"}, as_text[1]]
-    set_aside = [{"doc_id": "d2", "chunk": 3, "reason": "set aside: not JSON"}]
+    quarantined = [{"doc_id": "d2", "chunk": 3, "reason": "quarantined at augment: not JSON"}]
     trace = {"rule": "sum", "rank": 2, "interference": {"mean": 0.25, "largest": 0.5}}
     script.replies = {
         "rag": said("Wine.", "rag", as_text),
-        "prag": said("Wine.", "prag", as_adapter, degraded=set_aside, trace=trace),
+        "prag": said("Wine.", "prag", as_adapter, degraded=quarantined, trace=trace),
     }
     page.goto("/")
     ask(page)
@@ -158,7 +158,7 @@ def test_documents_are_shown_once_with_score_passage_and_what_each_method_made_o
     expect(second.locator(".title")).to_have_text("d2")
     expect(second.locator(".id")).to_have_text("d2, chunk 3")
     expect(second.locator(".use[data-method=prag]")).to_contain_text(
-        "instead of its adapter: set aside: not JSON"
+        "instead of its adapter: quarantined at augment: not JSON"
     )
     expect(card(page, "prag").locator(".degraded")).to_have_text(
         "1 document has no usable adapter and went into the prompt as text."

@@ -99,7 +99,7 @@ def test_columns_are_the_first_questions_of_all_and_of_each_type(tmp_path: Path)
     assert asked == {"Bridge": ["h0", "h2"], "Compare": ["h1", "h3"], "Total": ["h0", "h1"]}
     warm = {("llama-3-8b", "hotpotqa"): "/w"}
     tables = {
-        (model, cell): table for model, cell, table in column_tables(made, {"hotpotqa": "/c.jsonl"}, warm)
+        (model, column): table for model, column, table in column_tables(made, {"hotpotqa": "/c.jsonl"}, warm)
     }
     assert set(tables) == {(model, ("hotpotqa", "Total")) for model in MODELS}
     runs = {run.name: run for run in tables["llama-3-8b", ("hotpotqa", "Total")].runs}

@@ -40,7 +40,7 @@ def test_the_main_table_is_whole_and_its_figures_are_shares() -> None:
 def test_tables_agree_where_they_publish_the_same_figure() -> None:
     warmup, augmentation = load_paper_table("warmup", SETUP), load_paper_table("augmentation", SETUP)
     for model, rows in MAIN.published.items():
-        totals = {cell: figure for cell, figure in rows["P-RAG"].items() if cell[1] == "Total"}
+        totals = {column: figure for column, figure in rows["P-RAG"].items() if column[1] == "Total"}
         assert warmup.published[model]["P-RAG random"] == totals
         if model in augmentation.published:
             own = f"written by {SETUP.models[model].title}"
@@ -65,7 +65,7 @@ def test_the_files_of_the_package_include_the_tables() -> None:
 
 def test_a_table_of_ones_own_is_read(tmp_path: Path) -> None:
     table = write(tmp_path, GOOD)
-    assert table.cells == (("2wiki", "Compare"), ("2wiki", "Total"), ("popqa", "Total"))
+    assert table.columns == (("2wiki", "Compare"), ("2wiki", "Total"), ("popqa", "Total"))
     assert [row.measure for row in table.rows] == ["f1", "seconds"]
     assert table.published["llama-3-8b"]["A"]["popqa", "Total"] == 0.3
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from prag_core.evaluation.report import MethodResult
 from prag_core.experiments.paper.description import load_paper_table, load_setup
-from prag_core.experiments.paper.grid import Figure, measure, paper_grids, to_json
+from prag_core.experiments.paper.results import Result, measure, result_tables, to_json
 
 SETUP = load_setup()
 TABLE = load_paper_table("time", SETUP)
@@ -32,22 +32,22 @@ def result(**changes: Any) -> MethodResult:
 
 
 def test_seconds_leave_out_what_merging_and_loading_take_which_is_a_row_of_its_own() -> None:
-    assert measure(ROWS["P-RAG"], result(), 2.34) == Figure(2.04, 300, 7, None, 2.34)
-    assert measure(ROWS["merging and loading"], result(), 0.32) == Figure(0.3, 300, 7, None, 0.32)
+    assert measure(ROWS["P-RAG"], result(), 2.34) == Result(2.04, 300, 7, None, 2.34)
+    assert measure(ROWS["merging and loading"], result(), 0.32) == Result(0.3, 300, 7, None, 0.32)
 
 
 def test_f1_has_its_interval() -> None:
     row = load_paper_table("main", SETUP).rows[0]
-    assert measure(row, result(), None) == Figure(0.25, 300, 7, (0.2, 0.3), None)
+    assert measure(row, result(), None) == Result(0.25, 300, 7, (0.2, 0.3), None)
 
 
 def test_a_grid_has_the_published_figure_behind_the_measured_one_and_a_dash_for_what_is_missing() -> None:
     table, wiki, hotpot = load_paper_table("main", SETUP), ("2wiki", "Total"), ("hotpotqa", "Bridge")
     figures = {
-        ("llama-3.2-1b", "P-RAG", wiki): Figure(0.2812, 300, 7, (0.2, 0.3), 0.2764),
-        ("llama-3.2-1b", "FLARE", hotpot): Figure(0.1, 12, 0, None, None),
+        ("llama-3.2-1b", "P-RAG", wiki): Result(0.2812, 300, 7, (0.2, 0.3), 0.2764),
+        ("llama-3.2-1b", "FLARE", hotpot): Result(0.1, 12, 0, None, None),
     }
-    first, second = paper_grids(table, SETUP, {"llama-3.2-1b": "other/model", "llama-3-8b": "x"}, figures)
+    first, second = result_tables(table, SETUP, {"llama-3.2-1b": "other/model", "llama-3-8b": "x"}, figures)
     assert first.title.startswith("2WikiMultihopQA: Table 1") and first.header == (
         "LLaMA-3.2-1B",
         "Total (300)",
