@@ -1,0 +1,59 @@
+"""Damage: the environment takes or changes one object, and what has nothing to do with it must not suffer."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from prag_core.bank import Bank
+from tests.simulation import corpus as texts
+from tests.simulation.actors import URI, Hands
+from tests.simulation.store import SimulatedFileSystem
+
+OBJECTS = {
+    "manifest": r"bank/snapshots/\d+-[0-9a-f]+/manifest\.json",
+    "marker": r"bank/commits/adapters/s0\.json",
+    "rows": r"bank/rows/s0-.*",
+}
+TOUCHED = set(texts.SHARDS["s0"])  # the documents that damage of one shard may touch
+
+
+class Damage:
+    """One object's loss or damage. `kind` as in `roles.DAMAGES`."""
+
+    def __init__(self, kind: str, hands: Hands, chance: Random) -> None:
+        self.kind, self.hands, self.chance = kind, hands, chance
+        self.number = 0  # of the newest snapshot when it happened
+        hands.oracle.damaged = True
+
+    def strike(self) -> None:
+        """Lose or damage the object."""
+        pattern = next(pattern for name, pattern in OBJECTS.items() if name in self.kind)
+        objects = SimulatedFileSystem.objects
+        path = max(path for path in objects if re.fullmatch(pattern, path))
+        snapshot = Bank.open(URI).latest_snapshot()
+        self.number = snapshot.number if snapshot else 0
+        self.hands.scheduler.note("(store)", f"{self.kind}: {path}")
+        if self.kind.endswith("lost"):
+            del objects[path]
+            return
+        data = bytearray(objects[path].data)
+        data[self.chance.randrange(len(data))] ^= 1 << self.chance.randrange(8)
+        objects[path] = objects[path]._replace(data=bytes(data))
+
+    def check(self) -> None:
+        """Check what holds whatever was lost: nobody is shown an older snapshot, and documents elsewhere can be deleted and read."""
+        oracle, hands = self.hands.oracle, self.hands
+        bank = Bank.open(URI)
+        looked = hands.do("look", (), "open the newest snapshot", bank.latest_snapshot)
+        if looked and looked.number < self.number:
+            oracle.violate("damage", f"snapshot {looked.number} is shown in place of {self.number}, which is lost")
+        if "manifest" in self.kind:
+            return
+        if not hands.delete(bank, ["d4"]):
+            oracle.violate("damage", f"{self.kind}: d4, which has nothing to do with it, cannot be deleted")
+        hands.publish(bank, texts.whole(texts.OLD))
+        seen, _ = hands.read(bank) or ({}, {})
+        lost = {d for d in texts.OLD if not oracle.naming("delete", d)} - seen.keys()
+        if lost - TOUCHED or (lost and "marker" in self.kind):
+            oracle.violate("damage", f"{self.kind}: {', '.join(sorted(lost))} missing in the newest snapshot")
