@@ -88,7 +88,7 @@ class Hands:
 
     def publish(self, bank: Bank, corpus: Corpus) -> Snapshot | None:
         names = [texts.hash_of(*item) for item in corpus.items()]
-        what = f"publish {' '.join(d + '′' * w for d, w in corpus.items())}"
+        what = f"publish {' '.join(d + '*' * w for d, w in corpus.items())}"
         return self.do("publish", names, what, lambda: bank.write_snapshot(texts.wanted(corpus)))
 
     def delete(self, bank: Bank, doc_ids: Sequence[str]) -> Snapshot | None:
@@ -145,7 +145,9 @@ class Hands:
             snapshot, seen = _look_up(Bank.open(URI))
         except Exception as error:
             if not (self.oracle.damaged and isinstance(error, BankError)):
-                self.oracle.violate("readers", f"no reader can open the bank: {type(error).__name__}: {error}")
+                self.oracle.violate(
+                    "readers", f"no reader can open the bank: {type(error).__name__}: {error}"
+                )
             return
         where = f"snapshot {snapshot.number}"
         self.oracle.check_opened(snapshot.number, step, step, "somebody")

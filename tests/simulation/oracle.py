@@ -4,7 +4,9 @@ The promises, by the words that violations bear:
 
 - `committed`: a document whose commit returned, that is wanted and not deleted, can be read once the bank is at rest;
 - `deleted`: who opens the bank after a deletion returned does not see the document, until a restore has begun;
-- `accounted`: a document of one snapshot is in the next, unless it was deleted or left the corpus; a publish has all that was committed;
+- `erased`: nor does anybody after gc, whoever brings the document again;
+- `accounted`: a document of one snapshot is in the next, unless it was deleted or left the corpus, and a publish has all that was
+  committed;
 - `readers`: numbers never go back, and what is read is right or a BankError;
 - `verify`: a bank that nobody damaged has no error;
 - `cleared`: gc, twice, leaves nothing but what is referred to, and no byte of a deleted document;
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 
 from tests.simulation.corpus import WORDINGS, Corpus, Seen, hash_of, number_of
 
-PROMISES = ("committed", "deleted", "accounted", "readers", "verify", "cleared", "typed", "damage")
+PROMISES = ("committed", "deleted", "erased", "accounted", "readers", "verify", "cleared", "typed", "damage")
 PUBLISHING = ("publish", "delete", "restore", "gc", "repair")
 
 
@@ -82,7 +84,9 @@ class Oracle:
         for doc_id in seen:
             deletion = self.is_deleted(doc_id, begin, end)
             if deletion:
-                self.violate("deleted", f"{doc_id} is in {where}, and its deletion returned at step {deletion.end}")
+                self.violate(
+                    "deleted", f"{doc_id} is in {where}, and its deletion returned at step {deletion.end}"
+                )
 
     # -- snapshots ------------------------------------------------------------------------------------------------------
 

@@ -97,12 +97,6 @@ def verifier(hands: Hands, chance: Random) -> None:
     hands.verify(hands.open())
 
 
-def draw(chance: Random) -> Scenario:
-    """Draw a scenario."""
-    makers = (deletions, deletions, deletions, runs, clearing, clearing, late, late, changes, everything, everything, damage)
-    return chance.choice(makers)(chance)
-
-
 def _victims(chance: Random, most: int = 2) -> list[str]:
     return chance.sample(texts.OLD, chance.randint(1, most))
 
@@ -127,7 +121,11 @@ def runs(chance: Random) -> Scenario:
         ("run", run(chance.choice(shards), texts.whole(), held=chance.random() < 0.3))
         for _ in range(chance.randint(2, 3))
     ]
-    extra: list[tuple[str, Role]] = [("read", reader), ("verify", verifier), ("delete", deleter(_victims(chance)))]
+    extra: list[tuple[str, Role]] = [
+        ("read", reader),
+        ("verify", verifier),
+        ("delete", deleter(_victims(chance))),
+    ]
     return Scenario("runs", roles + chance.sample(extra, chance.randint(0, 2)))
 
 
@@ -202,7 +200,14 @@ def everything(chance: Random) -> Scenario:
     return Scenario("everything", chance.sample(pool, chance.randint(3, 6)))
 
 
-DAMAGES = ("newest manifest lost", "newest manifest damaged", "marker lost", "marker damaged", "rows damaged", "rows lost")
+DAMAGES = (
+    "newest manifest lost",
+    "newest manifest damaged",
+    "marker lost",
+    "marker damaged",
+    "rows damaged",
+    "rows lost",
+)
 
 
 def damage(chance: Random) -> Scenario:
@@ -214,3 +219,25 @@ def damage(chance: Random) -> Scenario:
         ("verify", verifier),
     ]
     return Scenario("damage", chance.sample(roles, chance.randint(1, 3)), damage=chance.choice(DAMAGES))
+
+
+MAKERS = (
+    deletions,
+    deletions,
+    deletions,
+    runs,
+    clearing,
+    clearing,
+    late,
+    late,
+    changes,
+    everything,
+    everything,
+    damage,
+)
+SCENARIOS = tuple(dict.fromkeys(maker.__name__ for maker in MAKERS))
+
+
+def draw(chance: Random) -> Scenario:
+    """Draw a scenario."""
+    return chance.choice(MAKERS)(chance)

@@ -52,7 +52,9 @@ class Faults:
         def rate(*rates: float) -> float:
             return chance.choice((0.0, *rates))
 
-        return cls(rate(0.003, 0.01), rate(0.003, 0.02), rate(0.003, 0.02), rate(0.01), rate(0.01, 0.03), stay)
+        return cls(
+            rate(0.003, 0.01), rate(0.003, 0.02), rate(0.003, 0.02), rate(0.01), rate(0.01, 0.03), stay
+        )
 
 
 class Actor(greenlet.greenlet):

@@ -1,7 +1,7 @@
 """The simulated store: objects in memory behind fsspec's interface, every operation of which the scheduler may interrupt.
 
-A read sees every write that has ended, as on S3 and on file systems, and an object is seen whole or not at all. What stores differ in is a
-`Flavor`: whether a conditional put excludes, how a listing is cut into requests, and what removing a missing object does.
+A read sees every write that has ended, as on S3 and on file systems, and an object is seen whole or not at all. What stores
+differ in is a `Flavor`: whether a conditional put excludes, how a listing is cut into requests, what it says of a missing object.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from fsspec import AbstractFileSystem
 @dataclass(frozen=True)
 class Flavor:
     """How a store behaves. `exclusive`: of two racing creates one wins, else the later stays and both are told that they won.
-    `page`: objects a request lists; None lists folder by folder, as a walk of a file system does. `strict`: removing a missing object is
-    an error. `resolution`: seconds to which times of modification are rounded down."""
+    `page`: objects that a request lists; None lists folder by folder, as a walk of a file system does. `strict`: to remove a
+    missing object is an error. `resolution`: seconds to which times of modification are rounded down."""
 
     name: str
     exclusive: bool
@@ -160,7 +160,9 @@ class SimulatedFileSystem(AbstractFileSystem):
         verb = "create" if mode == "create" else "put"
         self.calls.call(verb, path, lambda began: self._put(path, data, began, absent=mode == "create"))
 
-    def put_file(self, lpath: str, rpath: str, callback: Any = None, mode: str = "overwrite", **_: Any) -> None:
+    def put_file(
+        self, lpath: str, rpath: str, callback: Any = None, mode: str = "overwrite", **_: Any
+    ) -> None:
         self.pipe_file(rpath, Path(lpath).read_bytes(), mode)
 
     def rm_file(self, path: str) -> None:

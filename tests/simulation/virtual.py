@@ -80,8 +80,8 @@ class InlineExecutor:
 
 @contextlib.contextmanager
 def installed(source: Callable[[], Source]) -> Iterator[None]:
-    """Replace clock, chance, threads and fsync in every module of the bank and its storage, and remember what bytes were decoded to.
-    `source()`: the running simulation."""
+    """Replace clock, chance, threads and fsync in every module of the bank and its storage, and remember what bytes decode
+    to. `source()`: the running simulation."""
     undo: list[tuple[Any, str, Any]] = []
     replacements = _replacements(source)
     for module in _modules():
@@ -138,7 +138,9 @@ def _replacements(source: Callable[[], Source]) -> dict[Any, Any]:
     }
 
 
-def _remember(decode: Callable[..., Any], keep: Callable[[Any], Callable[[bytes], Any]]) -> Callable[..., Any]:
+def _remember(
+    decode: Callable[..., Any], keep: Callable[[Any], Callable[[bytes], Any]]
+) -> Callable[..., Any]:
     """Decode the same bytes once: `keep` makes what answers the next time. Errors are not kept."""
     known: dict[bytes, Callable[[bytes], Any]] = {}
 
@@ -165,7 +167,9 @@ def _modules() -> list[Any]:
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(found.name)
     return [
-        module for name, module in sys.modules.items() if name.startswith(("prag_core.bank", "prag_core.storage"))
+        module
+        for name, module in sys.modules.items()
+        if name.startswith(("prag_core.bank", "prag_core.storage"))
     ]
 
 
