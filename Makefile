@@ -4,13 +4,14 @@ PIP = .venv/bin/pip --disable-pip-version-check
 TORCH = torch==2.13.0+cpu
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo compare test quick check format clean
+.PHONY: help setup demo compare test quick simulate check format clean
 
 help:
 	@echo "make demo    set up, then the whole method on the miniature world: parameterize, index, evaluate (out/demo/)"
 	@echo "make compare every method on the miniature world in one table (out/ablations/compare/)"
 	@echo "make test    set up, then every test"
 	@echo "make quick   set up, then the tests that need no engine, Ray, server or browser"
+	@echo "make simulate set up, then 20,000 histories of several actors at one bank, every promise checked (docs/simulation.md)"
 	@echo "make check   set up, then formatter, lint and types"
 	@echo "make format  set up, then format the code"
 	@echo "make setup   the virtual environment .venv with the prag command"
@@ -37,6 +38,9 @@ test: setup
 
 quick: setup
 	.venv/bin/python -m pytest tests -m "not slow"
+
+simulate: setup
+	.venv/bin/python -m tests.simulation --histories 20000 --processes $$(nproc)
 
 format: setup
 	.venv/bin/ruff check --fix .

@@ -43,6 +43,7 @@ SLOW_PLACES = (  # tests that start Ray, vLLM or `prag` as a process, or train f
     "tests/jobs/test_train_router.py",
     "tests/jobs/test_warmup.py",
     "tests/prag_core/engines/test_vllm",
+    "tests/simulation/",
     "tests/test_line.py",
 )
 
