@@ -15,7 +15,7 @@ returned or yielded as a value, because Ray wraps exceptions in its own classes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -177,6 +177,14 @@ UNREACHABLE = Refusal(
 )
 
 
-def used_as(merged: bool, shown: bool) -> UsedAs:
-    """Name the way a document reached the model."""
+def used_documents(
+    passages: Sequence[Passage], versions: Mapping[Key, str], shown: Collection[Key]
+) -> tuple[UsedDocument, ...]:
+    """Say of each passage how it reached the model: `versions` are those of merged adapters, `shown` is what the prompt had."""
+    return tuple(
+        UsedDocument(p, versions.get(p.key), _used_as(p.key in versions, p.key in shown)) for p in passages
+    )
+
+
+def _used_as(merged: bool, shown: bool) -> UsedAs:
     return "text" if not merged else "both" if shown else "adapter"

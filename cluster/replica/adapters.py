@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from prag_core.answering.merge_plan import UNREADABLE
 from prag_core.bank import Entry
 from prag_core.errors import StorageError
 from prag_core.records import AdapterFactors, Key
@@ -25,7 +26,6 @@ from prag_core.records import AdapterFactors, Key
 logger = logging.getLogger("ray.serve")
 Read = Callable[[Sequence[Entry]], tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]]
 Name = tuple[str, str, str]  # salt, doc_id, the digest of the adapter's bytes
-UNREADABLE = "its adapter cannot be read"  # what callers are told; the log has the object
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """What one engine's replica answers with: the engine, the bank, adapters in memory and in the engine. All of it is kept new:
 what is deleted from the corpus leaves the caches, and nothing of it comes back while it is.
-
-Which documents' adapters can be used, and under which name a merged one is installed, is the same for every method.
 """
 
 from __future__ import annotations
@@ -11,54 +9,32 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cluster.bounds import max_merged_rank
 from cluster.metrics import GeneratorMetrics
 from cluster.records import Stale
-from cluster.replica.adapters import AdapterCache
+from cluster.replica.adapters import AdapterCache, Fetched
 from cluster.replica.installer import Installed, Installer, Made
 from cluster.watch import SnapshotWatch
 from prag_core.answering.registry import SERVED, merges_adapters
-from prag_core.answering.tools import open_bank
+from prag_core.answering.tools import open_bank, read_fitting
 from prag_core.bank import Entry, Snapshot
-from prag_core.bank.reader import read_usable
 from prag_core.bank.snapshot import load
 from prag_core.config.schema import Config, MergeConfig
 from prag_core.engines.vllm_async import VllmStream
-from prag_core.errors import EngineError, ModelError
-from prag_core.identity import adapter_version, digest
+from prag_core.errors import EngineError
+from prag_core.identity import digest
 from prag_core.merging import counts_once, interference
-from prag_core.models.lora import check_factors
 from prag_core.planning.recipe import recorded_prompt
 from prag_core.questions.examples import load_fewshot
-from prag_core.records import AdapterFactors, Answer, Augmentation, Key
+from prag_core.records import Answer, Augmentation, Key
 
 logger = logging.getLogger("ray.serve")
 SWEEP_SECONDS = 1.0
 BARE = "bare"  # the installed name of the adapter that adds nothing
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which of some documents are to be merged, and why the others cannot be."""
-
-    entries: tuple[Entry, ...]
-    degraded: dict[Key, str]
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        return tuple(entry.key for entry in self.entries)
-
-
-def make_plan(keys: Sequence[Key], entries: Mapping[Key, Entry]) -> Plan:
-    """By what the snapshot says of each document: whether its adapter can be read shows later."""
-    wanted = {key: entries.get(key) for key in keys}
-    reasons = {
-        key: why for key, entry in wanted.items() if (why := entry.unusable if entry else "it has no adapter")
-    }
-    return Plan(tuple(entry for key, entry in wanted.items() if entry and key not in reasons), reasons)
 
 
 class Replica:
@@ -77,7 +53,8 @@ class Replica:
         self.engine = VllmStream(
             config.engine, config.model, slots, max_merged_rank(config, self.bank), ray_metrics=True
         )
-        self.cache = AdapterCache(self._read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
+        read = partial(read_fitting, self.bank)
+        self.cache = AdapterCache(read, serve.adapter_cache_megabytes << 20, serve.damaged_seconds)
         self.installer = Installer(self.engine, self.engine.capacity, serve.grace_seconds)
         self.threads = ThreadPoolExecutor(serve.max_ongoing, "rounds")
         self.at_work: set[Future[list[Answer]]] = set()
@@ -103,15 +80,11 @@ class Replica:
         """A merge rule by name, else the one that the server is set to."""
         return self.merge if name is None else replace(self.merge, rule=name)
 
-    async def fetch(self, plan: Plan, salt: str) -> tuple[Mapping[Key, AdapterFactors], Plan]:
-        """The adapters of a plan, and the plan without those that cannot be read."""
-        fetched = await self.cache.fetch(plan.entries, salt)
-        self.metrics.fetched(fetched.hits, len(plan.entries) - fetched.hits, self.cache.num_bytes)
-        readable = tuple(entry for entry in plan.entries if entry.key in fetched.factors)
-        return fetched.factors, Plan(readable, plan.degraded | fetched.reasons)
-
-    def version(self, entry: Entry) -> str:
-        return adapter_version(entry.content_hash, self.bank.recipe.id)
+    async def read(self, entries: Sequence[Entry], salt: str) -> Fetched:
+        """The adapters that lie at `entries`, from memory or the bank."""
+        fetched = await self.cache.fetch(entries, salt)
+        self.metrics.fetched(fetched.hits, len(entries) - fetched.hits, self.cache.num_bytes)
+        return fetched
 
     @asynccontextmanager
     async def adapter(
@@ -150,17 +123,6 @@ class Replica:
     async def _make_bare(self) -> Made:
         assert self.engine.bare is not None  # asked for in `adapter` only then
         return Made(self.engine.bare, ())
-
-    def _read(self, entries: Sequence[Entry]) -> tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]:
-        """From the bank, digests checked; an adapter that does not fit the model is as bad as a damaged one."""
-        factors, reasons = read_usable(self.bank, entries)
-        for key, adapter in list(factors.items()):
-            try:
-                check_factors(adapter, self.layout)
-            except ModelError as error:
-                reasons[key] = str(error)
-                del factors[key]
-        return factors, reasons
 
     async def _changed(self, newest: Snapshot) -> None:
         self.cache.forget(newest.deleted)

@@ -38,16 +38,16 @@ from cluster.records import (
     Task,
     Usage,
     UsedDocument,
-    used_as,
+    used_documents,
 )
 from cluster.replica.installer import Made
 from cluster.replica.one_round import too_long
-from cluster.replica.replica import Replica, make_plan
-from prag_core.answering.base import Usable
+from cluster.replica.replica import Replica
+from prag_core.answering.merge_plan import plan_merge
 from prag_core.answering.registry import Method, Tools
 from prag_core.bank import Entry
 from prag_core.engines.base import Generation, Request, Sampling
-from prag_core.records import Answer, Augmentation, Key, Passage, Question
+from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question
 
 logger = logging.getLogger("ray.serve")
 Find = Callable[[Inquiry], Awaitable[Found | Refusal]]
@@ -166,11 +166,9 @@ class Work:
         self.check_current()
         return list(found.passages)
 
-    async def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
-        plan = make_plan(keys, self.entries)
-        factors, plan = await self.replica.fetch(plan, self.task.order.salt)
-        versions = {entry.key: self.replica.version(entry) for entry in plan.entries}
-        return {key: (versions[key], factors[key]) for key in plan.keys}, plan.degraded
+    async def read(self, entries: Sequence[Entry]) -> tuple[dict[Key, AdapterFactors], dict[Key, str]]:
+        fetched = await self.replica.read(entries, self.task.order.salt)
+        return fetched.factors, fetched.reasons
 
     async def generate(self, request: Request, sampling: Sampling) -> Generation:
         self.check_current()
@@ -210,12 +208,9 @@ class Work:
         return route | await self.replica.merge_facts(entries, self.task.order.salt, rule, self.rank)
 
     def used(self, answer: Answer) -> tuple[UsedDocument, ...]:
-        merged, shown = set(answer.adapters), set(answer.shown)
-        versions = {key: self.replica.version(self.entries[key]) for key in merged}
-        return tuple(
-            UsedDocument(p, versions.get(p.key), used_as(p.key in merged, p.key in shown))
-            for p in answer.passages
-        )
+        merged = [passage for passage in answer.passages if passage.key in answer.adapters]
+        versions = plan_merge(merged, self.entries, self.replica.bank.recipe.id).versions
+        return used_documents(answer.passages, versions, answer.shown)
 
     def milliseconds(self, answer: Answer) -> dict[str, float]:
         """By stage, of all rounds together; only stages that there were."""
@@ -251,11 +246,14 @@ class SourceOfWork:
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
         return [self._work.wait(self._work.search(question, k)) for question in questions]
 
-    def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
-        return self._work.wait(self._work.fetch(keys))
+    def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
+        return {key: self._work.entries[key] for key in keys if key in self._work.entries}
+
+    def read(self, entries: Sequence[Entry]) -> tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]:
+        return self._work.wait(self._work.read(entries))
 
     def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
-        entries = [entry for key, entry in self._work.entries.items() if key in keys]
+        entries = self.entries(keys).values()
         return self._work.replica.augmentations(self._work.task.found.snapshot, entries)
 
     def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:

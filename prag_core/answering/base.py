@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
+from prag_core.answering.merge_plan import MergePlan, plan_merge
+from prag_core.bank import Entry
 from prag_core.config.schema import Config, MergeConfig, MethodsConfig, PromptConfig
 from prag_core.engines.base import Engine, Request, Sampling
-from prag_core.merging import MergedAdapter, Versioned, merge_adapters
+from prag_core.merging import MergedAdapter, Versioned
 from prag_core.models import prompts
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question, Round
-
-Usable = dict[Key, tuple[str, AdapterFactors]]  # adapter version and factors
 
 
 class Source(Protocol):
@@ -28,8 +28,11 @@ class Source(Protocol):
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
         """For each question its best k passages, best first."""
 
-    def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
-        """The adapters of these documents, and for those without a usable one the reason."""
+    def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
+        """What the snapshot says of those of these documents that it has."""
+
+    def read(self, entries: Sequence[Entry]) -> tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]:
+        """The adapters that lie at `entries`, and for those that cannot be read the reason."""
 
     def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
         """What was written about those of these documents that were augmented."""
@@ -41,7 +44,7 @@ class Source(Protocol):
         """The documents that the question is labelled with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tools:
     """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's; `merge` is how adapters meet;
     `start` the adapter that the bank's documents were warm-started from, `earlier` the messages of the conversation before
@@ -135,14 +138,13 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Merge:
-    """A question's merged adapter, the documents in it, and those it should hold but cannot, with the reason."""
+    """A question's merge as planned, and the merged adapter, None where nothing is merged."""
 
-    adapter: MergedAdapter | None
-    keys: tuple[Key, ...]
-    degraded: tuple[tuple[Key, str], ...]
+    plan: MergePlan
+    adapter: MergedAdapter | None = None
 
 
-NO_MERGE = Merge(None, (), ())
+NO_MERGE = Merge(MergePlan())
 
 
 def answer_once(
@@ -159,7 +161,7 @@ def answer_once(
     A passage whose adapter is missing or corrupt is shown as text instead, and the answer says so in `degraded`.
     """
     merges = merge_passages(passages, tools, clock) if adapters else [NO_MERGE] * len(questions)
-    texts = [shown(found, merge, text) for found, merge in zip(passages, merges, strict=True)]
+    texts = [merge.plan.shown(found, text=text) for found, merge in zip(passages, merges, strict=True)]
     requests = [
         Request(encode_question(question.question, in_prompt, tools), merge.adapter)
         for question, in_prompt, merge in zip(questions, texts, merges, strict=True)
@@ -171,8 +173,8 @@ def answer_once(
         Answer(
             done.text,
             passages=tuple(found),
-            adapters=merge.keys,
-            degraded=merge.degraded,
+            adapters=merge.plan.keys,
+            degraded=merge.plan.degraded,
             timings_ms=timings,
             num_tokens=len(done.token_ids),
             shown=tuple(passage.key for passage in in_prompt),
@@ -192,12 +194,6 @@ def trace(
     return [replace(answer, rounds=(made,)) for answer, made in zip(answers, rounds, strict=True)]
 
 
-def shown(passages: Sequence[Passage], merge: Merge, text: bool) -> list[Passage]:
-    """The passages that go into the prompt: all with `text`, else those without a usable adapter."""
-    missing = {key for key, _ in merge.degraded}
-    return [passage for passage in passages if text or passage.key in missing]
-
-
 def encode_question(question: str, passages: Sequence[Passage], tools: Tools) -> tuple[int, ...]:
     """Token ids of a question over passages, up to where the model goes on."""
     shown_as = [(passage.title, passage.text) for passage in passages]
@@ -209,16 +205,10 @@ def encode_question(question: str, passages: Sequence[Passage], tools: Tools) ->
 def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: Stopwatch) -> list[Merge]:
     """Each question's passages as one merged adapter. All that are needed are fetched at once."""
     with clock.stage("fetch"):
-        adapters, unusable = tools.source.fetch(
-            sorted({passage.key for found in passages for passage in found})
-        )
+        entries = tools.source.entries({passage.key for found in passages for passage in found})
+        plans = [plan_merge(found, entries, tools.recipe_id) for found in passages]
+        wanted = {entry.key: entry for plan in plans for entry in plan.entries}
+        factors, unreadable = tools.source.read(list(wanted.values()))
+        plans = [plan.without(unreadable) for plan in plans]
     with clock.stage("merge"):
-        return [_merge(found, adapters, unusable, tools) for found in passages]
-
-
-def _merge(passages: Sequence[Passage], adapters: Usable, unusable: Mapping[Key, str], tools: Tools) -> Merge:
-    usable = [passage for passage in passages if passage.key in adapters]
-    parts, scores = [adapters[passage.key] for passage in usable], [passage.score for passage in usable]
-    merged = merge_adapters(parts, tools.layout, tools.merge, scores, tools.start) if usable else None
-    degraded = tuple((passage.key, unusable[passage.key]) for passage in passages if passage.key in unusable)
-    return Merge(merged, tuple(passage.key for passage in usable), degraded)
+        return [Merge(plan, plan.merge(factors, tools.layout, tools.merge, tools.start)) for plan in plans]

@@ -6,20 +6,23 @@ settings: an adapter trained under one wording is asked under the same. Banks of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 from prag_core.answering.base import Tools
-from prag_core.bank import Bank, Snapshot
-from prag_core.bank.reader import read_usable
+from prag_core.answering.merge_plan import UNREADABLE
+from prag_core.bank import Bank, Entry, Snapshot
+from prag_core.bank.reader import read_usable, show_key
 from prag_core.config.schema import Config, ModelConfig
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
-from prag_core.errors import BankError
-from prag_core.identity import adapter_version, model_digest
+from prag_core.errors import BankError, ModelError
+from prag_core.identity import model_digest
 from prag_core.merging import Versioned, merged_rank
+from prag_core.models.lora import check_factors
 from prag_core.models.prompts import DEFAULT_NEW_TOKENS
 from prag_core.planning.recipe import recorded_prompt
 from prag_core.questions.examples import load_fewshot
@@ -27,6 +30,8 @@ from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passa
 from prag_core.retrieval import Filter, LexicalIndex, open_index
 from prag_core.retrieval.irrelevant import Kinds, choose_irrelevant, group_by_kind
 from prag_core.retrieval.narrow import AsNarrowed
+
+logger = logging.getLogger(__name__)
 
 
 def open_bank(uri: str, model: ModelConfig) -> Bank:
@@ -76,15 +81,15 @@ class OpenBank:
     def kinds(self) -> Kinds:
         return group_by_kind(self.documents.values())
 
-    def fetch(self, keys: Sequence[Key]) -> tuple[dict[Key, tuple[str, AdapterFactors]], dict[Key, str]]:
-        """Usable adapters as (version, factors), and for the other keys the reason why not."""
-        entries = self.snapshot.lookup(keys)
-        reasons = {key: "not in the bank" for key in keys if key not in entries}
-        reasons |= {key: why for key, entry in entries.items() if (why := entry.unusable)}
-        usable = [key for key in keys if key not in reasons]
-        factors, corrupt = read_usable(self.bank, [entries[key] for key in usable])
-        versions = {key: adapter_version(entries[key].content_hash, self.bank.recipe.id) for key in factors}
-        return {key: (versions[key], factors[key]) for key in factors}, reasons | corrupt
+    def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
+        return self.snapshot.lookup(keys)
+
+    def read(self, entries: Sequence[Entry]) -> tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]:
+        """Read adapters; of those that cannot be read, the log says what is wrong with which object."""
+        factors, damaged = read_fitting(self.bank, entries)
+        for key, reason in damaged.items():
+            logger.warning("%s: %s: %s", show_key(*key), UNREADABLE, reason)
+        return factors, dict.fromkeys(damaged, UNREADABLE)
 
     def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
         return self.snapshot.augmentations(keys)
@@ -101,6 +106,18 @@ class OpenBank:
         """A question's own documents, all their chunks."""
         wanted = set(question.gold_doc_ids)
         return [as_passage(document) for key, document in self.documents.items() if key[0] in wanted]
+
+
+def read_fitting(bank: Bank, entries: Sequence[Entry]) -> tuple[dict[Key, AdapterFactors], dict[Key, str]]:
+    """Read the adapters at `entries`, and say what is wrong with those that are damaged or do not fit the model, for logs."""
+    factors, damaged = read_usable(bank, entries)
+    for key, adapter in list(factors.items()):
+        try:
+            check_factors(adapter, bank.layout)
+        except ModelError as error:
+            damaged[key] = str(error)
+            del factors[key]
+    return factors, damaged
 
 
 def as_passage(document: Document, score: float = 0.0) -> Passage:
@@ -134,10 +151,16 @@ def open_tools(
 def make_tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
     """What methods answer with over one bank. Raises ConfigError where `prompt.fewshot` is not the bank's."""
     prompt = recorded_prompt(opened.bank.recipe, config.prompt)
-    new_tokens = config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot]
-    fewshot = load_fewshot(prompt.fewshot)
-    k = config.retrieval.top_k
-    layout, start, recipe = opened.bank.layout, opened.start, opened.bank.recipe.id
     return Tools(
-        engine, opened, layout, prompt, k, new_tokens, fewshot, config.merge, config.methods, start, recipe
+        engine=engine,
+        source=opened,
+        layout=opened.bank.layout,
+        prompt=prompt,
+        top_k=config.retrieval.top_k,
+        max_new_tokens=config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[prompt.cot],
+        fewshot=load_fewshot(prompt.fewshot),
+        merge=config.merge,
+        methods=config.methods,
+        start=opened.start,
+        recipe_id=opened.bank.recipe.id,
     )

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 
 from prag_core.answering.adaptive.features import describe
 from prag_core.answering.adaptive.router import Router, load_router, router_file
-from prag_core.answering.base import Demanding, Method, Source, Stopwatch, Tools, Usable
+from prag_core.answering.base import Demanding, Method, Source, Stopwatch, Tools
 from prag_core.answering.cached import Remembered
+from prag_core.bank import Entry
 from prag_core.config.schema import Config
 from prag_core.errors import ConfigError
-from prag_core.records import Answer, Augmentation, Key, Passage, Question, Round
+from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question, Round
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,11 @@ class Seen:
         fresh = dict(zip(rest, self.source.search(rest, k), strict=True)) if rest else {}
         return [list(known[question]) if question in known else fresh[question] for question in questions]
 
-    def fetch(self, keys: Sequence[Key]) -> tuple[Usable, dict[Key, str]]:
-        return self.source.fetch(keys)
+    def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
+        return self.source.entries(keys)
+
+    def read(self, entries: Sequence[Entry]) -> tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]:
+        return self.source.read(entries)
 
     def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
         return self.source.augmentations(keys)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from prag_core.answering.base import NO_MERGE, Merge, Stopwatch, Tools, merge_passages, shown
+from prag_core.answering.base import NO_MERGE, Merge, Stopwatch, Tools, merge_passages
 from prag_core.config.schema import Config, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.models import prompts
@@ -83,7 +83,7 @@ def generate(
     requests = []
     for thread in threads:
         thread.prompt, texts = _prompt(thread, tools, sampling.max_new_tokens, wording or tools.prompt)
-        merged = [p for p in thread.collected(tools.methods.max_documents) if p.key in thread.merge.keys]
+        merged = [p for p in thread.collected(tools.methods.max_documents) if p.key in thread.merge.plan.keys]
         thread.used |= {passage.key: passage for passage in [*texts, *merged]}
         thread.shown |= dict.fromkeys(passage.key for passage in texts)
         requests.append(Request(thread.prompt, thread.merge.adapter))
@@ -101,7 +101,7 @@ def _prompt(
     kept = thread.collected(tools.methods.max_documents)
     keys = {passage.key for passage in thread.passages}
     texts = thread.passages + [
-        passage for passage in shown(kept, thread.merge, text=False) if passage.key not in keys
+        passage for passage in thread.merge.plan.shown(kept, text=False) if passage.key not in keys
     ]
     while True:
         shown_as = [(passage.title, passage.text) for passage in texts]
@@ -121,8 +121,8 @@ def answers(threads: Sequence[Thread], tools: Tools, clock: Stopwatch) -> list[A
         Answer(
             tools.engine.tokenizer.decode(thread.token_ids, skip_special_tokens=True),
             passages=tuple(thread.used.values()),
-            adapters=thread.merge.keys,
-            degraded=thread.merge.degraded,
+            adapters=thread.merge.plan.keys,
+            degraded=thread.merge.plan.degraded,
             timings_ms=timings,
             rounds=tuple(thread.rounds),
             num_tokens=thread.num_tokens,

@@ -319,7 +319,8 @@ def test_each_answers_as_prag_ask_does_and_shows_the_same_rounds(
             assert list(used) == [passage.key for passage in answer.passages]
             assert {key for key, (_, merged) in used.items() if merged} == set(answer.adapters)
             assert {key for key, (used_as, _) in used.items() if used_as != "adapter"} == set(answer.shown)
-            assert [d["doc_id"] for d in reply.prag["degraded"]] == [key[0] for key, _ in answer.degraded]
+            degraded = [((d["doc_id"], d["chunk"]), d["reason"]) for d in reply.prag["degraded"]]
+            assert degraded == list(answer.degraded)
 
 
 def test_what_an_answer_took_is_told_by_stage(endpoint: Endpoint, questions: list[str]) -> None:

@@ -40,5 +40,5 @@ def test_the_answer_says_what_was_retrieved_and_how_many_tokens_it_took(make_too
 def test_a_passage_without_adapter_or_augmentation_is_text(make_tools: Make) -> None:
     tools = make_tools(("one.", "stop", 1.0))
     (answer,) = find_method("da_rag+prag").answer([Question("q", "Is it 1?", ("1",))], tools)
-    assert answer.degraded == ((("d1", 0), "quarantined: no JSON"),) and answer.adapters == ()
+    assert answer.degraded == ((("d1", 0), "quarantined at augment: no JSON"),) and answer.adapters == ()
     assert "Passage 1: text number 1\nrewrite of d1" in tools.engine.prompts(0)[0]  # type: ignore[attr-defined]

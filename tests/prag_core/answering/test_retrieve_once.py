@@ -6,33 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from prag_core.answering.registry import METHODS, Tools, find_method
 from prag_core.config.schema import MergeConfig, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.errors import ConfigError
-from prag_core.merging import merge_adapters, merge_cat
+from prag_core.merging import Versioned, merge_adapters, merge_cat
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.models.prompts import answer_messages, answer_prefill, encode
-from prag_core.records import AdapterFactors, Factors, Key, Passage, Question
+from prag_core.records import Passage, Question
+from tests.prag_core.answering.stand_ins import PASSAGES, SixDocuments, make_factors, version_of
 
 LAYOUT = AdapterLayout((ModuleShape("m", 3, 4),), rank=2, alpha=32.0)
 QUESTIONS = [
     Question("q1", "Where was Ada born", ("Rome",), ("d4",)),
     Question("q2", "Who wrote Iris?", ("Bo",), ("d0",)),
 ]
-PASSAGES = {f"d{i}": Passage(f"d{i}", 0, f"title {i}", f"text number {i}", float(9 - i)) for i in range(6)}
-
-
-def factors(seed: int) -> AdapterFactors:
-    random = np.random.default_rng(seed)
-    return {
-        "m": Factors(
-            random.normal(size=(2, 3)).astype(np.float32), random.normal(size=(4, 2)).astype(np.float32)
-        )
-    }
 
 
 class RecordingEngine:
@@ -51,15 +41,11 @@ class RecordingEngine:
     def close(self) -> None: ...
 
 
-class SixDocuments:
+class Retriever(SixDocuments):
     """Retrieves d0, d1, d2 for everything; d1's adapter is missing."""
 
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
         return [[PASSAGES[f"d{i}"] for i in range(k)] for _ in questions]
-
-    def fetch(self, keys: Sequence[Key]) -> tuple[dict[Key, tuple[str, AdapterFactors]], dict[Key, str]]:
-        usable = {key: (f"version of {key[0]}", factors(int(key[0][1:]))) for key in keys if key[0] != "d1"}
-        return usable, {key: "quarantined: no JSON" for key in keys if key[0] == "d1"}
 
     def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
         return [PASSAGES["d3"], PASSAGES["d5"]]
@@ -71,7 +57,12 @@ class SixDocuments:
 @pytest.fixture
 def tools(tiny_tokenizer: Any) -> Tools:
     return Tools(
-        RecordingEngine(tiny_tokenizer), SixDocuments(), LAYOUT, PromptConfig(), top_k=3, max_new_tokens=20
+        engine=RecordingEngine(tiny_tokenizer),
+        source=Retriever(),
+        layout=LAYOUT,
+        prompt=PromptConfig(),
+        top_k=3,
+        max_new_tokens=20,
     )
 
 
@@ -81,7 +72,11 @@ def prompt(tools: Tools, question: str, *doc_ids: str) -> tuple[int, ...]:
 
 
 def merged(*doc_ids: str) -> str:
-    return merge_cat([(f"version of {doc_id}", factors(int(doc_id[1:]))) for doc_id in doc_ids], LAYOUT).name
+    return merge_cat([versioned(doc_id) for doc_id in doc_ids], LAYOUT).name
+
+
+def versioned(doc_id: str) -> Versioned:
+    return version_of(doc_id), make_factors(int(doc_id[1:]))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +112,7 @@ def test_a_method_shows_its_passages_as_text_and_as_adapters(
 def test_a_document_without_an_adapter_is_shown_as_text_and_the_answer_says_so(tools: Tools) -> None:
     for name in ("prag", "combine"):
         assert find_method(name).answer(QUESTIONS, tools)[1].degraded == (
-            (("d1", 0), "quarantined: no JSON"),
+            (("d1", 0), "quarantined at augment: no JSON"),
         )
     assert find_method("rag").answer(QUESTIONS, tools)[1].degraded == ()
 
@@ -126,7 +121,7 @@ def test_adapters_meet_by_the_rule_asked_for_with_their_own_passages_scores(tool
     settings = MergeConfig(rule="score_weighted")
     find_method("prag").answer(QUESTIONS, replace(tools, merge=settings))
     (request, _) = tools.engine.requests  # type: ignore[attr-defined]
-    adapters = [(f"version of {doc_id}", factors(int(doc_id[1:]))) for doc_id in ("d0", "d2")]
+    adapters = [versioned("d0"), versioned("d2")]
     assert request.adapter is not None
     assert request.adapter.name == merge_adapters(adapters, LAYOUT, settings, [9.0, 7.0]).name
 
@@ -137,9 +132,8 @@ def test_every_question_of_a_batch_gets_its_own_answer_and_share_of_time(tools: 
     assert set(answers[0].timings_ms) == {"retrieve", "fetch", "merge", "generate"}
 
 
-def test_the_cap_on_gold_documents_is_top_k(tiny_tokenizer: Any) -> None:
-    engine = RecordingEngine(tiny_tokenizer)
-    tools = Tools(engine, SixDocuments(), LAYOUT, PromptConfig(), top_k=1, max_new_tokens=20)
+def test_the_cap_on_gold_documents_is_top_k(tools: Tools) -> None:
+    tools = replace(tools, top_k=1)
     question = Question("q", "Which?", ("x",), ("d4", "d0"))
     assert len(find_method("rag_gold").answer([question], tools)[0].passages) == 1
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from prag_core.answering.merge_plan import UNREADABLE
 from prag_core.answering.tools import OpenBank, open_bank
 from prag_core.bank import Bank, Stage
 from prag_core.bank.tables import WANTED
@@ -65,11 +67,16 @@ def indexed(config: Config) -> Config:
     return config
 
 
-def test_adapters_come_with_their_versions_and_the_others_with_reasons(indexed: Config) -> None:
+def test_adapters_are_read_and_those_that_cannot_be_come_with_a_reason_that_names_no_place(
+    indexed: Config, caplog: pytest.LogCaptureFixture
+) -> None:
     opened = OpenBank.open(indexed.bank.uri, indexed)
-    usable, missing = opened.fetch([("d0", 0), ("d1", 0), (QUARANTINED, 0), ("nowhere", 0)])
-    assert set(usable) == {("d0", 0), ("d1", 0)} and usable["d0", 0][0] != usable["d1", 0][0]
-    assert missing == {(QUARANTINED, 0): "quarantined at train: diverged", ("nowhere", 0): "not in the bank"}
+    entries = opened.entries([("d0", 0), ("d1", 0), ("nowhere", 0)])
+    assert set(entries) == {("d0", 0), ("d1", 0)}
+    damaged = replace(entries["d1", 0], sha256="0" * 64)
+    factors, reasons = opened.read([entries["d0", 0], damaged])
+    assert set(factors) == {("d0", 0)} and reasons == {("d1", 0): UNREADABLE}
+    assert str(damaged.adapter_object) in caplog.text
 
 
 def test_a_filter_holds_for_whatever_documents_are_asked_for_as(indexed: Config) -> None:

@@ -13,6 +13,7 @@ from prag_core.answering.registry import SERVED, Tools, find_method
 from prag_core.config.schema import MergeConfig, WarmCount
 from prag_core.merging import merge_adapters
 from prag_core.records import Factors, Question
+from tests.prag_core.answering.stand_ins import make_factors, version_of
 
 QUESTION = Question("q", "Which of 0 and 2?", ("x",))
 START = ("the start", {"m": Factors(np.ones((2, 3), np.float32), np.ones((4, 2), np.float32))})
@@ -45,7 +46,7 @@ def test_documents_are_merged_with_the_start_counted_as_asked(
     tools = replace(make_tools(("Rome.", "stop", 1.0)), start=START, merge=settings)
     find_method("prag").answer([QUESTION], tools)
     ((request,),) = tools.engine.calls  # type: ignore[attr-defined]
-    usable, _ = tools.source.fetch([("d0", 0), ("d2", 0)])
-    expected = merge_adapters(list(usable.values()), tools.layout, settings, [9.0, 7.0], START)
+    adapters = [(version_of("d0"), make_factors(0)), (version_of("d2"), make_factors(2))]
+    expected = merge_adapters(adapters, tools.layout, settings, [9.0, 7.0], START)
     assert request.adapter.name == expected.name
     assert request.adapter.rank == (6 if warm is WarmCount.once else 4)

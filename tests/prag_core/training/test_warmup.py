@@ -202,7 +202,8 @@ def test_questions_are_answered_from_it_with_the_start_counted_as_asked(
             find_method(name).answer([question], tools[""])[0]
             for name in ("prag", "warm_only", "closed_book")
         ]
-        documents = tools[""].source.fetch(answers[0].adapters)[0].values()
+        source = tools[""].source
+        documents = source.read(list(source.entries(answers[0].adapters).values()))[0].values()
     start = warm_bank.warm_start()
     assert start is not None and all(answer.text for answer in answers)
     merged, alone, closed = (request.adapter for request in asked)
@@ -211,8 +212,7 @@ def test_questions_are_answered_from_it_with_the_start_counted_as_asked(
     assert alone.name == origin.name
     for m in warm_bank.layout.modules:
         deltas = [
-            (one.b @ one.a) * warm_bank.layout.scaling
-            for one in (factors[m.name] for _, factors in documents)
+            (one.b @ one.a) * warm_bank.layout.scaling for one in (factors[m.name] for factors in documents)
         ]
         zero = origin.factors[m.name].b @ origin.factors[m.name].a
         expected = zero + sum(delta - zero for delta in deltas) if warm is WarmCount.once else sum(deltas)

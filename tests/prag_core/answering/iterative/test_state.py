@@ -28,7 +28,7 @@ def test_what_is_merged_is_the_first_documents_of_all_retrievals(make_tools: Mak
     tools, thread = make_tools(max_documents=3), Thread(Question("q", "Which of 5 and 4?", ()))
     for query in ("5 and 4", "0 and 4", "2 and 3"):
         retrieve([thread], [query], tools, Stopwatch(), parametric=True)
-    assert [doc_id for doc_id, _ in thread.merge.keys] == ["d4", "d5", "d0"]
+    assert [doc_id for doc_id, _ in thread.merge.plan.keys] == ["d4", "d5", "d0"]
     assert [passage.doc_id for passage in thread.passages] == ["d2", "d3"]
 
 
@@ -45,4 +45,4 @@ def test_what_was_said_earlier_is_in_every_prompt(make_tools: Make, name: str) -
 def test_a_query_without_words_asks_the_question(make_tools: Make, query: str) -> None:
     tools, thread = make_tools(), Thread(Question("q", "Which of 5 and 4?", ()))
     retrieve([thread], [query], tools, Stopwatch(), parametric=False)
-    assert thread.rounds[0].query == "Which of 5 and 4?" and thread.merge.keys == ()
+    assert thread.rounds[0].query == "Which of 5 and 4?" and thread.merge.plan.keys == ()
