@@ -42,7 +42,7 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
     plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
     record_run(bank, plan, config)
-    for line in (plan.summary(), *plan.rejections()):
+    for line in (plan.summary(), *prepared.notes, *plan.rejections()):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     rows = run_shards(config, bank, plan, console) if plan.shards else []
     snapshot = bank.write_snapshot(plan.wanted())

@@ -45,12 +45,12 @@ def main(argv: Sequence[str]) -> int:
         write=False,
         retry_failed=options.retry_quarantined,
     )
-    show(plan, config, exists=bank is not None)
+    show(plan, config, exists=bank is not None, notes=prepared.notes)
     return 0
 
 
-def show(plan: Plan, config: Config, *, exists: bool) -> None:
-    """Print the plan as two tables and its assumptions."""
+def show(plan: Plan, config: Config, *, exists: bool, notes: Sequence[str]) -> None:
+    """Print the plan as two tables, its assumptions, and what a user should know of the model and the corpus."""
     console = open_console()
     counts, cost = plan.counts, plan.estimate
     console.print(documents_table(plan, config, exists=exists))
@@ -72,7 +72,7 @@ def show(plan: Plan, config: Config, *, exists: bool) -> None:
         work.add_row(name, value)
     console.print(work)
     console.print("Assumed:\n" + "\n".join(f"  {line}" for line in cost.assumptions))
-    for line in plan.rejections():
+    for line in (*notes, *plan.rejections()):
         console.print(line)
     if note := unspaced_note(counts.unspaced, counts.documents):
         console.print(note)

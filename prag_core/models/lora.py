@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from prag_core.errors import ModelError
+from prag_core.errors import ModelError, did_you_mean
 from prag_core.records import AdapterFactors, Factors
 
 
@@ -66,23 +66,45 @@ def target_modules(names: Iterable[str]) -> list[str]:
 
 
 def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) -> AdapterLayout:
-    """The layout over every `nn.Linear` of `model` whose last name is in `targets`, in the model's own order.
+    """The layout over every plain `nn.Linear` of `model` but its output head whose last name is in `targets`, in the model's own
+    order. A fused projection (Phi-3's `gate_up_proj`) is a linear module as any.
 
-    Raises ModelError when the model has none: it then is not of a family with these projections.
+    Raises ModelError for a target that names no such module.
     """
-    import torch
+    import torch  # a bank reads layouts without it
 
+    head = model.get_output_embeddings()
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) is torch.nn.Linear and module is not head
+    }
+    known = target_modules(linear)
+    for target in targets:
+        if target not in known:
+            raise ModelError(
+                f"training.targets: {type(model).__name__} has no linear modules named {target}{did_you_mean(target, known)}; "
+                f"its own are {', '.join(known) or 'none'}"
+            )
     modules = tuple(
         ModuleShape(name, module.in_features, module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name.rsplit(".", 1)[-1] in targets
+        for name, module in linear.items()
+        if name.rsplit(".", 1)[-1] in targets
     )
-    if not modules:
-        kind = type(model).__name__
-        raise ModelError(
-            f"{kind} has no linear modules named {', '.join(targets)}; set training.targets to its own names"
-        )
     return AdapterLayout(modules, rank, alpha)
+
+
+def partly_adapted(layout: AdapterLayout, num_layers: int) -> list[str]:
+    """A line for each target that not every layer of the model has; none where all have all."""
+    layers: dict[str, set[str]] = {}
+    for module in layout.modules:
+        numbers = [part for part in module.name.split(".") if part.isdecimal()]
+        layers.setdefault(module.name.rsplit(".", 1)[-1], set()).update(numbers[:1])
+    return [
+        f"training.targets: {target} is in {len(found)} of the model's {num_layers} layers; the others are not adapted there"
+        for target, found in layers.items()
+        if len(found) < num_layers
+    ]
 
 
 def check_factors(factors: AdapterFactors, layout: AdapterLayout) -> None:
@@ -100,7 +122,7 @@ def check_factors(factors: AdapterFactors, layout: AdapterLayout) -> None:
 
 def initial_factors(layout: AdapterLayout, seed: int) -> AdapterFactors:
     """The shared starting point of every document: a Kaiming-uniform (a = √5, as PEFT draws it), b zero."""
-    import torch
+    import torch  # a bank reads layouts without it
 
     generator = torch.Generator().manual_seed(seed)
     factors = {}

@@ -23,10 +23,11 @@ from prag_core.corpus.chunking import PassageLimit, token_budget
 from prag_core.errors import ConfigError
 from prag_core.identity import Recipe, digest, model_digest
 from prag_core.models.base_model import context_length, empty_model, load_tokenizer
-from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
+from prag_core.models.lora import AdapterLayout, initial_factors, layout_of, partly_adapted
 from prag_core.models.prompts import TEMPLATES
 from prag_core.questions.examples import load_fewshot
 from prag_core.records import AdapterFactors
+from prag_core.training.trainable import check_trainable
 
 FORMAT = 1  # raised when the code makes another adapter of the same settings
 AUGMENTATION_FIELDS = ("num_rewrites", "num_qa_pairs", "max_new_tokens", "temperature", "top_k", "seed")
@@ -65,12 +66,14 @@ class PreparedRecipe:
     limit: PassageLimit  # how long a passage may be
     tokenizer: Any  # of the base model
     num_parameters: int  # of the base model
+    notes: tuple[str, ...] = ()  # what a user should know of it before anything is made
 
 
 def prepare_recipe(config: Config) -> PreparedRecipe:
     """Read the models' configs and tokenizers, digest their files, and name the recipe. Raises ModelError, ConfigError."""
     training, base = config.training, config.model
     model, tokenizer = empty_model(base.path, base.revision), load_tokenizer(base.path, base.revision)
+    check_trainable(model, base.path)
     layout = layout_of(model, rank=training.rank, alpha=training.alpha, targets=training.targets)
     fewshot = load_fewshot(config.prompt.fewshot)
     budgets = [
@@ -91,6 +94,7 @@ def prepare_recipe(config: Config) -> PreparedRecipe:
         limit=PassageLimit(tuple(budgets), config.prompt.with_title),
         tokenizer=tokenizer,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        notes=tuple(partly_adapted(layout, model.config.get_text_config().num_hidden_layers)),
     )
 
 

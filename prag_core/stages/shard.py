@@ -29,6 +29,7 @@ from prag_core.stages.background import Behind, ahead
 from prag_core.training.acceptance import Candidate, train_examined
 from prag_core.training.exam import Spellings, exam_questions
 from prag_core.training.samples import build_samples, choose_replay
+from prag_core.training.trainable import check_loss
 from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
 
 ITEMS_AHEAD = 256  # documents tokenised before they are trained
@@ -152,7 +153,9 @@ class TrainStage(ShardStage):
     @cached_property
     def base(self) -> BaseModel:
         model = self.config.model
-        return load_base_model(model.path, self.config.training.dtype, default_device(), model.revision)
+        base = load_base_model(model.path, self.config.training.dtype, default_device(), model.revision)
+        check_loss(base.model)
+        return base
 
     def load(self) -> None:
         _ = self.base, self.initial, self.replay_pool

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prag_core.errors import ModelError
 from prag_core.records import IGNORED, Sample
 from prag_core.training.kernels.blockwise_loss import cross_entropy, divergence
 
@@ -62,7 +61,6 @@ def collate(samples: Sequence[Sample], device: torch.device, multiple: int = 1) 
 
 def next_token(model: Any, batch: Batch) -> Tensor:
     """Cross-entropy of each labelled token given those before it: the published objective."""
-    _refuse_scaled_logits(model.config)
     head = model.get_output_embeddings()
     hidden_md = label_states(model, batch)[-1]
     return _document_means(cross_entropy(hidden_md, head.weight, head.bias, batch.targets_m), batch)
@@ -71,7 +69,6 @@ def next_token(model: Any, batch: Batch) -> Tensor:
 def distill(model: Any, batch: Batch, *, hidden: float = 0.0) -> Tensor:
     """Divergence from what the frozen model predicts over its own context, at each labelled position; and `hidden` times the
     distance from its hidden states, as a share of their length, averaged over layers (Deep Context Distillation)."""
-    _refuse_scaled_logits(model.config)
     assert batch.teacher_lmd is not None, "samples without a teacher"
     head = model.get_output_embeddings()
     states_lmd = label_states(model, batch, all_layers=hidden > 0)
@@ -97,15 +94,6 @@ def _document_means(loss_m: Tensor, batch: Batch) -> Tensor:
     none_n = loss_m.new_zeros(batch.token_ids_nt.shape[0])
     count_n = none_n.index_add(0, batch.document_m, torch.ones_like(loss_m))
     return none_n.index_add(0, batch.document_m, loss_m) / count_n
-
-
-def _refuse_scaled_logits(config: Any) -> None:
-    """Some families change the logits after the output head; their loss would be wrong in silence."""
-    for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"):
-        if getattr(config, name, None) not in (None, 1, 1.0):
-            raise ModelError(
-                f"models with {name} are not supported by the training objectives; use a Llama, Qwen or Mistral"
-            )
 
 
 OBJECTIVES: dict[str, Objective] = {"next_token": next_token, "distill": distill}

@@ -30,6 +30,7 @@ from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.models.prompts import TEMPLATES, answer_messages, answer_prefill, encode
 from prag_core.questions.examples import load_fewshot
 from prag_core.records import AdapterFactors, Factors, Question, Sample
+from prag_core.training.trainable import check_loss, check_trainable
 from prag_core.training.trainer import TrainedDocument, TrainingSettings, train_cohort
 from prag_core.training.warmup_questions import (
     Lesson,
@@ -61,9 +62,9 @@ def warm_up(config: Config, tick: Tick = lambda *_: None) -> WarmedUp:
     settings = training_settings(config)
     questions = read_questions(config)
     path, revision, training = config.model.path, config.model.revision, config.training
-    layout = layout_of(
-        empty_model(path, revision), rank=training.rank, alpha=training.alpha, targets=training.targets
-    )
+    empty = empty_model(path, revision)
+    check_trainable(empty, path)
+    layout = layout_of(empty, rank=training.rank, alpha=training.alpha, targets=training.targets)
     model, made_from = model_digest(path, revision), describe_sources(config, questions)
     if found := find_same(config.warmup.out, layout, model, made_from):
         return WarmedUp(found, reused=True)
@@ -71,6 +72,7 @@ def warm_up(config: Config, tick: Tick = lambda *_: None) -> WarmedUp:
         config, questions, tick
     )  # the engine that reasons is gone before the weights are loaded
     base = load_base_model(path, training.dtype, default_device(), revision)
+    check_loss(base.model)
     samples = build_samples(lessons, base, config.prompt, config.model.max_length)
     trained = train(base.model, layout, initial_factors(layout, training.seed), samples, settings, tick)
     figures = {name: getattr(trained, name) for name in ("steps", "tokens", "loss_first", "loss_last")}

@@ -135,6 +135,39 @@ def test_a_model_without_a_chat_template(
     assert "chat template" in refused(capsys, tmp_path, f"corpus.uri={corpus}", f"model.path={plain}")
 
 
+def model_like_ours(folder: Path, **fields: Any) -> Path:
+    """The miniature model with other fields in its config, and no weights: nothing may come to read them."""
+    shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | fields))
+    return folder
+
+
+@pytest.mark.parametrize("verb", ["plan", "parameterize"])
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model_type": "gemma2", "head_dim": 32}, "Gemma2ForCausalLM scales or caps its logits"),
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "its weights are quantised (awq)"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "its weights are quantised (gptq)"),
+        ({"model_type": "phi3"}, "named gate_proj; did you mean gate_up_proj?"),
+    ],
+    ids=["gemma2", "awq", "gptq", "phi3"],
+)
+def test_a_model_that_cannot_be_trained_is_refused_in_one_line_before_any_work(
+    verb: str,
+    fields: dict[str, Any],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    corpus: Path,
+    tmp_path: Path,
+) -> None:
+    model = model_like_ours(tmp_path / "model", **fields)
+    message = refused(capsys, tmp_path, f"corpus.uri={corpus}", f"model.path={model}", verb=verb)
+    assert said in message and message.count("\n") == 1
+    assert not (tmp_path / "bank").exists()
+
+
 def test_a_bank_that_cannot_be_written(
     capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
 ) -> None:

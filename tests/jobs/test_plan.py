@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,17 @@ def test_what_is_supported_of_scripts_without_spaces_is_said_where_it_matters(
     with (tmp_path / "corpus.jsonl").open("a") as corpus:
         corpus.write(json.dumps({"id": "ja", "text": "東京は日本の首都です。"}) + "\n")
     assert "9 % of the documents are in scripts without spaces" in plan()[1]
+
+
+def test_layers_that_a_target_does_not_reach_are_told(plan: Plan, tmp_path: Path) -> None:
+    shutil.copytree(MODEL, tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((MODEL / "config.json").read_text())
+    layers = config["num_hidden_layers"]
+    mixed = {"model_type": "qwen3_moe", "mlp_only_layers": [0], "num_experts": 2, "num_experts_per_tok": 1}
+    (tmp_path / "model/config.json").write_text(json.dumps(config | mixed))
+    assert "training.targets:" not in plan()[1]
+    status, output, _ = plan(f"model.path={tmp_path}/model")
+    assert status == 0 and f"training.targets: gate_proj is in 1 of the model's {layers} layers" in output
 
 
 def test_a_mistake_is_one_line_on_standard_error(plan: Plan) -> None:

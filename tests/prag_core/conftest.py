@@ -33,6 +33,7 @@ def build_tiny_model(family: str, dtype: torch.dtype = torch.float32, *, vocab_s
         max_position_embeddings=256,
         tie_word_embeddings=family != "mistral",
         initializer_range=0.3,
+        **({"pad_token_id": 0} if family == "phi3" else {}),  # its own is beyond so few tokens
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

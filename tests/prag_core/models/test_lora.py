@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from prag_core.errors import ModelError
-from prag_core.models.lora import AdapterLayout, ModuleShape, check_factors, initial_factors, layout_of
+from prag_core.models.lora import (
+    AdapterLayout,
+    ModuleShape,
+    check_factors,
+    initial_factors,
+    layout_of,
+    partly_adapted,
+)
 from prag_core.records import Factors
 
 TARGETS = ["gate_proj", "up_proj", "down_proj"]
@@ -30,9 +37,39 @@ def test_the_layout_of_a_model_is_pefts_own(family: str, tiny_model: Callable[..
     assert layout.scaling == 2.0
 
 
-def test_a_model_without_such_modules_is_refused(tiny_model: Callable[..., Any]) -> None:
-    with pytest.raises(ModelError, match=r"c_fc.*training\.targets"):
-        layout_of(tiny_model("llama"), rank=2, alpha=4.0, targets=["c_fc"])
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (["c_fc"], r"no linear modules named c_fc; its own are down_proj, gate_proj, .*v_proj"),
+        (["gate_proj", "upp_proj"], r"named upp_proj; did you mean up_proj\?"),
+        (["lm_head"], "named lm_head"),
+        (["embed_tokens"], "named embed_tokens"),
+    ],
+)
+def test_a_target_that_no_module_has_is_refused_with_the_nearest(
+    tiny_model: Callable[..., Any], targets: list[str], said: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"training\.targets: LlamaForCausalLM has .*{said}"):
+        layout_of(tiny_model("llama"), rank=2, alpha=4.0, targets=targets)
+
+
+def test_published_targets_are_refused_where_a_family_fuses_them_and_the_fused_name_is_adapted(
+    tiny_model: Callable[..., Any],
+) -> None:
+    model = tiny_model("phi3")
+    with pytest.raises(ModelError, match=r"Phi3ForCausalLM .* gate_proj; did you mean gate_up_proj\?"):
+        layout_of(model, rank=2, alpha=4.0, targets=TARGETS)
+    layout = layout_of(model, rank=2, alpha=4.0, targets=["gate_up_proj", "down_proj"])
+    assert layout.target_modules == ["down_proj", "gate_up_proj"] and len(layout.modules) == 4
+    assert partly_adapted(layout, num_layers=2) == []
+
+
+def test_a_target_that_some_layers_lack_is_told_with_their_number(tiny_model: Callable[..., Any]) -> None:
+    blocks = tuple(ModuleShape(f"model.layers.{layer}.self_attn.q_proj", 4, 4) for layer in (3, 7))
+    every = tuple(ModuleShape(f"model.layers.{layer}.mlp.experts.0.up_proj", 4, 4) for layer in range(8))
+    layout = AdapterLayout((*blocks, *every), rank=2, alpha=4.0)
+    (line,) = partly_adapted(layout, num_layers=8)
+    assert line.startswith("training.targets: q_proj is in 2 of the model's 8 layers")
 
 
 def test_a_layout_survives_json() -> None:

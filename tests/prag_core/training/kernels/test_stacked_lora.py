@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,13 @@ def random_stack(layout: AdapterLayout, dtype: torch.dtype = torch.float64) -> S
     return lora
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral"])
-@pytest.mark.parametrize("targets", [TARGETS, ["q_proj", "o_proj", "down_proj"]])
+@pytest.mark.parametrize(
+    ("family", "targets"),
+    [
+        *product(["llama", "qwen2", "qwen3", "mistral"], [TARGETS, ["q_proj", "o_proj", "down_proj"]]),
+        ("phi3", ["gate_up_proj", "down_proj", "qkv_proj"]),  # fused projections
+    ],
+)
 def test_every_row_is_the_dense_model_of_its_own_document(
     tiny_model: Callable[..., Any], family: str, targets: list[str]
 ) -> None:
