@@ -28,14 +28,14 @@ from benchmarks.documents import augmented_documents, random_samples
 from benchmarks.loops import Clock, FairLoop, published, save_initial
 from benchmarks.models import MODELS, flop_per_token, load
 from prag_core.bank import Bank, Stage
-from prag_core.config.schema import Dtype, Tier
+from prag_core.config.schema import Dtype, Tier, TrainingConfig
 from prag_core.identity import Recipe
 from prag_core.models.base_model import TORCH_DTYPES, default_device
 from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.records import Adapter, AdapterFactors, Sample
 from prag_core.stages.background import Behind, ahead
 from prag_core.training.samples import build_samples
-from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
+from prag_core.training.trainer import TrainingItem, train_documents
 
 TARGETS = ["gate_proj", "up_proj", "down_proj"]
 PROMPT: Any = SimpleNamespace(with_title=False, cot=False)
@@ -93,7 +93,7 @@ def run_fair(work: Workload, count: int, out: Path) -> Clock:
     return clock
 
 
-def run_ours(work: Workload, count: int, out: Path, settings: TrainingSettings) -> tuple[Clock, float]:
+def run_ours(work: Workload, count: int, out: Path, settings: TrainingConfig) -> tuple[Clock, float]:
     """Run the training stage as a run does: samples prefetched, adapters written to a bank in the background.
 
     It runs twice. Returns the clock of the second time and the seconds of the first.
@@ -105,7 +105,7 @@ def run_ours(work: Workload, count: int, out: Path, settings: TrainingSettings) 
     return _train_shard(work, bank, "timed", count, settings), warm
 
 
-def _train_shard(work: Workload, bank: Bank, shard: str, count: int, settings: TrainingSettings) -> Clock:
+def _train_shard(work: Workload, bank: Bank, shard: str, count: int, settings: TrainingConfig) -> Clock:
     clock, start = Clock(), time.perf_counter()
     numbered = enumerate(work.samples(count, clock))
     items = ahead((TrainingItem((f"{n}", 0), f"{n:064d}", samples) for n, samples in numbered), depth=256)
@@ -168,7 +168,7 @@ def measure(
         elif name == "fair":
             clock = run_fair(work, options.fair, Path(folder))
         else:
-            settings = TrainingSettings(compile=name.endswith("compiled"), cohort_documents=options.cohort)
+            settings = TrainingConfig(compile=name.endswith("compiled"), cohort_documents=options.cohort)
             clock, first = run_ours(work, options.documents, Path(folder), settings)
     compared = min(
         options.published or options.fair, options.fair, options.documents

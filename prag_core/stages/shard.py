@@ -30,7 +30,7 @@ from prag_core.training.acceptance import Candidate, train_examined
 from prag_core.training.exam import Spellings, exam_questions
 from prag_core.training.samples import build_samples, choose_replay
 from prag_core.training.trainable import check_loss
-from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
+from prag_core.training.trainer import TrainingItem, train_documents
 
 ITEMS_AHEAD = 256  # documents tokenised before they are trained
 ADAPTERS_BEHIND = 32  # trained and not yet written
@@ -192,14 +192,12 @@ class TrainStage(ShardStage):
 
     def _train(self, candidates: Iterator[Candidate]) -> Iterator[Adapter | Failure]:
         model, layout, initial = self.base.model, self.bank.layout, self.initial
-        settings = TrainingSettings.from_config(self.config.training)
-        if self.config.acceptance.threshold is None:
-            return train_documents(
-                model, layout, initial, (candidate.item for candidate in candidates), settings
-            )
-        return train_examined(
-            model, layout, initial, candidates, settings, self.config.acceptance, self.config.bank.tier
-        )
+        training, acceptance = self.config.training, self.config.acceptance
+        if acceptance.threshold is None:
+            items = (candidate.item for candidate in candidates)
+            return train_documents(model, layout, initial, items, training)
+        tier = self.config.bank.tier
+        return train_examined(model, layout, initial, candidates, training, acceptance, tier)
 
     def _candidates(
         self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]

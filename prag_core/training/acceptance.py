@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from prag_core.bank.codec import decode, encode
-from prag_core.config.schema import AcceptanceConfig, Tier
+from prag_core.config.schema import AcceptanceConfig, Tier, TrainingConfig
 from prag_core.models.lora import AdapterLayout
 from prag_core.records import Adapter, AdapterFactors, Failure, Key
 from prag_core.training.batch_size import choose_cohort_size
 from prag_core.training.exam import Spellings, examine
-from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
+from prag_core.training.trainer import TrainingItem, train_documents
 
 EPOCHS_FACTOR = 2  # of a training anew, over the one before
 
@@ -34,7 +34,7 @@ def train_examined(
     layout: AdapterLayout,
     initial: AdapterFactors,
     candidates: Iterable[Candidate],
-    training: TrainingSettings,
+    training: TrainingConfig,
     acceptance: AcceptanceConfig,
     tier: Tier,
 ) -> Iterator[Adapter | Failure]:

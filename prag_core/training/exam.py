@@ -28,12 +28,12 @@ from prag_core.models.prompts import (
     normalise_answer,
 )
 from prag_core.records import IGNORED, AdapterFactors, Augmentation, QAPair, Sample
+from prag_core.training.cohort import LENGTH_MULTIPLE
 from prag_core.training.kernels.blockwise_loss import likeliest
 from prag_core.training.kernels.cpu_attention import short_attention
 from prag_core.training.kernels.cpu_precision import fast_float32
 from prag_core.training.kernels.stacked_lora import StackedLora
 from prag_core.training.objectives import Batch, collate, label_states
-from prag_core.training.trainer import LENGTH_MULTIPLE
 
 Spellings = Sequence[
     Sample

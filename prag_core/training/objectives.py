@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from prag_core.config.schema import TrainingConfig
 from prag_core.records import IGNORED, Sample
 from prag_core.training.kernels.blockwise_loss import cross_entropy, divergence
 
@@ -22,7 +24,7 @@ from prag_core.training.kernels.blockwise_loss import cross_entropy, divergence
 class Batch:
     """One sample of each of n documents, padded on the right. `m` runs over the labelled positions of all of them:
     where the prediction is made (in the flattened [n·t]), its target, its document, and where the samples have a
-    teacher, its hidden states there (`teacher.read_teacher`; l runs over layers)."""
+    teacher, its hidden states there (`distillation.read_teacher`; l runs over layers)."""
 
     token_ids_nt: Tensor
     positions_m: Tensor
@@ -97,3 +99,9 @@ def _document_means(loss_m: Tensor, batch: Batch) -> Tensor:
 
 
 OBJECTIVES: dict[str, Objective] = {"next_token": next_token, "distill": distill}
+
+
+def objective_of(settings: TrainingConfig) -> Objective:
+    """The objective that the settings name, with its own settings."""
+    objective = OBJECTIVES[settings.objective]
+    return partial(objective, hidden=settings.distill_hidden) if objective is distill else objective

@@ -16,7 +16,7 @@ import numpy as np
 
 from prag_core.bank.initial_adapter import WarmStart, read_warm_start
 from prag_core.config.dump import as_dict
-from prag_core.config.schema import Config, PromptConfig
+from prag_core.config.schema import Config, PromptConfig, TrainingConfig
 from prag_core.errors import CorpusError, ModelError, StorageError
 from prag_core.identity import digest, model_digest
 from prag_core.models.base_model import (
@@ -30,8 +30,8 @@ from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.models.prompts import TEMPLATES, answer_messages, answer_prefill, encode
 from prag_core.questions.examples import load_fewshot
 from prag_core.records import AdapterFactors, Factors, Question, Sample
+from prag_core.training.cohort import TrainedDocument, train_cohort
 from prag_core.training.trainable import check_loss, check_trainable
-from prag_core.training.trainer import TrainedDocument, TrainingSettings, train_cohort
 from prag_core.training.warmup_questions import (
     Lesson,
     Tick,
@@ -84,11 +84,11 @@ def warm_up(config: Config, tick: Tick = lambda *_: None) -> WarmedUp:
     )
 
 
-def training_settings(config: Config) -> TrainingSettings:
+def training_settings(config: Config) -> TrainingConfig:
     """Those of documents but for what warm-up has of its own, and always the published objective."""
     warmup = config.warmup
     return replace(
-        TrainingSettings.from_config(config.training),
+        config.training,
         objective="next_token",
         epochs=warmup.epochs,
         learning_rate=warmup.learning_rate,
@@ -156,7 +156,7 @@ def train(
     layout: AdapterLayout,
     initial: AdapterFactors,
     samples: Sequence[Sample],
-    settings: TrainingSettings,
+    settings: TrainingConfig,
     tick: Tick = lambda *_: None,
 ) -> TrainedDocument:
     """One adapter over the samples, in order. Raises ModelError where training diverged."""

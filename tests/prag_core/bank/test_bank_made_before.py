@@ -1,8 +1,8 @@
 """A bank that earlier code made opens under today's: the same recipe, the same adapters, nothing made anew.
 
 `tests/data/bank_of_0_1` was made by commit 685a346, before the packages of `prag_core`: a random Llama of 3,200 weights and a
-byte-level tokenizer (`model/`), three documents (`corpus.jsonl`), planned under SETTINGS by its `make_plan`, augmentations written by
-hand (each text as its own rewrite, one pair), trained and examined by its `TrainStage`, and published (`bank/`).
+byte-level tokenizer (`model/`), three documents (`corpus.jsonl`), planned under SETTINGS by its `make_plan`, augmentations
+written by hand (each text as its own rewrite, one pair), trained and examined by its `TrainStage`, and published (`bank/`).
 """
 
 from __future__ import annotations

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from prag_core.bank import decode, encode
-from prag_core.config.schema import AcceptanceConfig, Tier
+from prag_core.config.schema import AcceptanceConfig, Tier, TrainingConfig
 from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.records import IGNORED, Adapter, AdapterFactors, Factors, Failure, Sample
 from prag_core.training.acceptance import Candidate, train_examined
 from prag_core.training.exam import examine
-from prag_core.training.trainer import TrainingItem, TrainingSettings, train_documents
+from prag_core.training.trainer import TrainingItem, train_documents
 
-TRAINING = TrainingSettings(learning_rate=1e-2)
+TRAINING = TrainingConfig(learning_rate=1e-2)
 RETRIES = AcceptanceConfig(threshold=1.0, max_retries=6)
 Start = tuple[Any, AdapterLayout, AdapterFactors]
 

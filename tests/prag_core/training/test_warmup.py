@@ -18,7 +18,7 @@ from prag_core.answering.registry import find_method
 from prag_core.answering.tools import open_tools
 from prag_core.bank import Bank, Stage, read_warm_start, write_warm_start
 from prag_core.config.load import load_config
-from prag_core.config.schema import Config, PromptConfig, WarmCount
+from prag_core.config.schema import Config, PromptConfig, TrainingConfig, WarmCount
 from prag_core.corpus.reader import read_corpus
 from prag_core.errors import ConfigError, CorpusError, ModelError, StorageError
 from prag_core.identity import content_hash
@@ -31,7 +31,6 @@ from prag_core.planning.recipe import prepare_recipe
 from prag_core.records import Augmentation, QAPair, Question, Sample
 from prag_core.retrieval import build_index
 from prag_core.stages.shard import TrainStage
-from prag_core.training.trainer import TrainingSettings
 from prag_core.training.warmup import build_samples, train, training_settings, warm_up
 from prag_core.training.warmup_questions import Lesson
 
@@ -78,7 +77,7 @@ def test_it_trains_what_peft_trains_one_question_a_step(tiny_model: Callable[...
         for n in (7, 12, 9, 7, 20)
         if (tokens := tuple(map(int, draw.integers(0, 64, n))))
     ]
-    settings = TrainingSettings(epochs=2, learning_rate=1e-2)
+    settings = TrainingConfig(epochs=2, learning_rate=1e-2)
     steps: list[int] = []
     ours = train(
         model, layout, initial, samples, settings, lambda _, done, total: steps.append(done + 100 * total)
@@ -112,7 +111,7 @@ def test_it_trains_what_peft_trains_one_question_a_step(tiny_model: Callable[...
 def test_training_that_diverges_says_which_setting_to_lower(tiny_model: Callable[..., Any]) -> None:
     model = tiny_model("llama")
     layout = layout_of(model, rank=2, alpha=32.0, targets=TARGETS)
-    settings = TrainingSettings(learning_rate=1e30)
+    settings = TrainingConfig(learning_rate=1e30)
     with pytest.raises(ModelError, match=r"diverged.*lower warmup\.learning_rate"):
         train(model, layout, initial_factors(layout, 0), [Sample((1, 2, 3), (1, 2, 3))] * 5, settings)
 
