@@ -30,7 +30,7 @@ from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
 from prag_core.identity import content_hash
 from prag_core.models.lora import AdapterLayout, ModuleShape
-from prag_core.planning.plan import Plan, Shard
+from prag_core.planning.plan import Plan, Shard, load_unfinished
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import PreparedRecipe, prepare_recipe
 from prag_core.records import Adapter, Augmentation, Factors, QAPair
@@ -84,9 +84,7 @@ class Run:
         return make_plan(self.config, self.bank(), read_corpus(self.config.corpus), self.prepared, write=True)
 
     def shards(self) -> list[Shard]:
-        bank = self.bank()
-        fields = json.loads(bank.read_run(bank.list_runs()[0], "plan.json"))
-        return [Shard(**shard) for shard in fields["shards"]]
+        return list(load_unfinished(self.bank())[0])
 
     def commit(self) -> None:
         """Commit both stages of every shard, without the work between."""

@@ -15,6 +15,7 @@ from typing import Any
 from prag_core.config.schema import AugmentationConfig, CorpusConfig, LongDocuments, PromptConfig
 from prag_core.corpus.cutting import TokenPlaces, chunk_text
 from prag_core.errors import ConfigError, ModelError
+from prag_core.models.control_tokens import encode_text
 from prag_core.models.prompts import (
     answer_messages,
     answer_prefill,
@@ -38,7 +39,8 @@ class TokenBudget:
     overhead: int
 
     def count(self, text: str) -> int:
-        return len(self.tokenizer.encode(text, add_special_tokens=False))
+        """Its tokens as training encodes it: control tokens in it are plain text."""
+        return len(encode_text(self.tokenizer, text))
 
     def holds(self, text: str) -> bool:
         """Whether the text fits, by its tokens.

@@ -7,18 +7,25 @@ the measured bf16 matrix rate of one H200. Real runs differ: compare with the do
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from prag_core.augmentation.augment import PAIRS_PER_REQUEST
 from prag_core.config.schema import Config
-from prag_core.models.prompts import answer_messages, answer_prefill, encode, show_passage
-from prag_core.records import Document
+from prag_core.models.control_tokens import encode_text
+from prag_core.models.prompts import encode, qa_messages, rewrite_messages, show_passage
+from prag_core.questions.examples import load_fewshot, load_replay
+from prag_core.records import Augmentation, Document, QAPair, Sample
+from prag_core.training.samples import build_samples, choose_replay
 
 PEAK_FLOPS = 790e12  # a second
 TRAIN_UTILISATION = 0.5
 AUGMENT_UTILISATION = 0.1  # generation is bound by memory
-QA_TOKENS = 32  # a question and its answer
+QUESTION_TOKENS, ANSWER_TOKENS = 24, 8
+QA_TOKENS = QUESTION_TOKENS + ANSWER_TOKENS
 MEASURED_DOCUMENTS = 256  # tokenised exactly; the rest by their bytes
+SHORT, LONG = 32, 160  # tokens of the passages that samples are built of to see what a token costs
 
 
 @dataclass(frozen=True)
@@ -37,103 +44,130 @@ class Estimate:
         return self.train_gpu_hours + self.augment_gpu_hours
 
 
+class TrainingCost(NamedTuple):
+    """Tokens to train on a document: so many for each token of its passage, and so many besides."""
+
+    num_samples: int
+    per_passage_token: float
+    fixed: float
+
+    def tokens(self, passage_tokens: float) -> float:
+        return self.per_passage_token * passage_tokens + self.fixed
+
+
 class Estimator:
-    """Counts tokens of documents as they pass; prices shards."""
+    """Counts tokens of documents as they pass; prices shards. Raises ConfigError where no document could be trained on."""
 
     def __init__(self, config: Config, tokenizer: Any, adapter_bytes: int, num_parameters: int) -> None:
-        self.tokenizer, self.with_title = tokenizer, config.prompt.with_title
-        self.adapter_bytes, self.num_parameters, self.tier = adapter_bytes, num_parameters, config.bank.tier
-        self.epochs, self.replay = config.training.epochs, config.training.replay_samples
-        self.repeats, self.distills = (
-            config.training.repeat_without_passage,
-            config.training.objective == "distill",
-        )
-        self.examined = config.acceptance.threshold is not None
-        self.pairs, self.rewrites = config.augmentation.num_qa_pairs, config.augmentation.num_rewrites
-        prompt = encode(
-            tokenizer, answer_messages("", [""], cot=config.prompt.cot), answer_prefill(cot=config.prompt.cot)
-        )
-        self.prompt_tokens = len(prompt)
-        bare = encode(
-            tokenizer, answer_messages("", [], cot=config.prompt.cot), answer_prefill(cot=config.prompt.cot)
-        )
-        self.bare_tokens = len(bare)  # of a prompt without a passage
+        self.config, self.tokenizer = config, tokenizer
+        self.adapter_bytes, self.num_parameters = adapter_bytes, num_parameters
+        self.cost = training_cost(config, tokenizer)
         self._measured, self._bytes, self._tokens = 0, 0, 0
-
-    @property
-    def passages(self) -> int:
-        """Samples of a document that carry a passage: the first half of the pairs, over the original and each rewrite; without
-        pairs these texts alone. With a teacher, those where it reads one: all pairs over all of them."""
-        asked = self.pairs if self.distills else (self.pairs + 1) // 2 or 1
-        return asked * (1 + self.rewrites)
-
-    @property
-    def samples(self) -> int:
-        if self.distills:
-            return self.passages + self.replay
-        return self.passages + (self.pairs if self.repeats else self.pairs // 2) + self.replay
 
     def passage_tokens(self, document: Document) -> float:
         """Exact for the first documents, then by their bytes at the rate of those."""
-        shown = show_passage(document.title, document.text, with_title=self.with_title)
+        shown = show_passage(document.title, document.text, with_title=self.config.prompt.with_title)
         size = len(shown.encode())
         if self._measured < MEASURED_DOCUMENTS:
-            tokens = len(self.tokenizer.encode(shown, add_special_tokens=False))
-            self._measured, self._bytes, self._tokens = (
-                self._measured + 1,
-                self._bytes + size,
-                self._tokens + tokens,
-            )
+            tokens = len(encode_text(self.tokenizer, shown))
+            self._measured += 1
+            self._bytes += size
+            self._tokens += tokens
             return tokens
         return size * self._tokens / self._bytes
 
     def train_tokens(self, document: Document) -> int:
         """Tokens that training on a document takes, over all epochs. A teacher's, read once, count half."""
-        per_passage, fixed = self._weights()
-        return round(per_passage * self.passage_tokens(document) + fixed)
+        return round(self.cost.tokens(self.passage_tokens(document)))
 
     def estimate(self, num_documents: int, train_tokens: int) -> Estimate:
         """The cost of so many documents with so many training tokens between them."""
-        per_passage, fixed = self._weights()
-        passages = max(0.0, (train_tokens - num_documents * fixed) / per_passage)
-        written = self.rewrites * passages + num_documents * self.pairs * QA_TOKENS
-        augment_tokens = round(
-            (self.rewrites + 1) * passages + 2 * num_documents * self.prompt_tokens + written
-        )
+        passages = max(0.0, (train_tokens - num_documents * self.cost.fixed) / self.cost.per_passage_token)
+        augment_tokens = self._augment_tokens(num_documents, passages)
+        train_flops = 4 * self.num_parameters * train_tokens
+        augment_flops = 2 * self.num_parameters * augment_tokens
         return Estimate(
             train_tokens=train_tokens,
             augment_tokens=augment_tokens,
             bank_bytes=num_documents * self.adapter_bytes,
-            train_gpu_hours=4 * self.num_parameters * train_tokens / (PEAK_FLOPS * TRAIN_UTILISATION) / 3600,
-            augment_gpu_hours=2
-            * self.num_parameters
-            * augment_tokens
-            / (PEAK_FLOPS * AUGMENT_UTILISATION)
-            / 3600,
+            train_gpu_hours=train_flops / (PEAK_FLOPS * TRAIN_UTILISATION) / 3600,
+            augment_gpu_hours=augment_flops / (PEAK_FLOPS * AUGMENT_UTILISATION) / 3600,
             assumptions=self.assumptions(),
         )
 
     def assumptions(self) -> tuple[str, ...]:
+        """Lines that state what the estimate rests on."""
+        training, augmentation = self.config.training, self.config.augmentation
         peak = f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s (one H200, bf16)"
-        read = (
-            "read by a teacher, once, at half a token's cost" if self.distills else "of them with its passage"
+        teacher = (
+            ["distill: what the teacher reads, once, at half a token's cost"]
+            if training.objective == "distill"
+            else []
+        )
+        exams = (
+            ["acceptance: exams, and training again after a failed one, are not counted"]
+            if self.config.acceptance.threshold is not None
+            else []
         )
         return (
-            f"a document: {self.samples} samples x {self.epochs} epochs, {self.passages} {read}; "
-            f"{self.prompt_tokens} tokens of prompt and {QA_TOKENS} of question and answer each",
+            f"a document: {self.cost.num_samples} samples x {training.epochs} epochs; {augmentation.num_rewrites} rewrites "
+            f"as long as the passage, {QA_TOKENS} tokens of question and answer each",
             f"training: 4 x {self.num_parameters:,} FLOP a token at {TRAIN_UTILISATION:.0%} of {peak}",
+            *teacher,
             f"augmentation: 2 x {self.num_parameters:,} FLOP a token read or written at {AUGMENT_UTILISATION:.0%} of it",
-            f"bank: {self.adapter_bytes:,} bytes an adapter ({self.tier.value})",
-            *(
-                ["acceptance: exams, and training anew who fails them, are not counted"]
-                if self.examined
-                else []
-            ),
+            f"bank: {self.adapter_bytes:,} bytes an adapter ({self.config.bank.tier.value})",
+            *exams,
         )
 
-    def _weights(self) -> tuple[float, float]:
-        """Tokens to train on a document: so many for each token of its passage, and so many besides."""
-        around = (self.samples if self.pairs else self.replay) * (self.prompt_tokens + QA_TOKENS)
-        if self.distills:
-            return self.passages / 2, self.epochs * self.samples * (self.bare_tokens + QA_TOKENS) + around / 2
-        return self.epochs * self.passages, self.epochs * around
+    def _augment_tokens(self, num_documents: int, passages: float) -> int:
+        """Tokens read and written about documents whose passages have so many tokens between them."""
+        rewrites, pairs = self.config.augmentation.num_rewrites, self.config.augmentation.num_qa_pairs
+        requests = -(-pairs // PAIRS_PER_REQUEST)
+        prompts = rewrites * len(encode(self.tokenizer, rewrite_messages("")))
+        prompts += requests * len(encode(self.tokenizer, qa_messages("", min(pairs, PAIRS_PER_REQUEST))))
+        read = (rewrites + requests) * passages + num_documents * prompts
+        return round(read + rewrites * passages + num_documents * pairs * QA_TOKENS)
+
+
+def training_cost(config: Config, tokenizer: Any) -> TrainingCost:
+    """What training costs by the samples themselves: those of a short and of a long passage are built and counted."""
+    counts = []
+    for length in (SHORT, LONG):
+        text = _text(tokenizer, length)
+        samples = _samples(config, tokenizer, text)
+        tokens = sum(
+            config.training.epochs * len(sample.token_ids) + len(sample.teacher_ids) / 2 for sample in samples
+        )
+        counts.append((len(encode_text(tokenizer, text)), tokens))
+    (short, least), (long, most) = counts
+    per_token = (most - least) / (long - short)
+    return TrainingCost(len(samples), per_token, least - per_token * short)
+
+
+def _samples(config: Config, tokenizer: Any, text: str) -> list[Sample]:
+    """Build the samples of a document without a title, its rewrites as long as its text."""
+    training, augmentation = config.training, config.augmentation
+    pair = QAPair(_text(tokenizer, QUESTION_TOKENS - 1), *[_text(tokenizer, ANSWER_TOKENS - 1)] * 2)
+    replay = (
+        choose_replay(load_replay(training.replay_uri), training.replay_samples, training.seed, "")
+        if training.replay_uri
+        else []
+    )
+    return build_samples(
+        Document("estimate", text),
+        Augmentation(
+            "estimate", 0, "", (text,) * augmentation.num_rewrites, (pair,) * augmentation.num_qa_pairs, ""
+        ),
+        tokenizer,
+        config.prompt,
+        max_length=sys.maxsize,
+        fewshot=load_fewshot(config.prompt.fewshot),
+        replay=replay,
+        repeat_without_passage=training.repeat_without_passage,
+        distill=training.objective == "distill",
+    )
+
+
+def _text(tokenizer: Any, num_tokens: int) -> str:
+    """A text of about so many tokens."""
+    return str(tokenizer.decode(encode_text(tokenizer, "word " * num_tokens)[:num_tokens])).strip()

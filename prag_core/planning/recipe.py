@@ -19,13 +19,12 @@ import fsspec
 from prag_core.bank import load_warm_start
 from prag_core.config.dump import as_dict
 from prag_core.config.schema import Config, PromptConfig
-from prag_core.corpus.chunking import PassageLimit, token_budget
+from prag_core.corpus.chunking import PassageLimit
 from prag_core.errors import ConfigError
-from prag_core.identity import Recipe, digest, model_digest
-from prag_core.models.base_model import context_length, empty_model, load_tokenizer
+from prag_core.identity import Recipe, digest
 from prag_core.models.lora import AdapterLayout, initial_factors, layout_of, partly_adapted
 from prag_core.models.prompts import TEMPLATES
-from prag_core.questions.examples import load_fewshot
+from prag_core.planning.model_facts import passage_limit, read_model_facts
 from prag_core.records import AdapterFactors
 from prag_core.training.trainable import check_trainable
 
@@ -70,31 +69,23 @@ class PreparedRecipe:
 
 
 def prepare_recipe(config: Config) -> PreparedRecipe:
-    """Read the models' configs and tokenizers, digest their files, and name the recipe. Raises ModelError, ConfigError."""
-    training, base = config.training, config.model
-    model, tokenizer = empty_model(base.path, base.revision), load_tokenizer(base.path, base.revision)
-    check_trainable(model, base.path)
-    layout = layout_of(model, rank=training.rank, alpha=training.alpha, targets=training.targets)
-    fewshot = load_fewshot(config.prompt.fewshot)
-    budgets = [
-        token_budget(
-            tokenizer, context_length(model, base.max_length), config.prompt, config.augmentation, fewshot
-        )
-    ]
-    digests = [model_digest(base.path, base.revision)] * 2
-    if (writer := config.augmentation.model) and writer != base.path:
-        length = context_length(empty_model(writer), base.max_length)
-        budgets.append(token_budget(load_tokenizer(writer), length, config.prompt, config.augmentation))
-        digests[1] = model_digest(writer)
-    initial = find_initial(config, layout, digests[0])
+    """Read the models' configs and tokenizers, digest their files, and name the recipe. Raises ModelError, also where the base
+    model cannot be trained, and ConfigError."""
+    training, path = config.training, config.model.path
+    base = read_model_facts(path, config.model.revision)
+    check_trainable(base.model, path)
+    layout = layout_of(base.model, rank=training.rank, alpha=training.alpha, targets=training.targets)
+    writer_path = config.augmentation.model or path
+    writer = base if writer_path == path else read_model_facts(writer_path)
+    initial = find_initial(config, layout, base.digest)
     return PreparedRecipe(
-        recipe=build_recipe(config, digests[0], digests[1], layout, initial),
+        recipe=build_recipe(config, base.digest, writer.digest, layout, initial),
         layout=layout,
         initial=initial.factors,
-        limit=PassageLimit(tuple(budgets), config.prompt.with_title),
-        tokenizer=tokenizer,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        notes=tuple(partly_adapted(layout, model.config.get_text_config().num_hidden_layers)),
+        limit=passage_limit(config, base, writer),
+        tokenizer=base.tokenizer,
+        num_parameters=base.num_parameters,
+        notes=tuple(partly_adapted(layout, base.num_layers)),
     )
 
 

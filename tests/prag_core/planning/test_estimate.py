@@ -1,18 +1,27 @@
 """Estimates agree with counting, and with the published sizes."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config
+from prag_core.errors import ConfigError
+from prag_core.models.prompts import encode, qa_messages, rewrite_messages
 from prag_core.planning.estimate import MEASURED_DOCUMENTS, QA_TOKENS, Estimator
+from prag_core.questions.examples import ReplaySample
 from prag_core.records import Augmentation, Document, QAPair
 from prag_core.training.samples import build_samples
 
 
 def estimator(tokenizer: Any, *settings: str, num_parameters: int = 1_215_000_000) -> Estimator:
     return Estimator(load_config(settings), tokenizer, 3_932_160, num_parameters)
+
+
+def prompt_tokens(tokenizer: Any, messages: list[dict[str, str]]) -> int:
+    return len(encode(tokenizer, messages))
 
 
 @pytest.mark.parametrize(("pairs", "rewrites"), [(3, 1), (1, 1), (4, 2), (5, 0), (0, 1), (0, 0)])
@@ -56,10 +65,47 @@ def test_what_a_teacher_reads_is_counted_once_and_by_half(
     counted = sum(3 * len(sample.token_ids) + len(sample.teacher_ids) / 2 for sample in samples)
     counting = estimator(tiny_tokenizer, *settings)
     assert counting.train_tokens(document) == pytest.approx(counted, rel=0.05)
-    wanted = (rewrites + 1 + rewrites) * len(text) + pairs * QA_TOKENS + 2 * counting.prompt_tokens
+    prompts = rewrites * prompt_tokens(tiny_tokenizer, rewrite_messages(""))
+    prompts += prompt_tokens(tiny_tokenizer, qa_messages("", pairs))
+    wanted = (rewrites + 1 + rewrites) * len(text) + pairs * QA_TOKENS + prompts
     assert counting.estimate(1, counting.train_tokens(document)).augment_tokens == pytest.approx(
         wanted, abs=3
     )
+
+
+def test_the_samples_counted_are_those_of_training_with_replay_and_repetition(
+    tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    replay = [ReplaySample(f"Who is {n}?", f"Person {n}", (f"Person {n} lives." * n,)) for n in range(4)]
+    lines = [json.dumps({"question": r.question, "answer": r.answer, "passages": r.passages}) for r in replay]
+    (tmp_path / "replay.jsonl").write_text("\n".join(lines) + "\n")
+    settings = (f"training.replay_uri={tmp_path}/replay.jsonl", "training.replay_samples=4")
+    text = "a passage of some length " * 4
+    qa = tuple(QAPair("q" * 23, "a" * 7, "f") for _ in range(3))
+    augmentation = Augmentation("a", 0, "h", (text,), qa, "g")
+    options: dict[str, Any] = {"replay": replay, "repeat_without_passage": True, "max_length": 10_000}
+    samples = build_samples(Document("a", text), augmentation, tiny_tokenizer, Config().prompt, **options)
+    counting = estimator(tiny_tokenizer, *settings, "training.repeat_without_passage=true")
+    assert counting.cost.num_samples == len(samples)
+    counted = sum(len(sample.token_ids) for sample in samples)
+    assert counting.train_tokens(Document("a", text)) == pytest.approx(counted, rel=0.01)
+
+
+def test_more_replay_samples_than_the_pool_has_are_refused_before_any_work(
+    tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "replay.jsonl").write_text('{"question": "Who?", "answer": "Ada"}\n')
+    with pytest.raises(ConfigError, match=r"training\.replay_samples=2: .* only 1"):
+        estimator(
+            tiny_tokenizer, f"training.replay_uri={tmp_path}/replay.jsonl", "training.replay_samples=2"
+        )
+
+
+def test_control_tokens_in_a_passage_count_as_the_plain_text_that_training_makes_of_them(
+    tiny_tokenizer: Any,
+) -> None:
+    document = Document("a", "see <|end|> here")
+    assert estimator(tiny_tokenizer).passage_tokens(document) == len("see <|end|> here")
 
 
 def test_documents_beyond_the_first_are_measured_by_their_bytes(tiny_tokenizer: Any) -> None:
@@ -87,7 +133,9 @@ def test_augmentation_reads_the_passage_for_each_thing_it_writes(tiny_tokenizer:
     counting = estimator(tiny_tokenizer)
     document = Document("a", "x" * 100)
     cost = counting.estimate(1, counting.train_tokens(document))
-    assert cost.augment_tokens == pytest.approx(3 * 100 + 3 * QA_TOKENS + 2 * counting.prompt_tokens, abs=3)
+    prompts = prompt_tokens(tiny_tokenizer, rewrite_messages(""))
+    prompts += prompt_tokens(tiny_tokenizer, qa_messages("", 3))
+    assert cost.augment_tokens == pytest.approx(3 * 100 + 3 * QA_TOKENS + prompts, abs=3)
 
 
 def test_every_assumption_is_stated_with_its_number(tiny_tokenizer: Any) -> None:
