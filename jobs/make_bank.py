@@ -34,7 +34,7 @@ def resume_command(verb: str, argv: Sequence[str]) -> str:
 
 
 def make_bank(config: Config, command: str, console: Console, *, retry_failed: bool = False) -> int:
-    """Plan, run, write the snapshot, say what became of every document. Returns the exit code."""
+    """Plan, run, write the snapshot, and report on every document. Returns the exit code."""
     prepared = prepare_recipe(config)
     documents = read_corpus(config.corpus)
     if config.augmentation.uri:
@@ -60,7 +60,7 @@ def record_run(bank: Bank, plan: Plan, config: Config) -> None:
 
 
 def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list[Row]:
-    """Run the pipeline over the plan's shards; a row each."""
+    """Run the pipeline over the plan's shards. Returns a row for each."""
     num_documents = sum(shard.num_documents for shard in plan.shards)
     with ray_session(config.ray):
         rows = run_pipeline(bank.uri, config, plan.shards)
@@ -68,7 +68,7 @@ def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list
 
 
 def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, console: Console) -> None:
-    """What is in the bank now, what is not and why, and the command that goes on."""
+    """Print what is in the bank now, what is not and why, and the command that resumes."""
 
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What an engine is: a batch of prompts, each with or without a merged adapter, to as many texts, in order.
+"""The engine protocol: a batch of prompts, each with or without a merged adapter, becomes as many texts, in order.
 
 Two engines keep this protocol. `vllm` is for throughput; `transformers` is the numerical oracle that it is tested
 against. Both promise: greedy decoding at temperature 0; with a seed, a request's text depends on that seed and its own
@@ -25,7 +25,7 @@ from prag_core.models.thinking import thought_length
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to decode, the same for a whole batch. `json_schema` constrains the text; it may still end early (`length`)."""
+    """Settings of decoding for a whole batch. `json_schema` constrains the text; it may still end early (`length`)."""
 
     max_new_tokens: int
     temperature: float = 0.0  # 0: greedy
@@ -46,8 +46,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What came out. `token_ids` are without the end-of-sequence token; `length`: cut by max_new_tokens or the context.
-    `probabilities`, where asked for, has one a token: the model's own, before temperature, top_k and grammar.
+    """A generated text. `token_ids` are without the end-of-sequence token; `length`: cut by max_new_tokens or the context.
+    `probabilities`, if asked for, has one for each token: the model's own, before temperature, top_k and grammar.
     `num_thought` tokens came before these: a thought, which was dropped."""
 
     text: str
@@ -59,7 +59,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How one request is decoded; the names are the OpenAI protocol's. Temperature 0 is greedy."""
+    """Settings of decoding for one request, by the OpenAI protocol's names. Temperature 0 is greedy."""
 
     max_new_tokens: int
     temperature: float = 0.0
@@ -72,7 +72,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What came since the last piece. `num_tokens` counts from the start; the last piece says why it is the last."""
+    """Text since the last piece of a stream. `num_tokens` counts from the start; the last piece says why it is the last."""
 
     text: str
     num_tokens: int
@@ -81,8 +81,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a model makes of the last n of a text's T tokens: `entropy_n`, in nats, of the distribution that each stands
-    against, and `attention_hnt`, the last layer's, of each to the whole text, a head at a time."""
+    """A model's reading of the last n of a text's T tokens: `entropy_n`, in nats, of the distribution that predicted each, and
+    `attention_hnt`, the last layer's attention of each to the whole text, by head."""
 
     entropy_n: np.ndarray
     attention_hnt: np.ndarray
@@ -93,7 +93,7 @@ class AttentiveEngine(Protocol):
     """An engine that shows its model's attention and full distributions: `transformers` does, `vllm` has neither to give."""
 
     def read(self, request: Request, start: int) -> Reading:
-        """One forward pass over the request's tokens, read from place `start` ≥ 1 on. Raises EngineError as generating does."""
+        """Run one forward pass over the request's tokens. Return the reading from place `start` ≥ 1 on. Raises EngineError."""
 
 
 class Engine(Protocol):
@@ -112,7 +112,7 @@ class Engine(Protocol):
 
 @contextmanager
 def broken_by(engine: str) -> Iterator[None]:
-    """Around generating: whatever leaves it and is no refusal (EngineError) means that the engine is broken: EngineDiedError."""
+    """Raise EngineDiedError for whatever goes wrong while generating, except a refusal (EngineError)."""
     try:
         yield
     except EngineError:
@@ -180,6 +180,6 @@ def finish_generation(
 
 
 def before_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first of the stop strings, and whether there was one."""
+    """Return the text before the first of the stop strings, and whether there was one."""
     cuts = [at for at in (text.find(s) for s in stop) if at >= 0]
     return (text[: min(cuts)], True) if cuts else (text, False)

@@ -1,9 +1,9 @@
-"""How much documents' adapters get into each other's way: the cosines between their deltas.
+"""Interference of documents' adapters: the cosines between their deltas.
 
 The inner product of two deltas needs their factors alone: ⟨B₁A₁, B₂A₂⟩ = tr(A₁ᵀB₁ᵀB₂A₂) = sum over (B₁ᵀB₂) ∘ (A₁A₂ᵀ), two
-[rank, rank] matrices. A delta here is all modules together, so one cosine a pair of documents. 0: they change unrelated
-directions, and the sum keeps both; 1: the same direction, and the sum overshoots; -1: they cancel. Where documents share a
-start that counts once in their merge, it is left out: what meets there is what each of them adds to it.
+[rank, rank] matrices. A delta here is all modules together, so there is one cosine for each pair of documents. 0: they change
+unrelated directions, and the sum keeps both; 1: the same direction, and the sum overshoots; -1: they cancel. A warm start that
+counts once in the merge is subtracted from each delta first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUNDING = 1e-12  # of the largest square: a delta of less is none
 
 @dataclass(frozen=True)
 class Interference:
-    """`cosine_kk[i, j]` between documents i and j in the order given; mean and largest over pairs i < j (0 without a pair)."""
+    """Cosines `cosine_kk[i, j]` between documents i and j in the order given; mean and largest of pairs i < j (0 without one)."""
 
     cosine_kk: np.ndarray
     mean: float
@@ -31,8 +31,8 @@ class Interference:
 def interference(
     adapters: Sequence[AdapterFactors], layout: AdapterLayout, start: AdapterFactors | None = None
 ) -> Interference:
-    """Cosines between the deltas of these adapters, each less that of `start`. Weights and scaling do not change them; a delta of
-    zero has none: 0."""
+    """Compute the cosines between the adapters' deltas, each less that of `start`. Weights and scaling do not change them; a
+    delta of zero has cosine 0 with every other."""
     count = len(adapters)
     inner_kk = _inner_products(adapters if start is None else [*adapters, start], layout)
     largest = np.abs(inner_kk).max(initial=0.0)

@@ -1,7 +1,7 @@
 """Merge rules by name, and the one function that applies them.
 
-Documents that were warm-started share a delta Δ₀, that of the adapter they all started from. Added up, it would count once a
-document; with `merge.warm=once` it counts once: Δ = Δ₀ + Σ wᵢ (Δᵢ - Δ₀), which is Δ₀ as one more part, of weight 1 - Σ wᵢ.
+Documents with a warm start share its delta Δ₀. In a plain sum it would count once for each document; with `merge.warm=once` it
+counts once: Δ = Δ₀ + Σ wᵢ (Δᵢ - Δ₀), which is Δ₀ as one more part, of weight 1 - Σ wᵢ.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Weigh = Callable[[Sequence[float], MergeConfig], list[float]]  # retrieval score
 
 @dataclass(frozen=True)
 class Rule:
-    """`combine` makes one adapter of two or more, and of the start that is to count once. `settings` are the names in MergeConfig
-    that it reads; `rank` gives the merged rank from that of one document and the number of adapters."""
+    """A merge rule. `combine` makes one adapter of two or more, and of the warm start that counts once. `settings` are the names
+    in MergeConfig that it reads; `rank` gives the merged rank from that of one document and the number of adapters."""
 
     name: str
     combine: Combine
@@ -86,7 +86,7 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in _ALL}
 
 
 def find_rule(name: str) -> Rule:
-    """The rule of that name. Raises ConfigError naming the nearest known one."""
+    """Return the rule of that name. Raises ConfigError naming the nearest known one."""
     if name not in RULES:
         raise ConfigError(
             f"no merge rule {name!r}{did_you_mean(name.lower(), RULES)} (known: {', '.join(RULES)})"
@@ -95,13 +95,13 @@ def find_rule(name: str) -> Rule:
 
 
 def counts_once(count: int, settings: MergeConfig) -> bool:
-    """Whether what `count` documents started from has a part of its own in their merge."""
+    """Tell whether the warm start of `count` documents has a part of its own in their merge."""
     return count > 1 and settings.warm is WarmCount.once
 
 
 def merged_rank(rank: int, count: int, settings: MergeConfig, *, warm: bool = False) -> int:
-    """The largest rank that a merge of 1 to `count` adapters of rank `rank` may have: what an engine must hold. `warm`: they
-    started from an adapter that adds something."""
+    """Return the largest rank that a merge of 1 to `count` adapters of rank `rank` may have, which an engine must hold. `warm`:
+    they started from a warm start."""
     adapters = count + (warm and counts_once(count, settings))
     return max(rank, find_rule(settings.rule).rank(rank, adapters, settings))
 
@@ -113,11 +113,11 @@ def merge_adapters(
     scores: Sequence[float] | None = None,
     start: Versioned | None = None,
 ) -> MergedAdapter:
-    """One adapter of these, by the rule in `settings`; `scores` are the documents' retrieval scores (none: all equal); `start`
-    is the adapter that they all started from, where that adds something.
+    """Merge adapters into one, by the rule in `settings`. `scores` are the documents' retrieval scores (None: all equal); `start`
+    is their warm start, if they have one.
 
-    One adapter alone is left as it is: there is nothing to reconcile. Raises ModelError where an adapter does not fit the
-    layout or is not finite, ConfigError for an unknown rule.
+    A single adapter is left as it is. Raises ModelError where an adapter does not fit the layout or is not finite, ConfigError
+    for an unknown rule.
     """
     weights = _weights(len(adapters), settings, scores)
     return _merge(
@@ -131,7 +131,7 @@ def merged_name(
     scores: Sequence[float] | None = None,
     start: str | None = None,
 ) -> str:
-    """The name that `merge_adapters` will give, from the adapters' versions alone: known before any is read."""
+    """Return the name that `merge_adapters` will give, from the adapters' versions alone: known before any is read."""
     parts = list(zip(versions, _weights(len(versions), settings, scores), strict=True))
     return _name(parts, settings, start if counts_once(len(versions), settings) else None)
 
@@ -151,7 +151,7 @@ def _name(parts: Sequence[tuple[str, float]], settings: MergeConfig, start: str 
 def merge_cat(
     adapters: Sequence[Versioned], layout: AdapterLayout, weights: Sequence[float] | None = None
 ) -> MergedAdapter:
-    """The exact sum with weights of the caller's (none: all 1), of rank k·r. PEFT calls it `cat`."""
+    """Merge by the exact sum with the caller's weights (None: all 1), of rank k·r. PEFT calls it `cat`."""
     if not adapters:
         raise ValueError("nothing to merge: at least one adapter is needed")
     return _merge(

@@ -1,8 +1,8 @@
-"""`ties` and `dare`: rules that drop entries of the factors before they merge them.
+"""The merge rules `ties` and `dare`, which drop entries of the factors before they merge them.
 
 Both work on the factors, as PEFT's rules do: every document starts from the one initial adapter, so an entry of one
-document's factor has its counterpart in another's. No matrix of a delta's size is made. With a `start` (the initial adapter of
-warm-started documents) they work on how far each entry has moved from it, and what is left is added to it again.
+document's factor has its counterpart in another's. No matrix of a delta's size is made. With a `start` (a warm start) they work
+on each entry's difference from it, and add the result to it again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def ties(
 
 
 def moved_from(start: AdapterFactors, factors: AdapterFactors) -> AdapterFactors:
-    """How far each entry of the factors is from where it started."""
+    """Return each entry's difference from where it started."""
     return {name: _plus(factors[name], start[name], -1.0) for name in factors}
 
 
@@ -60,7 +60,7 @@ def _elect_and_average(tensors: Sequence[np.ndarray], weights: np.ndarray, densi
 
 
 def keep_largest(tensor: np.ndarray, density: float) -> np.ndarray:
-    """The `density` share of entries with the largest magnitudes; zero in the others' places."""
+    """Keep the `density` share of entries with the largest magnitudes, and set the others to zero."""
     dropped = tensor.size - int(density * tensor.size)
     if not dropped:
         return tensor
@@ -73,7 +73,7 @@ def drop_and_rescale(
     parts: Sequence[Part], layout: AdapterLayout, settings: MergeConfig, start: AdapterFactors | None = None
 ) -> list[Part]:
     """DARE (Yu et al., 2024): of every factor a random `density` share of entries stays, divided by `density`, so that its
-    expected value does not change. What a document loses depends on its version and the seed, not on its company."""
+    expected value does not change. The entries dropped depend on the document's version and the seed alone."""
     return [replace(part, factors=_drop(part, layout, settings, start)) for part in parts]
 
 

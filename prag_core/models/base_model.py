@@ -1,6 +1,6 @@
 """Load the frozen base model and its tokenizer, from a folder or the hub, and say clearly what is missing.
 
-Remote code is never run. What comes back is in evaluation mode with no parameter that takes a gradient.
+Remote code is never run. The model is in evaluation mode, and no parameter takes a gradient.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class BaseModel(NamedTuple):
 
 
 def default_device() -> str:
-    """The accelerator where there is one."""
+    """Return the accelerator if there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_base_model(
     path: str, dtype: Dtype = Dtype.float32, device: str | torch.device = "cpu", revision: str | None = None
 ) -> BaseModel:
-    """Model and tokenizer of a local folder or hub name, with SDPA attention. Raises ModelError when the weights, the
+    """Load model and tokenizer of a local folder or hub name, with SDPA attention. Raises ModelError when the weights, the
     tokenizer or its chat template are missing, or do not fit each other."""
     if _looks_local(path) and not Path(path).is_dir():
         raise ModelError(f"model.path={path}: no such folder")
@@ -44,8 +44,8 @@ def load_base_model(
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> Any:
-    """The tokenizer alone (planning needs no weights). Raises ModelError without one or without a chat template."""
-    from transformers import AutoTokenizer
+    """Load the tokenizer alone (planning needs no weights). Raises ModelError without one or without a chat template."""
+    from transformers import AutoTokenizer  # slow to import
 
     folder = Path(path)
     if folder.is_dir() and not any(
@@ -70,8 +70,8 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
 
 
 def empty_model(path: str, revision: str | None = None) -> Any:
-    """The model's modules and shapes without weights (on the meta device), read from its config alone. Raises ModelError."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """Make the model's modules without weights (on the meta device) from its config alone. Raises ModelError."""
+    from transformers import AutoConfig, AutoModelForCausalLM  # slow to import
 
     build: Any = AutoModelForCausalLM.from_config
     try:
@@ -83,7 +83,7 @@ def empty_model(path: str, revision: str | None = None) -> Any:
 
 
 def context_length(model: Any, limit: int | None = None) -> int:
-    """Tokens a prompt may have: the model's own context, or `model.max_length` where that is less."""
+    """Return the tokens that a prompt may have: the model's own context, or `model.max_length` where that is less."""
     own = getattr(model.config, "max_position_embeddings", None)
     known = [length for length in (own, limit) if length is not None]
     if not known:
@@ -92,7 +92,7 @@ def context_length(model: Any, limit: int | None = None) -> int:
 
 
 def _load_weights(path: str, dtype: torch.dtype, revision: str | None) -> Any:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM  # slow to import
 
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from prag_core.errors import ModelError
 
 CACHED_TOKENIZERS = 8  # one for each model that a process uses, and some for tests
@@ -119,8 +121,6 @@ class ControlTokens:
     @cached_property
     def _respelled(self) -> Any:
         """The tokenizer whose control tokens have the secret spellings, and their own ids. Raises ModelError."""
-        from tokenizers import Tokenizer
-
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             kind = type(self.tokenizer).__name__

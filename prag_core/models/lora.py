@@ -1,4 +1,4 @@
-"""Which matrices of a model an adapter changes, and by how much: the parameterisation.
+"""The parameterisation of adapters: which matrices of a model they change, and by how much.
 
 An adapter adds `scaling · b @ a` to the weight of every module in its layout, with scaling = alpha / rank. The layout
 fixes the order and shapes of all factors, so an adapter is a flat vector that any language can read.
@@ -43,11 +43,11 @@ class AdapterLayout:
 
     @property
     def target_modules(self) -> list[str]:
-        """The last names of the modules, sorted, as PEFT and vLLM want them."""
+        """Last names of the modules, sorted, as PEFT and vLLM want them."""
         return target_modules(module.name for module in self.modules)
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
-        """Module name, shape of a, shape of b, in order."""
+        """Yield module name, shape of a and shape of b, in order."""
         for m in self.modules:
             yield m.name, (self.rank, m.in_features), (m.out_features, self.rank)
 
@@ -61,13 +61,13 @@ class AdapterLayout:
 
 
 def target_modules(names: Iterable[str]) -> list[str]:
-    """The different last names of modules, sorted: `up_proj` of every `model.layers.3.mlp.up_proj`."""
+    """Return the different last names of modules, sorted: `up_proj` of every `model.layers.3.mlp.up_proj`."""
     return sorted({name.rsplit(".", 1)[-1] for name in names})
 
 
 def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) -> AdapterLayout:
-    """The layout over every plain `nn.Linear` of `model` but its output head whose last name is in `targets`, in the model's own
-    order. A fused projection (Phi-3's `gate_up_proj`) is a linear module as any.
+    """Make the layout of every plain `nn.Linear` of `model` but its output head whose last name is in `targets`, in the model's
+    own order. A fused projection (Phi-3's `gate_up_proj`) is a linear module like any other.
 
     Raises ModelError for a target that names no such module.
     """
@@ -95,7 +95,7 @@ def layout_of(model: Any, *, rank: int, alpha: float, targets: Sequence[str]) ->
 
 
 def partly_adapted(layout: AdapterLayout, num_layers: int) -> list[str]:
-    """A line for each target that not every layer of the model has; none where all have all."""
+    """Return a line for each target that some layers of the model do not have."""
     layers: dict[str, set[str]] = {}
     for module in layout.modules:
         numbers = [part for part in module.name.split(".") if part.isdecimal()]
@@ -121,7 +121,7 @@ def check_factors(factors: AdapterFactors, layout: AdapterLayout) -> None:
 
 
 def initial_factors(layout: AdapterLayout, seed: int) -> AdapterFactors:
-    """The shared starting point of every document: a Kaiming-uniform (a = √5, as PEFT draws it), b zero."""
+    """Draw the initial adapter, the same for every document: a Kaiming-uniform (a = √5, as PEFT draws it), b zero."""
     import torch  # a bank reads layouts without it
 
     generator = torch.Generator().manual_seed(seed)

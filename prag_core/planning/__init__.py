@@ -1,1 +1,1 @@
-"""What a run will do: the recipe's identity, the shards, what is known already, and what it will cost."""
+"""Planning of a run: the recipe's identity, the shards, the documents that are known already, and the estimated cost."""

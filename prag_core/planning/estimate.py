@@ -1,4 +1,4 @@
-"""What a plan will cost, from stated assumptions: tokens, bytes of bank, GPU hours.
+"""Estimate of a plan's cost, from stated assumptions: tokens, bytes of bank, GPU hours.
 
 Training a token through the frozen base takes 4·P FLOP (forward 2·P, gradients of activations 2·P), generating or
 reading one in augmentation 2·P, and so does a token that a teacher reads: it counts as half a token of training. Peak is
@@ -30,7 +30,7 @@ SHORT, LONG = 32, 160  # tokens of the passages that samples are built of to see
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of the shards still to do. Tokens are those of all epochs; hours are of one GPU."""
+    """The cost of the shards still to do. Tokens are those of all epochs; hours are of one GPU."""
 
     train_tokens: int
     augment_tokens: int
@@ -45,7 +45,7 @@ class Estimate:
 
 
 class TrainingCost(NamedTuple):
-    """Tokens to train on a document: so many for each token of its passage, and so many besides."""
+    """Tokens to train on a document: a number for each token of its passage, and a fixed number besides."""
 
     num_samples: int
     per_passage_token: float
@@ -56,7 +56,7 @@ class TrainingCost(NamedTuple):
 
 
 class Estimator:
-    """Counts tokens of documents as they pass; prices shards. Raises ConfigError where no document could be trained on."""
+    """Counter of documents' tokens, and estimator of shards' cost. Raises ConfigError where no document could be trained on."""
 
     def __init__(self, config: Config, tokenizer: Any, adapter_bytes: int, num_parameters: int) -> None:
         self.config, self.tokenizer = config, tokenizer
@@ -65,7 +65,7 @@ class Estimator:
         self._measured, self._bytes, self._tokens = 0, 0, 0
 
     def passage_tokens(self, document: Document) -> float:
-        """Exact for the first documents, then by their bytes at the rate of those."""
+        """Count a passage's tokens: exactly for the first documents, then by their bytes at the rate of those."""
         shown = show_passage(document.title, document.text, with_title=self.config.prompt.with_title)
         size = len(shown.encode())
         if self._measured < MEASURED_DOCUMENTS:
@@ -77,11 +77,11 @@ class Estimator:
         return size * self._tokens / self._bytes
 
     def train_tokens(self, document: Document) -> int:
-        """Tokens that training on a document takes, over all epochs. A teacher's, read once, count half."""
+        """Tokens to train on a document, over all epochs. A teacher's, read once, count half."""
         return round(self.cost.tokens(self.passage_tokens(document)))
 
     def estimate(self, num_documents: int, train_tokens: int) -> Estimate:
-        """The cost of so many documents with so many training tokens between them."""
+        """Estimate the cost of documents that have `train_tokens` between them."""
         passages = max(0.0, (train_tokens - num_documents * self.cost.fixed) / self.cost.per_passage_token)
         augment_tokens = self._augment_tokens(num_documents, passages)
         train_flops = 4 * self.num_parameters * train_tokens
@@ -96,7 +96,7 @@ class Estimator:
         )
 
     def assumptions(self) -> tuple[str, ...]:
-        """Lines that state what the estimate rests on."""
+        """State what the estimate rests on, in lines."""
         training, augmentation = self.config.training, self.config.augmentation
         peak = f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s (one H200, bf16)"
         teacher = (
@@ -120,7 +120,7 @@ class Estimator:
         )
 
     def _augment_tokens(self, num_documents: int, passages: float) -> int:
-        """Tokens read and written about documents whose passages have so many tokens between them."""
+        """Tokens read and written about documents whose passages have `passages` tokens between them."""
         rewrites, pairs = self.config.augmentation.num_rewrites, self.config.augmentation.num_qa_pairs
         requests = -(-pairs // PAIRS_PER_REQUEST)
         prompts = rewrites * len(encode(self.tokenizer, rewrite_messages("")))
@@ -130,7 +130,7 @@ class Estimator:
 
 
 def training_cost(config: Config, tokenizer: Any) -> TrainingCost:
-    """What training costs by the samples themselves: those of a short and of a long passage are built and counted."""
+    """Find what training costs by building and counting the samples of a short and of a long passage."""
     counts = []
     for length in (SHORT, LONG):
         text = _text(tokenizer, length)
@@ -169,5 +169,5 @@ def _samples(config: Config, tokenizer: Any, text: str) -> list[Sample]:
 
 
 def _text(tokenizer: Any, num_tokens: int) -> str:
-    """A text of about so many tokens."""
+    """Make a text of about `num_tokens` tokens."""
     return str(tokenizer.decode(encode_text(tokenizer, "word " * num_tokens)[:num_tokens])).strip()

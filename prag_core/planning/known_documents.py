@@ -1,4 +1,4 @@
-"""What a bank already has of a corpus, compactly: about 50 bytes a document, looked up in batches.
+"""The documents that a bank knows, compactly: about 50 bytes a document, looked up in batches.
 
 Every document is known by its content hash, which covers its id, chunk and wording. A document that has an adapter is
 done whatever else is known of it; one in a shard that an earlier run planned and did not finish is pending there; one whose
@@ -19,13 +19,13 @@ NEW, DONE, FAILED, DELETED, TEXT_ONLY = (
     -3,
     -4,
     -5,
-)  # what became of a document, beside its row number among the pending
+)  # statuses; what is not negative is a row of `pending`
 
 NONE = np.empty(0, dtype="S32")
 
 
 class Ledger:
-    """Look-up from content hashes to what became of the documents."""
+    """Look-up of documents' statuses by their content hashes."""
 
     def __init__(
         self, committed: pa.Table | None = None, pending: Sequence[str] | pa.ChunkedArray = ()
@@ -51,7 +51,7 @@ class Ledger:
         )
 
     def look_up(self, content_hashes: Sequence[str]) -> np.ndarray:
-        """For each hash NEW, DONE, TEXT_ONLY, FAILED, or its row in `pending`.
+        """Return, for each hash, NEW, DONE, TEXT_ONLY, FAILED, or its row in `pending`.
 
         Searches by the first 64 bits and compares the whole: a collision of those would make a known document look new.
         """

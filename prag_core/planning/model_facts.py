@@ -1,4 +1,4 @@
-"""What planning knows of a language model without its weights, and how long a passage it can take."""
+"""Facts about a language model that need no weights, and the longest passage that a recipe's models can take."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_model_facts(path: str, revision: str | None = None) -> ModelFacts:
 
 
 def passage_limit(config: Config, base: ModelFacts, writer: ModelFacts) -> PassageLimit:
-    """How long a passage the base model and the writing model can take. Raises ModelError where prompts leave no room."""
+    """Find the longest passage for base model and writing model. Raises ModelError where prompts leave no room."""
     fewshot = load_fewshot(config.prompt.fewshot)
     budgets = [
         token_budget(

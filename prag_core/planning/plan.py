@@ -37,7 +37,7 @@ class Shard:
 
 @dataclass
 class PlanCounts:
-    """Where the corpus's documents (chunks, where long ones were cut) stand."""
+    """Numbers of the corpus's documents (chunks, where long ones were cut) by their status."""
 
     documents: int = 0  # in the corpus
     duplicates: int = 0  # repeated in the corpus, dropped

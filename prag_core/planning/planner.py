@@ -1,9 +1,9 @@
-"""What a run has to do: the corpus, less what the bank already has, cut into shards. Saved before any work starts.
+"""Plan a run: the corpus, less what the bank already has, cut into shards, saved before any work starts.
 
 Promises: the same corpus over the same bank gives the same shards. A shard of an earlier run that is not committed is
 kept as it is, under its id, as long as all its documents are still in the corpus in that wording (its committed
-augmentations are found again by that id); otherwise its remaining documents are planned anew. Documents that were
-deleted stay out; those quarantined earlier, and those that are text_only, come back only on request. The corpus streams
+augmentations are found again by that id); otherwise its remaining documents are planned again. Documents that were
+deleted stay out; quarantined and text_only ones come back only on request. The corpus streams
 through: one batch and one shard of documents are held at a time, beside some hundred bytes a document of hashes and ids.
 Nothing is written before the whole corpus was read and found good (until then new shards' documents wait in a temporary
 file).
@@ -234,7 +234,7 @@ class _Planner:
 
 
 def _write_documents(bank: Bank, shards: Sequence[Shard], spool: IO[bytes]) -> list[Shard]:
-    """Write each shard's documents from the spool, some at once; the shards with where they lie."""
+    """Write each shard's documents from the spool, some at once. Returns the shards with the paths of their documents."""
     spool.seek(0)
     written: list[Shard] = []
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -260,6 +260,6 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _new_run(config: Config) -> str:
-    """A name that sorts by time, so that the newest plan is found."""
+    """Make a name that sorts by time, so that the newest plan is found."""
     now = datetime.now(UTC)
     return f"{now:%Y%m%dT%H%M%S.%f}-{digest([as_dict(config), now.isoformat()])[:8]}"

@@ -1,4 +1,4 @@
-"""What a configuration makes of a document, as an identity: everything that changes an adapter, and nothing else.
+"""The recipe of a configuration, as an identity: everything that changes an adapter, and nothing else.
 
 In it: the base model's and the writer's bytes, the prompts and worked examples, the parameterisation and its initial
 adapter, objective, optimiser, epochs, precision, seeds, replay samples, the settings of augmentation, and those of the
@@ -49,7 +49,7 @@ OBJECTIVE_FIELDS = {
 
 @dataclass(frozen=True)
 class Initial:
-    """Where documents' adapters start, and how the recipe names that."""
+    """The initial adapter, and the fields that name it in the recipe."""
 
     factors: AdapterFactors
     fields: Mapping[str, Any]
@@ -90,7 +90,7 @@ def prepare_recipe(config: Config) -> PreparedRecipe:
 
 
 def find_initial(config: Config, layout: AdapterLayout, base: str) -> Initial:
-    """The warm-up's adapter that `training.initial` names, else one drawn at random. Raises ConfigError where it does not fit."""
+    """Find the warm start that `training.initial` names, else draw one at random. Raises ConfigError where it does not fit."""
     training = config.training
     if training.initial is None:
         return Initial(
@@ -103,8 +103,8 @@ def find_initial(config: Config, layout: AdapterLayout, base: str) -> Initial:
 def build_recipe(
     config: Config, base: str, writer: str, layout: AdapterLayout, initial: Initial | None = None
 ) -> Recipe:
-    """The recipe of a configuration over a base model and a writing model, by their digests (`initial`: where it has been found
-    already). ConfigError if a file it names is not there."""
+    """Build the recipe of a configuration over a base model and a writing model, by their digests. `initial` is found if None.
+    Raises ConfigError if a file that the settings name is not there."""
     initial = initial or find_initial(config, layout, base)
     augmentation, training = as_dict(config.augmentation), as_dict(config.training)
     return Recipe(
@@ -130,14 +130,14 @@ def build_recipe(
 
 
 def writing_fields(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe changes its augmentations: recipes that agree in it can share them."""
+    """Return the fields of a recipe that change its augmentations: recipes that agree in them can share augmentations."""
     prompt = recipe.fields["prompt"]
     return recipe.fields["augmentation"] | {name: prompt[name] for name in ("templates", "with_title")}
 
 
 def recorded_prompt(recipe: Recipe, prompt: PromptConfig) -> PromptConfig:
-    """How a bank's questions are worded, whatever the caller's settings say; only the file of worked examples comes from
-    `prompt.fewshot`, and has to be the one that the bank was made with. Raises ConfigError when it is not."""
+    """Return how a bank's questions are worded, whatever the caller's settings say. Only the file of worked examples comes from
+    `prompt.fewshot`, and must be the one that the bank was made with; raises ConfigError if it is not."""
     recorded = recipe.fields["prompt"]
     fewshot = prompt.fewshot if recorded["cot"] else None
     if recorded["fewshot"] != (_file_digest("prompt.fewshot", fewshot) if fewshot else None):

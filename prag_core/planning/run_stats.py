@@ -1,4 +1,4 @@
-"""What a run's shards came to and how long they took, kept with the run: BANK/runs/<run>/shards.json.
+"""Results and seconds of a run's shards, kept with the run: BANK/runs/<run>/shards.json.
 
 Written when a run has ended and its snapshot is there, so that its presence says so. A list with an object a shard: shard_id,
 num_documents, error (empty where all went well), and by stage `<stage>_num_documents`, `_num_failed`, `_seconds`, `_reused`.
@@ -19,7 +19,7 @@ SHARDS_FILE = "shards.json"
 
 @dataclass(frozen=True)
 class RunFigures:
-    """Of all runs of a bank that ended. `finished`: the newest is one of them, and none of its shards failed."""
+    """Totals of all runs of a bank that ended. `finished`: the newest is one of them, and none of its shards failed."""
 
     finished: bool
     trained: int  # adapters that these runs made
@@ -36,7 +36,7 @@ def write_run_figures(bank: Bank, run: str, rows: Sequence[Mapping[str, Any]]) -
 
 
 def read_run_figures(bank: Bank) -> RunFigures:
-    """What the runs of a bank say of themselves. Those from before figures were kept, or cut short, say nothing."""
+    """Read the totals of a bank's runs. Runs that were cut short have none."""
     files = list_files(bank.fs, bank.path("runs"))
     ended = sorted(name.split("/")[0] for name in files if name.endswith(f"/{SHARDS_FILE}"))
     rows = {run: json.loads(bank.read_run(run, SHARDS_FILE)) for run in ended}

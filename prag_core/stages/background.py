@@ -1,7 +1,7 @@
-"""Work beside work: making the next items, or putting finished ones away, while the caller computes.
+"""Background threads for a computing caller: `prefetch` makes its next items, `BackgroundWriter` writes its finished ones.
 
-Both directions hold a bounded number of items, keep their order, and hand on the other side's exception. A thread is
-enough: tokenising, hashing and writing leave Python's lock to the computing thread most of the time.
+Both hold a bounded number of items, keep their order, and pass exceptions on. A thread is enough: tokenising, hashing and writing
+leave Python's lock to the computing thread most of the time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Raised:
-    """How an exception crosses the queue."""
+    """An exception on its way through the queue."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -26,9 +26,8 @@ class _Raised:
 _END = object()
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items, made by a thread that is up to `depth` of them ahead. The thread ends with the iterator, read to its end
-    or not."""
+def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+    """Yield the items, made up to `depth` in advance by a thread. The thread ends with the iterator, exhausted or not."""
     made: queue.Queue[object] = queue.Queue(depth)
     stop = threading.Event()
 
@@ -49,7 +48,7 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
         except BaseException as error:
             put(_Raised(error))
 
-    thread = threading.Thread(target=make, name="ahead", daemon=True)
+    thread = threading.Thread(target=make, name="prefetch", daemon=True)
     thread.start()
     try:
         while (item := made.get()) is not _END:
@@ -61,19 +60,19 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
         thread.join()
 
 
-class Behind(Generic[T]):
-    """Calls `take` with every item put, in order, in a thread of its own: a context manager that ends when all are taken.
+class BackgroundWriter(Generic[T]):
+    """A context manager that calls `write` with every item put, in order, in a thread of its own. Leaving it waits for the last.
 
-    `put` waits while `depth` items are untaken; `seconds_waited` says how long it did in all, `seconds_busy` how long `take`
-    worked. What `take` raises comes out of the next `put`, or on leaving; later items are then dropped.
+    `put` waits while `depth` items are unwritten; `seconds_waited` is how long it did in all, `seconds_busy` how long `write`
+    worked. An exception of `write` is raised by the next `put`, or on leaving; later items are then dropped.
     """
 
-    def __init__(self, take: Callable[[T], object], depth: int) -> None:
-        self.take = take
+    def __init__(self, write: Callable[[T], object], depth: int) -> None:
+        self.write = write
         self.seconds_waited = self.seconds_busy = 0.0
         self._items: queue.Queue[T | object] = queue.Queue(depth)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="behind", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="background-writer", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -104,7 +103,7 @@ class Behind(Generic[T]):
             if self._error is None:
                 start = time.perf_counter()
                 try:
-                    self.take(item)  # type: ignore[arg-type]
+                    self.write(item)  # type: ignore[arg-type]
                 except BaseException as error:
                     self._error = error
                 self.seconds_busy += time.perf_counter() - start

@@ -7,6 +7,7 @@ together with the shard's augmentations or adapters.
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -25,21 +26,23 @@ from prag_core.models.base_model import BaseModel, context_length, default_devic
 from prag_core.planning.recipe import writing_fields
 from prag_core.questions.examples import ReplaySample, load_fewshot, load_replay
 from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, Sample
-from prag_core.stages.background import Behind, ahead
+from prag_core.stages.background import BackgroundWriter, prefetch
 from prag_core.training.acceptance import Candidate, train_examined
 from prag_core.training.exam import Spellings, exam_questions
 from prag_core.training.samples import build_samples, choose_replay
 from prag_core.training.trainable import check_loss
 from prag_core.training.trainer import TrainingItem, train_documents
 
-ITEMS_AHEAD = 256  # documents tokenised before they are trained
-ADAPTERS_BEHIND = 32  # trained and not yet written
+logger = logging.getLogger(__name__)
+
+PREFETCHED = 256  # documents tokenised before they are trained
+UNWRITTEN = 32  # adapters trained and not yet written
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a stage made of a shard. `reused`: it was committed before, and nothing was done now. `seconds` are without those
-    of loading a model to train."""
+    """The outcome of a stage over a shard. `reused`: it was committed before, and nothing was done now. `seconds` leave out
+    loading a model to train."""
 
     num_documents: int
     num_failed: int
@@ -65,9 +68,11 @@ class ShardStage(ABC):
         commit = committed or self._work(shard_id, self.bank.read_documents(documents_object))
         done, failed = commit.object(self.stage.value), commit.object("failures")
         seconds = time.perf_counter() - start
-        return ShardResult(
+        result = ShardResult(
             done.rows if done else 0, failed.rows if failed else 0, seconds, reused=committed is not None
         )
+        logger.info("shard %s, %s: %s", shard_id, self.stage.value, result)
+        return result
 
     def load(self) -> None:  # noqa: B027  (a stage that may need no model loads it when it does)
         """Load what every shard needs, before its time is taken."""
@@ -77,8 +82,8 @@ class ShardStage(ABC):
 
 
 def open_augmentations(uri: str, recipe: Recipe) -> Bank:
-    """The bank at `uri`, to take a recipe's augmentations from. Raises BankError where its were not written by the same model
-    under the same settings: the recipe would tell of others than its adapters were trained on."""
+    """Open the bank at `uri`, to take a recipe's augmentations from. Raises BankError where they were not written by the same
+    model under the same settings: the recipe would name others than its adapters were trained on."""
     bank = Bank.open(uri)
     theirs, ours = writing_fields(bank.recipe), writing_fields(recipe)
     differing = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
@@ -101,7 +106,7 @@ class AugmentStage(ShardStage):
 
     @property
     def model(self) -> ModelConfig:
-        """The model that writes: the one that will answer, unless another is named."""
+        """The writing model: the base model, unless another is named."""
         other = self.config.augmentation.model
         return ModelConfig(path=other) if other else self.config.model
 
@@ -131,7 +136,7 @@ class AugmentStage(ShardStage):
             return writer.commit()
 
     def _known(self, documents: Sequence[Document]) -> dict[Key, Augmentation]:
-        """What the other bank has for these documents, in this wording."""
+        """Read the other bank's augmentations of these documents in this wording."""
         snapshot = self.source.latest_snapshot() if self.source else None
         if snapshot is None:
             return {}
@@ -145,8 +150,8 @@ class AugmentStage(ShardStage):
 
 
 class TrainStage(ShardStage):
-    """Adapters, streamed into the bank as cohorts finish: tokenising is ahead of training and writing behind it, each in a
-    thread of its own. With `acceptance.threshold` set they are examined on the way. Needs the shard's augmentations committed."""
+    """Adapters, streamed into the bank as cohorts finish. Tokenising and writing have a thread each, beside training. With
+    `acceptance.threshold` set, adapters are examined first. The shard's augmentations must be committed."""
 
     stage = Stage.adapters
 
@@ -182,10 +187,10 @@ class TrainStage(ShardStage):
         augmentations = {a.key: a for a in self.bank.read_augmentations(augmented)}
         failures: list[Failure] = []
         with self.bank.begin(self.stage, shard_id, self.config.bank.tier) as writer:
-            candidates = ahead(self._candidates(documents, augmentations, failures), ITEMS_AHEAD)
-            with Behind(writer.add, ADAPTERS_BEHIND) as behind:
+            candidates = prefetch(self._candidates(documents, augmentations, failures), PREFETCHED)
+            with BackgroundWriter(writer.add, UNWRITTEN) as background:
                 for record in self._train(candidates):
-                    behind.put(record)
+                    background.put(record)
             for failure in failures:
                 writer.add(failure)
             return writer.commit(augmented.objects)
@@ -202,7 +207,7 @@ class TrainStage(ShardStage):
     def _candidates(
         self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]
     ) -> Iterator[Candidate]:
-        """Each augmented document with its samples and its exam; those whose samples do not fit the model go to `failures`."""
+        """Yield each augmented document with its samples and its exam; where samples do not fit the model, note a failure."""
         for document in documents:
             if document.key not in augmentations:
                 continue  # quarantined by the augment stage, and recorded there

@@ -1,8 +1,8 @@
-"""Training until an adapter knows its document: train, examine, and where the exam is failed train again for longer.
+"""Acceptance: train an adapter, examine it, and where it fails the exam train again for longer.
 
-What is examined is what is stored: the factors as the bank's tier gives them back. A document whose score is below the threshold
-is trained anew from the initial adapter with twice the epochs, as often as the settings say. Who fails to the last keeps the last
-adapter, not accepted: snapshots call the document text_only, and it is answered from as text.
+The exam is of what is stored: the factors as the bank's tier gives them back. A document whose score is below the threshold is
+trained again from the initial adapter with twice the epochs, up to `acceptance.max_retries` times. A document that fails all of
+them keeps its last adapter with `accepted=False`: snapshots call it text_only, and questions are answered from its text.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from prag_core.training.batch_size import choose_cohort_size
 from prag_core.training.exam import Spellings, examine
 from prag_core.training.trainer import TrainingItem, train_documents
 
-EPOCHS_FACTOR = 2  # of a training anew, over the one before
+EPOCHS_FACTOR = 2  # from one training to the next
 
 
 class Candidate(NamedTuple):
-    """A document to train, and the questions that its adapter is examined with."""
+    """A document to train, and the questions of its adapter's exam."""
 
     item: TrainingItem
     questions: Sequence[Spellings]
@@ -38,7 +38,7 @@ def train_examined(
     acceptance: AcceptanceConfig,
     tier: Tier,
 ) -> Iterator[Adapter | Failure]:
-    """Train and examine all of `candidates`, those that fail again; adapters come with score and verdict, in no fixed order.
+    """Train and examine all of `candidates`, and again those that fail. Adapters come with score and verdict, in no fixed order.
     Candidates are taken as training needs them."""
     assert acceptance.threshold is not None, "an exam without a threshold"
     for attempt in range(acceptance.max_retries + 1):
@@ -60,7 +60,7 @@ def train_examined(
 
 
 def _items(candidates: Iterable[Candidate], waiting: dict[Key, Candidate]) -> Iterator[TrainingItem]:
-    """What the trainer needs of each; the whole of it waits for its adapter."""
+    """Yield each candidate's item for the trainer, and keep the candidate in `waiting` until its adapter comes."""
     for candidate in candidates:
         waiting[candidate.item.key] = candidate
         yield candidate.item
@@ -74,7 +74,7 @@ def _examined(
     limit: int | None,
     tier: Tier,
 ) -> Iterator[Adapter | Failure]:
-    """The records, adapters with their scores: as many at a time as train together, which is more than an exam needs."""
+    """Yield the records, adapters with their scores. As many are examined at a time as fit for training, which takes more."""
 
     def scored(adapters: list[Adapter]) -> Iterator[Adapter]:
         factors = [_as_stored(adapter.factors, layout, tier) for adapter in adapters]

@@ -54,8 +54,8 @@ def train_cohort(
 ) -> TrainedCohort:
     """Train document n on `samples[n]`, in order, `settings.epochs` times; all start from `initial`.
 
-    Equal to training each alone with PEFT and torch's AdamW. `observe`, if given, is called before every update with the
-    step, the documents in it (as indices of `samples`), their factors and the gradients (in `StackedLora.tensors` order).
+    The result equals training each alone with PEFT and torch's AdamW. `observe`, if given, is called before every update with
+    the step, the documents in it (as indices of `samples`), their factors and the gradients (in `StackedLora.tensors` order).
     """
     assert all(samples) and all(len(s.token_ids) > 1 for document in samples for s in document), (
         "a document without samples"
@@ -105,8 +105,8 @@ def _read_teacher(
     settings: TrainingConfig,
     device: torch.device,
 ) -> list[list[Tensor]]:
-    """The teacher's states of every sample, or nothing where samples have no teacher. Never compiled: its many lengths would
-    each be."""
+    """Return the teacher's states of every sample; [] where samples have no teacher. It is never compiled, because each of its
+    many lengths would be."""
     if not samples[0][0].teacher_ids:
         return []
     with _made_fast(model, device, compiled=False):
@@ -121,7 +121,7 @@ def _read_teacher(
 
 @contextmanager
 def _made_fast(model: Any, device: torch.device, compiled: bool) -> Iterator[None]:
-    """The frozen model, computed faster: on the CPU float32 products and short attention, and where asked, compiled."""
+    """Compute the frozen model faster while open: on the CPU float32 products and short attention; compiled where asked."""
     with ExitStack() as stack:
         stack.enter_context(fast_float32(device))
         stack.enter_context(short_attention(model))
@@ -131,13 +131,13 @@ def _made_fast(model: Any, device: torch.device, compiled: bool) -> Iterator[Non
             stack.enter_context(torch._dynamo.config.patch(recompile_limit=COMPILED_SHAPES))
             body.__dict__["forward"] = torch.compile(
                 body.forward, dynamic=False
-            )  # for shapes unknown it is half as fast
+            )  # dynamic shapes run at half the speed
             stack.callback(body.__dict__.pop, "forward")
         yield
 
 
 class TrainedCohort(Sequence[TrainedDocument]):
-    """What each document of a cohort became, in the order of its samples. Looking at one waits for the device."""
+    """The trained documents of a cohort, in the order of its samples. Indexing waits for the device."""
 
     def __init__(
         self,

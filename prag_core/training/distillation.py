@@ -1,8 +1,8 @@
-"""The frozen model as teacher: what it makes of every sample over the context that the sample gives it.
+"""The teacher of distillation: the frozen model's hidden states over the context that each sample names.
 
-It is read before any adapter is attached, once for all epochs, in batches of its own: its contexts are longer than the
-samples, and nothing of them is kept but the hidden states where labels are predicted ([l, k, d], l layers, k labels),
-from which the logits are made again when they are needed. A document's states do not depend on its neighbours.
+They are computed before any adapter is attached, once for all epochs, in batches of their own: the contexts are longer than the
+samples. Only the states where labels are predicted are kept ([l, k, d], l layers, k labels); logits are made from them again
+when they are needed. A document's states do not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def read_teacher(
     all_layers: bool = False,
     multiple: int = 1,
 ) -> list[list[Tensor]]:
-    """For each sample of each document the teacher's hidden states, of the last layer or of all, where the sample's labels are
-    predicted."""
+    """Return, for each sample of each document, the teacher's hidden states where the sample's labels are predicted: of the last
+    layer, or of all."""
     device = next(model.parameters()).device
     found = [[torch.empty(0)] * len(document) for document in samples]
     tasks = [
@@ -48,7 +48,7 @@ def read_teacher(
 
 
 def as_read(sample: Sample) -> Sample:
-    """The sample as its teacher reads it: the same labels at the same distance from the end."""
+    """Return the sample as its teacher reads it: the same labels at the same distance from the end."""
     assert sample.teacher_ids, "a sample without a teacher"
     first = next(t for t, label in enumerate(sample.labels) if t and label != IGNORED)
     before = len(sample.teacher_ids) - len(sample.token_ids) + first

@@ -1,10 +1,10 @@
-"""Does an adapter know its document? Each is asked its own document's questions, alone and closed book.
+"""The exam of an adapter: it is asked its own document's questions, alone and without the passage.
 
 A question counts as answered if greedy decoding would give the pair's answer, up to and with its full stop. Nothing need be
 generated to tell: greedy decoding gives an answer exactly if each of its tokens is the likeliest after the prompt and the tokens
 before it, so a pass over prompt and answer says it, for one question of each of N documents at once.
 
-That is stricter than an evaluation's exact match, which forgives case and articles, and lets an answer end at a comma or a new
+This is stricter than an evaluation's exact match, which forgives case and articles, and lets an answer end at a comma or a new
 line as well.
 """
 
@@ -43,7 +43,7 @@ Spellings = Sequence[
 def exam_questions(
     augmentation: Augmentation, tokenizer: Any, prompt: PromptConfig, fewshot: Sequence[tuple[str, str]] = ()
 ) -> list[Spellings]:
-    """Every pair of a document as it will be asked closed book, with its answer (`full_answer` with `prompt.cot`)."""
+    """Return every pair of a document as it is asked without passages, with its answer (`full_answer` with `prompt.cot`)."""
     return [_spellings(pair, tokenizer, prompt, fewshot) for pair in augmentation.qa_pairs]
 
 
@@ -70,7 +70,7 @@ def examine(
     adapters: Sequence[AdapterFactors],
     questions: Sequence[Sequence[Spellings]],
 ) -> list[float]:
-    """The share of `questions[n]` that `adapters[n]` answers: all in one batch, each as if examined alone."""
+    """Return the share of `questions[n]` that `adapters[n]` answers: all in one batch, each as if examined alone."""
     turns = [
         [(number, sample) for number, spellings in enumerate(asked) for sample in spellings]
         for asked in questions
@@ -97,7 +97,7 @@ def examine(
 
 
 def _gives_answer(model: Any, batch: Batch) -> Tensor:
-    """For each document of a batch, whether every labelled token is the likeliest one."""
+    """Tell, for each document of a batch, whether every labelled token is the likeliest one."""
     head = model.get_output_embeddings()
     likeliest_m = likeliest(label_states(model, batch)[-1], head.weight, head.bias)
     right_n = torch.ones(len(batch.token_ids_nt), dtype=torch.bool, device=likeliest_m.device)

@@ -1,4 +1,4 @@
-"""What an adapter is trained to do: objectives by name, each a loss per document over one batch.
+"""Training objectives by name, each a loss per document over one batch.
 
 An objective takes the model with the adapters attached and a batch of one sample per document, and gives `loss_n`: the
 mean over that document's own labelled tokens. The trainer sums it over documents and never averages or clips, so that
@@ -37,8 +37,8 @@ Objective = Callable[..., Tensor]  # (model, batch) → loss_n, in nats a token
 
 
 def collate(samples: Sequence[Sample], device: torch.device, multiple: int = 1) -> Batch:
-    """Samples → a batch on `device`, its length rounded up to a multiple. The label of token t+1 is predicted at position t,
-    so the first has none.
+    """Make a batch of samples on `device`, its length rounded up to a multiple. The label of token t+1 is predicted at position
+    t, so the first has none.
 
     Padding needs no mask: attention is causal, and no label is taken there.
     """
@@ -85,8 +85,8 @@ def distill(model: Any, batch: Batch, *, hidden: float = 0.0) -> Tensor:
 
 
 def label_states(model: Any, batch: Batch, *, all_layers: bool = False) -> Tensor:
-    """Hidden states where labels are predicted, [layers, m, d]: what the output head reads, alone or after every layer's
-    output but the last's."""
+    """Hidden states where labels are predicted, [layers, m, d]: those that the output head reads, alone or after the outputs of
+    all layers but the last."""
     output = model.base_model(input_ids=batch.token_ids_nt, use_cache=False, output_hidden_states=all_layers)
     layers = output.hidden_states[1:] if all_layers else (output.last_hidden_state,)
     return torch.stack([states_ntd.flatten(0, 1).index_select(0, batch.positions_m) for states_ntd in layers])

@@ -1,4 +1,4 @@
-"""Augmentation → samples: what one document's adapter is trained on, and in which order.
+"""The samples that one document's adapter is trained on, made from its augmentation, in their order.
 
 The published order: for the first ceil(m/2) of the m question-answer pairs, the question over the original passage,
 then over each rewrite; for the remaining pairs, the question without any passage. Never shuffled. The loss is on every
@@ -56,8 +56,8 @@ def build_samples(
     repeat_without_passage: bool = False,
     distill: bool = False,
 ) -> list[Sample]:
-    """One epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`. With `distill` the samples
-    carry a teacher, and `repeat_without_passage` changes nothing: no question of the document's own is asked over a passage.
+    """Build one epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`. With `distill` the
+    samples carry a teacher, and `repeat_without_passage` changes nothing: no question of the document's own has a passage.
 
     Raises SampleTooLongError where a sample, or what its teacher reads, has more than `max_length` tokens, and CorpusError
     where a text has too few to learn from, or there is nothing to distill.
@@ -95,7 +95,7 @@ def _distilled(
 def _questions(
     augmentation: Augmentation, texts: Sequence[str], cot: bool, repeat_without_passage: bool
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Question, answer and passages of each of the document's own samples, in the published order."""
+    """Yield question, answer and passages of each of the document's own samples, in the published order."""
     with_passage = (len(augmentation.qa_pairs) + 1) // 2
     for index, pair in enumerate(augmentation.qa_pairs):
         contexts: list[tuple[str, ...]] = [(text,) for text in texts] if index < with_passage else []
@@ -111,7 +111,7 @@ def _answer(pair: QAPair, cot: bool) -> str:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """Questions about one document, or beside it, as samples of at most `max_length` tokens."""
+    """Encoder of questions, about one document or beside it, as samples of at most `max_length` tokens."""
 
     document: Document
     tokenizer: Any
@@ -120,14 +120,14 @@ class _Encoder:
     max_length: int
 
     def whole(self, question: str, answer: str, passages: Sequence[str]) -> Sample:
-        """The loss is on every token."""
+        """Make a sample whose loss is on every token."""
         tokens = self._tokens(question, answer, passages)
         return Sample(token_ids=tokens, labels=tokens)
 
     def answer_only(
         self, question: str, answer: str, passages: Sequence[str], *, teacher: Sequence[str] | None = None
     ) -> Sample:
-        """The loss is on the answer; `teacher`, if given, are the passages that the frozen model reads."""
+        """Make a sample whose loss is on the answer; `teacher`, if given, are the passages that the frozen model reads."""
         tokens = self._tokens(question, answer, passages)
         asked = self._encode(question, passages, answer_prefill(cot=self.prompt.cot))
         start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, tokens, strict=False)))
@@ -135,7 +135,7 @@ class _Encoder:
         return Sample(token_ids=tokens, labels=(IGNORED,) * start + tokens[start:], teacher_ids=read)
 
     def plain(self, text: str) -> Sample:
-        """A text of its own, outside any prompt; the loss is on every token."""
+        """Make a sample of a text outside any prompt; the loss is on every token."""
         tokens = self._checked(tuple(encode_text(self.tokenizer, text, add_special_tokens=True)))
         return Sample(token_ids=tokens, labels=tokens)
 
@@ -162,7 +162,7 @@ class _Encoder:
 
 
 def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:
-    """Both in their own order, spread evenly over the whole: own ab and others wxyz give waxybz."""
+    """Merge two lists, each in its own order and spread evenly over the whole: own ab and others wxyz give waxybz."""
     places = chain(
         (((i + 0.5) / len(own), 0, i) for i in range(len(own))),
         (((i + 0.5) / len(others), 1, i) for i in range(len(others))),
@@ -171,9 +171,9 @@ def interleave(own: Sequence[T], others: Sequence[T]) -> list[T]:
 
 
 def choose_replay(pool: Sequence[ReplaySample], num: int, seed: int, content_hash: str) -> list[ReplaySample]:
-    """`num` samples of the pool, fixed for a document's wording and seed and drawn anew for each document: alone of a
-    document's neighbours and of the order of work. The pool's subjects must not be the corpus's. Short ones come first, so
-    that documents trained together have samples of like length at every step."""
+    """Draw `num` samples of the pool, by a document's wording and the seed alone: a document's neighbours and the order of work
+    change nothing. The pool's subjects must not be the corpus's. Short ones come first, so that documents trained together have
+    samples of like length at every step."""
     if num > len(pool):
         raise ConfigError(
             f"training.replay_samples={num}: the pool of training.replay_uri has only {len(pool)} samples"

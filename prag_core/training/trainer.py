@@ -5,6 +5,7 @@ Nothing waits for a GPU while it trains: factors and losses travel to the host w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from prag_core.models.lora import AdapterLayout
 from prag_core.records import Adapter, AdapterFactors, Factors, Failure, Key, Sample
 from prag_core.training.batch_size import choose_cohort_size
 from prag_core.training.cohort import TrainedDocument, train_cohort
+
+logger = logging.getLogger(__name__)
 
 WAITING_COHORTS = 4  # so many cohorts' documents are sorted by length together
 FIRST_WAITING = 64  # documents that are looked at before a cohort's size is known
@@ -38,7 +41,7 @@ def train_documents(
     settings: TrainingConfig,
 ) -> Iterator[Adapter | Failure]:
     """Train all of `items`, a cohort at a time, yielding as cohorts finish (not in the order given). Items are taken as they
-    are needed, some cohorts ahead.
+    are needed, a few cohorts in advance.
 
     Documents of like step count and length share a cohort, so that padding is small. A document whose training
     diverged comes back as a Failure of stage "train". A cohort too large for the GPU is halved and tried again.
@@ -62,6 +65,7 @@ def train_documents(
             if len(cohort) == 1:
                 raise
             limit = len(cohort) // 2
+            logger.warning("%d documents at once do not fit the GPU's memory; trying %d", len(cohort), limit)
             torch.cuda.empty_cache()
             continue
         yield from finished
@@ -71,7 +75,7 @@ def train_documents(
 
 
 def _fitting_size(model: Any, layout: AdapterLayout, waiting: Sequence[TrainingItem]) -> int:
-    """How many of the first documents fit together: as their own longest sample allows, not the longest of all."""
+    """Return how many of the first documents fit together: as their own longest sample allows, not the longest of all."""
 
     def allowed(items: Sequence[TrainingItem]) -> int:
         return choose_cohort_size(

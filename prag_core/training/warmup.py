@@ -47,7 +47,7 @@ SHARED = ("beta1", "beta2", "eps", "dtype", "seed")  # and of training that matt
 
 @dataclass(frozen=True)
 class WarmedUp:
-    """The adapter; `reused`: it lay at `warmup.out` already, made from the same questions and settings."""
+    """A warm start. `reused`: it was at `warmup.out` already, made from the same questions and settings."""
 
     warm: WarmStart
     reused: bool
@@ -85,7 +85,7 @@ def warm_up(config: Config, tick: Tick = lambda *_: None) -> WarmedUp:
 
 
 def training_settings(config: Config) -> TrainingConfig:
-    """Those of documents but for what warm-up has of its own, and always the published objective."""
+    """Return the training settings of documents with warm-up's own in their place, and always the published objective."""
     warmup = config.warmup
     return replace(
         config.training,
@@ -97,7 +97,7 @@ def training_settings(config: Config) -> TrainingConfig:
 
 
 def describe_sources(config: Config, questions: Sequence[Question]) -> dict[str, Any]:
-    """Whatever the factors depend on besides base model and layout, as plain values."""
+    """Return everything that the factors depend on besides base model and layout, as plain values."""
     prompt, warmup, training = config.prompt, as_dict(config.warmup), as_dict(config.training)
     return {
         "questions": digest([[question.question, question.answers] for question in questions]),
@@ -112,7 +112,7 @@ def describe_sources(config: Config, questions: Sequence[Question]) -> dict[str,
 
 
 def find_same(uri: str, layout: AdapterLayout, model: str, made_from: dict[str, Any]) -> WarmStart | None:
-    """The adapter at `uri` where it is this very one; None where there is none. Another one is never written over."""
+    """Return the adapter at `uri` if it was made from the same; None if there is none. Raises StorageError for another one."""
     found = read_warm_start(uri)
     if found is None:
         return None
@@ -129,8 +129,8 @@ def find_same(uri: str, layout: AdapterLayout, model: str, made_from: dict[str, 
 def build_samples(
     lessons: Sequence[Lesson], base: BaseModel, prompt: PromptConfig, max_length: int | None
 ) -> list[Sample]:
-    """Each lesson over no passages, closed by the end-of-sequence token, every token a label. Raises CorpusError for one longer
-    than the model's context, ModelError where the tokenizer has no end-of-sequence token."""
+    """Make a sample of each lesson, without passages and closed by the end-of-sequence token; every token is a label. Raises
+    CorpusError for one longer than the model's context, ModelError where the tokenizer has no end-of-sequence token."""
     limit, end = context_length(base.model, max_length), base.tokenizer.eos_token_id
     if end is None:
         raise ModelError(
@@ -159,7 +159,7 @@ def train(
     settings: TrainingConfig,
     tick: Tick = lambda *_: None,
 ) -> TrainedDocument:
-    """One adapter over the samples, in order. Raises ModelError where training diverged."""
+    """Train one adapter on the samples, in order. Raises ModelError where training diverged."""
     total = len(samples) * settings.epochs
 
     def observe(step: int, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""What a warm-up is taught: questions, and what is to be said to each without a passage in sight.
+"""Lessons of a warm-up: questions, and what the model shall answer to each without a passage.
 
 Direct: a question's first accepted answer. With chain of thought: the reasoning that the model itself writes over its few-shot
 prompt, kept only where it comes to its end, says "the answer is" and is right about it, by the measure of the evaluation.
@@ -41,13 +41,13 @@ def num_wanted(config: Config) -> int:
 
 
 def reasoning_tokens(config: Config) -> int:
-    """How long reasoning may be: as long as an answer may."""
+    """Return how many tokens of reasoning are allowed: as many as of an answer."""
     return config.engine.max_new_tokens or DEFAULT_NEW_TOKENS[True]
 
 
 def read_questions(config: Config) -> list[Question]:
-    """The first so many of the file; with reasoning all of them, since not all will turn out right. Raises ConfigError,
-    CorpusError."""
+    """Read the first questions of the file; with reasoning all of them, because only those answered right are kept. Raises
+    ConfigError, CorpusError."""
     uri = config.warmup.questions
     if uri is None:
         raise ConfigError(
@@ -57,7 +57,7 @@ def read_questions(config: Config) -> list[Question]:
 
 
 def make_lessons(config: Config, questions: Sequence[Question], tick: Tick) -> list[Lesson]:
-    """A lesson a question, or with `prompt.cot` as many as are wanted of those that the model reasons out."""
+    """Make a lesson of each question, or with `prompt.cot` as many as are wanted of those that the model reasons out."""
     if not config.prompt.cot:
         return [Lesson(question.question, question.answers[0]) for question in questions]
     engine = make_engine(config.engine, config.model)
@@ -81,8 +81,8 @@ def write_reasoning(
     max_new_tokens: int,
     tick: Tick = lambda *_: None,
 ) -> list[Lesson]:
-    """Let the engine reason about questions, in order, until `num` answers are right (fewer where the questions come to an
-    end). Raises CorpusError when none is."""
+    """Let the engine reason about questions, in order, until `num` answers are right or no question is left. Raises CorpusError
+    when none is right."""
     fewshot = load_fewshot(prompt.fewshot)
     sampling = Sampling(max_new_tokens, stop=(NEXT_QUESTION,))
     lessons: list[Lesson] = []
@@ -111,6 +111,6 @@ def write_reasoning(
 
 
 def is_right(generation: Generation, answers: Sequence[str]) -> bool:
-    """Whether the reasoning came to its end, and its answer is exactly an accepted one."""
+    """Tell whether the reasoning came to its end, and its answer is exactly an accepted one."""
     said = MARKER in generation.text and generation.finish == "stop"
     return said and score(extract_answer(generation.text, cot=True), answers).em == 1.0

@@ -71,7 +71,7 @@ class _Divergence(_BlockwiseLoss):
 
 
 def likeliest(hidden_md: Tensor, weight_vd: Tensor, bias_v: Tensor | None) -> Tensor:
-    """The vocabulary entry with the highest logit at each position."""
+    """Return the vocabulary entry with the highest logit at each position."""
     return torch.cat(
         [linear(hidden_md[part], weight_vd, bias_v).argmax(1) for part in _blocks(hidden_md, weight_vd)]
     )

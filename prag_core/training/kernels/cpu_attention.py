@@ -20,12 +20,12 @@ LONGEST = 512  # tokens of a sample
 
 @contextmanager
 def short_attention(model: Any) -> Iterator[None]:
-    """While open, a model on the CPU that attends by SDPA attends by `attend`. Other models are left as they are."""
+    """Let a model on the CPU that attends by SDPA attend by `attend` while open. Other models are left as they are."""
     # private: transformers has a setter, and no getter
     if next(model.parameters()).device.type != "cpu" or model.config._attn_implementation != "sdpa":
         yield
         return
-    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers import AttentionInterface, AttentionMaskInterface  # slow to import
     from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, attend)
@@ -46,8 +46,8 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers asks for it: query [n, heads, t, d], key and value [n, key heads, t, d] → [n, t, heads, d].
-    What is not plainly causal self-attention over a short sample goes to SDPA."""
+    """Attention in transformers' interface: query [n, heads, t, d], key and value [n, key heads, t, d] → [n, t, heads, d].
+    Anything but causal self-attention over a short sample goes to SDPA."""
     documents, heads, tokens, width = query.shape
     if (
         attention_mask is not None
@@ -55,7 +55,7 @@ def attend(
         or key.shape[2] != tokens
         or kwargs.get("position_bias") is not None
     ):
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward  # slow to import
 
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     groups = documents * key.shape[1]  # heads that share keys and values become one taller product

@@ -1,4 +1,4 @@
-"""What the processor is fastest at: how float32 matrix products are computed on a CPU."""
+"""The way that float32 matrix products are fastest on a CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def fast_float32(device: torch.device) -> Iterator[None]:
-    """While open, float32 matrix products on a CPU go to oneDNN, which on AMD processors is twice as fast as MKL.
+    """Give float32 matrix products on a CPU to oneDNN while open: on AMD processors it is twice as fast as MKL.
 
     The switch is torch's precision "medium", which allows bf16 inside the product: oneDNN does so with AMX tiles alone, so
     processors that have them, and GPUs, are left as they are. Elsewhere results are float32 as before.

@@ -1,4 +1,4 @@
-"""Tensors on their way from the device to the host, while the device goes on with other work."""
+"""Copies of tensors from the device to the host, made while the device goes on with other work."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class HostCopy:
         self._tensors = copies
 
     def wait(self) -> list[Tensor]:
-        """The copies, when they have arrived."""
+        """Wait until the copies have arrived, and return them."""
         if self._done is not None:
             self._done.synchronize()
         return self._tensors

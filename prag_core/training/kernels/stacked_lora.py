@@ -4,7 +4,7 @@ Row n of a batch [N, T] belongs to document n and meets only that document's fac
 through the base, and a row's gradient is the gradient of training its document alone. Attaching changes no parameter
 of the model and is undone on exit.
 
-A feed-forward block whose three projections all carry factors is computed as one function (`stacked_functions`), other
+A feed-forward block whose three projections all carry factors is computed as one function (`stacked_autograd`), other
 modules one by one. Shapes: n document, t token, r rank, i in_features, o out_features. B is kept transposed, [n, r, o]:
 with rank 2 the products are several times faster that way round.
 """
@@ -84,8 +84,8 @@ class StackedLora:
 
     @contextmanager
     def attach(self, model: Any) -> Iterator[None]:
-        """While open, the layout's modules also add the active documents' deltas. Raises ModelError where they are not
-        plain linear modules of this model."""
+        """Let the layout's modules add the active documents' deltas while open. Raises ModelError where they are not plain linear
+        modules of this model."""
         modules = _find_modules(model, self.layout)
         patched = dict.fromkeys(modules, _linear_forward) | dict.fromkeys(
             _swiglu_blocks(model, modules), _swiglu_forward
@@ -104,17 +104,17 @@ class StackedLora:
             self._active = []
 
     def factors(self, index: int) -> tuple[Tensor, Tensor]:
-        """The active documents' a and b for the module of that place in the layout."""
+        """Return the active documents' a and b for the module at that place in the layout."""
         return self._active[index]
 
     def unpadded(self) -> list[Tensor]:
-        """The factors as an adapter has them, without padding: every a [n, r, i], then every b [n, o, r]."""
+        """Return the factors as an adapter has them, without padding: every a [n, r, i], then every b [n, o, r]."""
         rank = self.layout.rank
         return [*(a[:, :rank] for a in self.a_nri), *(b[:, :rank].mT.contiguous() for b in self.b_nro)]
 
 
 def document_factors(layout: AdapterLayout, copied: Sequence[Tensor], index: int) -> AdapterFactors:
-    """One document's factors, from a host copy of `StackedLora.unpadded`. They are views of it."""
+    """Return one document's factors, as views of a host copy of `StackedLora.unpadded`."""
     pairs = zip(layout.modules, copied[: len(layout.modules)], copied[len(layout.modules) :], strict=True)
     return {m.name: Factors(a[index].numpy(), b[index].numpy()) for m, a, b in pairs}
 
@@ -134,7 +134,7 @@ def _swiglu_forward(block: Any, x_nti: Tensor) -> Tensor:
 
 
 def _swiglu_blocks(model: Any, adapted: dict[str, torch.nn.Linear]) -> list[str]:
-    """The feed-forward blocks that are exactly SwiGLU, without biases, and adapted in all three projections."""
+    """Names of the feed-forward blocks that are exactly SwiGLU, without biases, and adapted in all three projections."""
     return [
         name
         for name, block in model.named_modules()

@@ -21,12 +21,15 @@ from prag_core.records import Document
 CHUNK = CorpusConfig(long_documents=LongDocuments.chunk, chunk_overlap=6)
 
 
-class WordTokenizer:
+def word_tokenizer() -> Any:
     """A token a word, whatever its length."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        assert not add_special_tokens
-        return [0] * len(text.split())
+    words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=words)
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_the_limit_is_exact(limit: PassageLimit, length: int, held: bool) -> Non
 
 
 def test_few_tokens_of_many_bytes_are_counted_not_guessed() -> None:
-    limit = PassageLimit((TokenBudget(WordTokenizer(), max_tokens=3, overhead=0),))
+    limit = PassageLimit((TokenBudget(word_tokenizer(), max_tokens=3, overhead=0),))
     assert limit.holds(Document("a", "longword " * 3)) and not limit.holds(Document("a", "longword " * 4))
 
 
@@ -95,7 +98,7 @@ def test_a_title_that_is_shown_counts(limit: PassageLimit) -> None:
 
 
 def test_every_model_that_reads_the_passage_must_hold_it(limit: PassageLimit) -> None:
-    both = PassageLimit((*limit.budgets, TokenBudget(WordTokenizer(), max_tokens=3, overhead=0)))
+    both = PassageLimit((*limit.budgets, TokenBudget(word_tokenizer(), max_tokens=3, overhead=0)))
     assert (
         both.holds(Document("a", "x y z"))
         and not both.holds(Document("a", "x y z w"))
@@ -141,6 +144,12 @@ class CountingTokenizer:
     def __init__(self, tokenizer: Any, *, is_fast: bool = True) -> None:
         self._tokenizer, self.is_fast, self.characters = tokenizer, is_fast, 0
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __len__(self) -> int:
+        return len(self._tokenizer)
+
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         self.characters += len(text)
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
@@ -159,6 +168,16 @@ def test_a_long_document_is_tokenised_a_few_times_not_once_for_every_guess(tiny_
         Document("a", text), PassageLimit((TokenBudget(counting, max_tokens=1500, overhead=0),)), overlap=32
     )
     assert len(chunks) > 30 and counting.characters < 6 * len(text)
+
+
+def test_control_tokens_in_a_document_count_as_plain_text(tiny_tokenizer: Any) -> None:
+    text = "<|end|>" * 6
+    assert TokenBudget(tiny_tokenizer, max_tokens=99, overhead=0).count(text) == len(text)
+    limit = PassageLimit((TokenBudget(tiny_tokenizer, max_tokens=14, overhead=0),))
+    assert not limit.holds(Document("a", text))
+    assert [chunk.text for chunk in chunk_document(Document("a", text), limit, overlap=0)] == [
+        "<|end|>" * 2
+    ] * 3
 
 
 def test_a_tokenizer_that_cannot_say_where_tokens_lie_gives_the_same_chunks(tiny_tokenizer: Any) -> None:

@@ -96,9 +96,7 @@ def test_more_replay_samples_than_the_pool_has_are_refused_before_any_work(
 ) -> None:
     (tmp_path / "replay.jsonl").write_text('{"question": "Who?", "answer": "Ada"}\n')
     with pytest.raises(ConfigError, match=r"training\.replay_samples=2: .* only 1"):
-        estimator(
-            tiny_tokenizer, f"training.replay_uri={tmp_path}/replay.jsonl", "training.replay_samples=2"
-        )
+        estimator(tiny_tokenizer, f"training.replay_uri={tmp_path}/replay.jsonl", "training.replay_samples=2")
 
 
 def test_control_tokens_in_a_passage_count_as_the_plain_text_that_training_makes_of_them(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from prag_core.models.lora import initial_factors, layout_of
 from prag_core.records import Sample
+from prag_core.training import batch_size
 from prag_core.training.batch_size import (
     SHARE_OF_FREE_MEMORY,
     activation_bytes,
@@ -88,3 +91,15 @@ def test_a_documents_factors_are_counted_as_they_lie_in_memory(tiny_model: Calla
 
 def test_free_memory_is_read_from_this_machine() -> None:
     assert 2**20 < free_memory(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("5000000", 3_000_000), ("max", 2**40), (None, 2**40)])
+def test_free_memory_is_that_of_the_container_where_it_has_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(batch_size, "CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(batch_size.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**40))
+    (tmp_path / "memory.current").write_text("2000000\n")
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+    assert free_memory(torch.device("cpu")) == expected
