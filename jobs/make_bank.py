@@ -20,7 +20,7 @@ from prag_core.corpus.reader import read_corpus
 from prag_core.planning.plan import Plan
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
-from prag_core.planning.run_stats import write_run_figures
+from prag_core.planning.run_stats import write_run_stats
 from prag_core.stages.shard import open_augmentations
 from prag_core.versions import installed_versions
 
@@ -46,7 +46,7 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     rows = run_shards(config, bank, plan, console) if plan.shards else []
     snapshot = bank.write_snapshot(plan.wanted())
-    write_run_figures(bank, plan.run, rows)
+    write_run_stats(bank, plan.run, rows)
     failed = [row for row in rows if row["error"]]
     report(config.bank.uri, snapshot, failed, command, console)
     return 1 if failed else 0

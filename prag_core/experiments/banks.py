@@ -15,7 +15,7 @@ from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
 from prag_core.identity import Recipe, digest
 from prag_core.planning.recipe import prepare_recipe, writing_fields
-from prag_core.planning.run_stats import RunFigures, read_run_figures
+from prag_core.planning.run_stats import RunStats, read_run_stats
 
 FORMAT = 1  # raised when the same fields mean another bank
 NOT_OF_A_RECIPE = (
@@ -52,7 +52,7 @@ class MadeBank:
 
     bank: Bank
     snapshot: Snapshot
-    figures: RunFigures
+    figures: RunStats
 
 
 class BankNames:
@@ -95,7 +95,7 @@ def find_made(uri: str) -> MadeBank | None:
     bank = Bank.find(uri)
     if bank is None:
         return None
-    snapshot, figures = bank.latest_snapshot(), read_run_figures(bank)
+    snapshot, figures = bank.latest_snapshot(), read_run_stats(bank)
     return MadeBank(bank, snapshot, figures) if snapshot and figures.finished else None
 
 

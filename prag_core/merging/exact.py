@@ -16,7 +16,7 @@ def mean_weights(scores: Sequence[float], settings: MergeConfig) -> list[float]:
 
 
 def score_weights(scores: Sequence[float], settings: MergeConfig) -> list[float]:
-    """wᵢ = (max(sᵢ, 0) / max s) ** sharpness: the best passage weighs 1 and the others what their scores are of its.
+    """Weights wᵢ = (max(sᵢ, 0) / max s) ** sharpness: the best passage weighs 1, the others their share of its score.
 
     Ratios, because BM25's scale is the question's own. The best weighs 1 and not its share of a fixed total, because an
     adapter was trained to act at weight 1; so equal scores give the sum. Without a positive score all weigh 1.

@@ -1,4 +1,4 @@
-"""`svd`: the exact sum, cut back to the best adapter of a smaller rank (Eckart–Young), without ever forming a delta.
+"""The merge rule `svd`: the exact sum, cut back to the best adapter of a smaller rank (Eckart–Young). No delta is formed.
 
 The stacked factors are thin: b [out, K] and aᵀ [in, K] with K = Σr. Their QR decompositions leave a core of [K, K], whose
 singular values are the delta's own. That costs O((out + in) · K²) a module instead of O(out · in · min(out, in)).
@@ -12,7 +12,7 @@ from prag_core.records import AdapterFactors, Factors
 
 
 def truncate(factors: AdapterFactors, rank: int) -> AdapterFactors:
-    """The factors of rank `rank` whose product is nearest to that of `factors` (Frobenius). Singular values go into b, as
+    """Find the factors of rank `rank` whose product is nearest to that of `factors` (Frobenius). Singular values go into b, as
     PEFT has it; a's rows are orthonormal."""
     return {name: _truncate(pair, rank) for name, pair in factors.items()}
 

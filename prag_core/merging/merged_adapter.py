@@ -27,7 +27,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class MergedAdapter:
-    """Adds `b @ a` per module: scaling is 1, alpha equals `rank`."""
+    """A merged adapter: it adds `b @ a` per module, so scaling is 1 and alpha equals `rank`."""
 
     name: str
     factors: AdapterFactors
@@ -35,12 +35,13 @@ class MergedAdapter:
 
 
 def with_start(parts: Sequence[Part], start: Part | None) -> list[Part]:
-    """The parts of an exact sum in which what all of them started from counts once; none more where their weights see to it."""
+    """Return the parts of an exact sum in which their warm start counts once; the parts alone where their weights make it so."""
     return [*parts, start] if start is not None and abs(start.weight) > ROUNDING else list(parts)
 
 
 def concatenate(parts: Sequence[Part], layout: AdapterLayout) -> AdapterFactors:
-    """Factors whose product is Σ wᵢ · scaling · bᵢ @ aᵢ, exactly: a [Σr, in], b [out, Σr]. Weights and scaling go into a."""
+    """Concatenate factors: their product is Σ wᵢ · scaling · bᵢ @ aᵢ, exactly, with a [Σr, in] and b [out, Σr]. Weights and
+    scaling go into a."""
     return {
         m.name: Factors(
             np.concatenate(

@@ -25,7 +25,7 @@ CACHED_TOKENIZERS = 8  # one for each model that a process uses, and some for te
 
 
 def encode_text(tokenizer: Any, text: str, *, add_special_tokens: bool = False) -> list[int]:
-    """Token ids of content: control tokens in it are plain text. `add_special_tokens` are the tokenizer's own around it."""
+    """Encode content: control tokens in it are plain text. `add_special_tokens` puts the tokenizer's own around it."""
     controls = control_tokens(tokenizer)
     if controls.are_in(text):
         return controls.encode(text, add_special_tokens=add_special_tokens)
@@ -35,7 +35,7 @@ def encode_text(tokenizer: Any, text: str, *, add_special_tokens: bool = False) 
 def encode_rendered(
     tokenizer: Any, contents: Sequence[str], render: Callable[[Sequence[str]], str]
 ) -> list[int]:
-    """Token ids of `render(contents)`, whose control tokens count unless they come from a content."""
+    """Encode `render(contents)`, whose control tokens count unless they come from a content."""
     controls = control_tokens(tokenizer)
     if not any(controls.are_in(content) for content in contents):
         return list(tokenizer.encode(render(contents), add_special_tokens=False))
@@ -44,7 +44,7 @@ def encode_rendered(
 
 
 def control_tokens(tokenizer: Any) -> ControlTokens:
-    """The control tokens of a tokenizer under its present chat template."""
+    """Find the control tokens of a tokenizer under its present chat template."""
     return _control_tokens(tokenizer, str(tokenizer.chat_template), len(tokenizer))
 
 
@@ -57,14 +57,14 @@ def _control_tokens(tokenizer: Any, template: str, size: int) -> ControlTokens:
 
 @dataclass(frozen=True, eq=False)
 class ControlTokens:
-    """`names` are spelled in two other ways: secretly in place of the template's own, and as stand-ins in place of those that
-    a content holds, for as long as the template has it."""
+    """A tokenizer's control tokens, by name. Each has two more spellings: a secret one in place of the template's own, and a
+    stand-in for those that a content holds while the template renders it."""
 
     tokenizer: Any
     names: frozenset[str]
 
     def are_in(self, text: str) -> bool:
-        """Whether encoding `text` as it is could give a control token."""
+        """Tell whether encoding `text` as it is could give a control token."""
         if any(first in text for first in self._first_characters) and any(
             name in text for name in self.names
         ):
@@ -73,19 +73,19 @@ class ControlTokens:
         return normalised != text and any(name in normalised for name in self._normalised_names)
 
     def hide(self, content: str) -> str:
-        """`content` with stand-ins for its control tokens, which a template treats as it treats any word."""
+        """Put stand-ins for the control tokens of `content`, which a template treats like any word."""
         return _replaced(content, self._stand_ins)
 
     def show(self, text: str) -> str:
-        """Control tokens for their stand-ins."""
+        """Put control tokens back for their stand-ins."""
         return _replaced(text, {stand_in: name for name, stand_in in self._stand_ins.items()})
 
     def respell(self, rendered: str) -> str:
-        """`rendered` with the secret spelling of its control tokens."""
+        """Put the secret spellings for the control tokens of `rendered`."""
         return _replaced(rendered, self._secrets)
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
-        """Token ids of a text in which only the secret spellings are control tokens."""
+        """Encode a text in which only the secret spellings are control tokens."""
         return list(self._respelled.encode(text, add_special_tokens=add_special_tokens).ids)
 
     @cached_property
@@ -94,7 +94,7 @@ class ControlTokens:
 
     @cached_property
     def _normalised_names(self) -> frozenset[str]:
-        """Those that the tokenizer looks for in normalised text."""
+        """Names that the tokenizer looks for in normalised text."""
         added = self.tokenizer.added_tokens_decoder.values()
         return frozenset(token.content for token in added if token.normalized) & self.names
 
@@ -113,14 +113,14 @@ class ControlTokens:
         return self._spellings("\ue002", "\ue003")
 
     def _spellings(self, begin: str, end: str) -> dict[str, str]:
-        """A spelling of each, longest first: no name is taken for a part of a longer one."""
+        """Make a spelling of each, longest first, so that no name is taken for a part of a longer one."""
         ordered = sorted(self.names, key=lambda name: (-len(name), name))
         key = secrets.token_hex(8)
         return {name: f"{begin}{key}{number}{end}" for number, name in enumerate(ordered)}
 
     @cached_property
     def _respelled(self) -> Any:
-        """The tokenizer whose control tokens have the secret spellings, and their own ids. Raises ModelError."""
+        """Tokenizer whose control tokens have the secret spellings, and their own ids. Raises ModelError."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             kind = type(self.tokenizer).__name__
@@ -141,7 +141,7 @@ class ControlTokens:
 
 
 def _respell_vocabulary(model: dict[str, Any], spellings: Mapping[str, str]) -> None:
-    """Control tokens may also be pieces of the model's own vocabulary, where plain text would find them."""
+    """Respell control tokens that are also pieces of the model's own vocabulary, where plain text would find them."""
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):  # Unigram: [piece, score]
         model["vocab"] = [[spellings.get(piece, piece), score] for piece, score in vocabulary]

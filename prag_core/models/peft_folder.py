@@ -31,7 +31,7 @@ def write_peft_folder(
 def peft_config(
     factors: AdapterFactors, *, rank: int, alpha: float, base_model: str | None = None
 ) -> dict[str, object]:
-    """The fields of adapter_config.json."""
+    """Make the fields of adapter_config.json."""
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -49,7 +49,7 @@ def peft_config(
 
 
 def peft_tensors(factors: AdapterFactors) -> dict[str, np.ndarray]:
-    """The factors by PEFT's names of them."""
+    """Give the factors PEFT's names."""
     return {
         f"base_model.model.{name}.lora_{part.upper()}.weight": np.ascontiguousarray(array, dtype=np.float32)
         for name, pair in factors.items()

@@ -1,4 +1,4 @@
-"""What is said to the language model: the published prompts, verbatim, and how they become token ids.
+"""Prompts to the language model: the published ones, verbatim, and how they become token ids.
 
 Source: the public code of "Parametric Retrieval Augmented Generation" (SIGIR 2025). These strings are part of a
 bank's identity (`TEMPLATES`): an adapter trained under one wording is not the adapter of another.
@@ -74,19 +74,19 @@ def normalise_answer(answer: str) -> str:
 
 
 def format_passages(texts: Sequence[str]) -> str:
-    """`Passage i: text` lines, numbered from 1; the empty string without passages."""
+    """Make `Passage i: text` lines, numbered from 1; the empty string without passages."""
     return "".join(f"Passage {i}: {text}\n" for i, text in enumerate(texts, 1))
 
 
 def show_passage(title: str, text: str, *, with_title: bool) -> str:
-    """How one document looks inside a prompt: its text alone as published, or its title on a line before it."""
+    """Format one document for a prompt: its text alone as published, or its title on a line before it."""
     return f"{title}\n{text}" if with_title and title else text
 
 
 def answer_messages(
     question: str, passages: Sequence[str], *, cot: bool = False, fewshot: Sequence[tuple[str, str]] = ()
 ) -> list[Message]:
-    """The user turn that asks `question` over `passages` (none: closed book); `cot` asks for worked reasoning."""
+    """Make the user turn that asks `question` over `passages` (none: closed book); `cot` asks for worked reasoning."""
     fields = {"question": normalise_question(question), "passages": format_passages(passages)}
     if not cot:
         return [{"role": "user", "content": USER.format(**fields)}]
@@ -95,7 +95,7 @@ def answer_messages(
 
 
 def answer_prefill(answer: str | None = None, *, cot: bool = False) -> str:
-    """What the assistant's turn begins with: with the answer in training, with nothing after it at inference."""
+    """Make the beginning of the assistant's turn: with the answer in training, without it at inference."""
     template = PREFILL_COT if cot else PREFILL
     return template.format(answer="" if answer is None else normalise_answer(answer))
 
@@ -119,15 +119,15 @@ def encode_question(
     fewshot: Sequence[tuple[str, str]] = (),
     earlier: Sequence[Message] = (),
 ) -> tuple[int, ...]:
-    """Token ids of a question over (title, text) passages, after the `earlier` messages of its conversation, up to where
-    the model goes on."""
+    """Encode a question over (title, text) passages, after the `earlier` messages of its conversation, up to where the model
+    goes on."""
     texts = [show_passage(title, text, with_title=wording.with_title) for title, text in passages]
     messages = answer_messages(question, texts, cot=wording.cot, fewshot=fewshot)
     return tuple(encode(tokenizer, [*earlier, *messages], answer_prefill(cot=wording.cot)))
 
 
 def encode(tokenizer: Any, messages: Sequence[Message], prefill: str = "") -> list[int]:
-    """Token ids of a conversation, its generation prompt, and the prefill encoded on its own (no special tokens).
+    """Encode a conversation, its generation prompt, and the prefill on its own (no special tokens).
 
     Control tokens inside a message or the prefill are plain text, and the model is not to think aloud. Chat templates that print
     today's date get a fixed one, so that equal prompts are equal token ids on every day.

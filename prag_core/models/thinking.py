@@ -20,14 +20,14 @@ EMPTY_THOUGHT = f"{OPEN}\n\n{CLOSE}\n\n"  # as Qwen's template writes it where t
 
 
 class ThoughtTokens(NamedTuple):
-    """The ids of `<think>` and `</think>`; None where the tokenizer has no such token."""
+    """Ids of `<think>` and `</think>`; None where the tokenizer has no such token."""
 
     open: int | None
     close: int | None
 
 
 def close_open_thought(tokenizer: Any, prompt: str) -> str:
-    """A rendered prompt that does not end inside a thought."""
+    """Close the thought that a rendered prompt ends in, if any."""
     stripped = prompt.rstrip()
     if OPEN in str(tokenizer.chat_template) and stripped.endswith(OPEN):
         return stripped.removesuffix(OPEN) + EMPTY_THOUGHT
@@ -36,13 +36,13 @@ def close_open_thought(tokenizer: Any, prompt: str) -> str:
 
 @lru_cache(maxsize=8)
 def thought_tokens(tokenizer: Any) -> ThoughtTokens:
-    """The tokenizer's tokens around a thought."""
+    """Find the tokenizer's tokens around a thought."""
     added = tokenizer.get_added_vocab()
     return ThoughtTokens(added.get(OPEN), added.get(CLOSE))
 
 
 def thought_length(tokenizer: Any, token_ids: Sequence[int]) -> int:
-    """How many tokens of an answer are thought: those up to its last `</think>`, or all of a thought that does not end."""
+    """Count the tokens of an answer that are thought: those up to its last `</think>`, or all of a thought that does not end."""
     begin, end = thought_tokens(tokenizer)
     last = next((at for at in reversed(range(len(token_ids))) if token_ids[at] == end), None)
     if last is not None:

@@ -24,7 +24,7 @@ NEW, DONE, FAILED, DELETED, TEXT_ONLY = (
 NONE = np.empty(0, dtype="S32")
 
 
-class Ledger:
+class KnownDocuments:
     """Look-up of documents' statuses by their content hashes."""
 
     def __init__(

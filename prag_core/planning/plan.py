@@ -1,4 +1,4 @@
-"""A plan as a run keeps it: its shards, its counts, and the corpus as the next snapshot shall hold it.
+"""The plan of a run, and its files: shards, counts, and the corpus as the next snapshot shall hold it.
 
 BANK/runs/<run>/wanted.parquet     doc_id, chunk, content_hash of the whole corpus
 BANK/runs/<run>/members.parquet    shard_id, content_hash of the documents still to do
@@ -68,11 +68,11 @@ class Plan:
     wanted_table: pa.Table = field(repr=False, compare=False)
 
     def wanted(self) -> pa.Table:
-        """doc_id, chunk, content_hash of every document that the next snapshot shall hold, if the bank has it by then."""
+        """Return doc_id, chunk, content_hash of every document that the next snapshot shall hold, if the bank has it by then."""
         return self.wanted_table
 
     def summary(self) -> str:
-        """One line for a log."""
+        """Summarise the plan in one line."""
         c = self.counts
         todo = sum(shard.num_documents for shard in self.shards)
         text_only = f"{c.text_only:,} text_only, " if c.text_only else ""
@@ -83,7 +83,7 @@ class Plan:
         )
 
     def rejections(self) -> list[str]:
-        """Lines that name the rejected rows of the corpus; none if every row was usable."""
+        """Name the rejected rows of the corpus, in lines; none if every row was usable."""
         count = self.counts.rejected
         if not count:
             return []
@@ -109,7 +109,7 @@ def save_plan(bank: Bank, plan: Plan, members: pa.Table) -> None:
 
 
 def load_unfinished(bank: Bank) -> tuple[tuple[Shard, ...], pa.Table]:
-    """The newest saved plan's shards and their members (shard_id, content_hash); nothing where there is none."""
+    """Load the newest saved plan's shards and their members (shard_id, content_hash); empty ones where there is none."""
     for run in sorted(bank.list_runs(), reverse=True):
         try:
             fields = json.loads(bank.read_run(run, "plan.json"))
@@ -137,13 +137,13 @@ def _shards(fields: Any, where: str) -> tuple[Shard, ...]:
 
 
 def members_table(name: str, hashes: Sequence[str]) -> pa.Table:
-    """One shard's documents by their content hashes."""
+    """Make the table of one shard's documents, by their content hashes."""
     names = pa.array([name] * len(hashes), pa.string()).dictionary_encode()
     return pa.table({"shard_id": names, "content_hash": pa.array(hashes, pa.string())}, schema=MEMBERS)
 
 
 def members_of(members: pa.Table, shards: Iterable[str]) -> pa.Table:
-    """The members of some shards only."""
+    """Select the members of some shards."""
     names = pa.array(list(shards), pa.string())
     return members.filter(pc.is_in(members["shard_id"].cast(pa.string()), names)).combine_chunks()
 

@@ -32,7 +32,7 @@ from prag_core.corpus.chunking import split_long
 from prag_core.corpus.reader import CorpusCounts, CorpusReader
 from prag_core.identity import adapter_version, content_hash, digest, shard_id
 from prag_core.planning.estimate import Estimator
-from prag_core.planning.known_documents import DELETED, DONE, FAILED, NEW, TEXT_ONLY, Ledger
+from prag_core.planning.known_documents import DELETED, DONE, FAILED, NEW, TEXT_ONLY, KnownDocuments
 from prag_core.planning.plan import (
     MEMBERS,
     Plan,
@@ -97,7 +97,7 @@ class _Planner:
         self.member_seen = np.zeros(self.members.num_rows, dtype=bool)
         self.snapshot = bank.latest_snapshot() if bank else None
         self.deleted = frozenset(self.snapshot.deleted) if self.snapshot else frozenset()
-        self.ledger = Ledger(bank.committed_rows() if bank else None, self.members["content_hash"])
+        self.known = KnownDocuments(bank.committed_rows() if bank else None, self.members["content_hash"])
         size = encoded_size(prepared.layout, config.bank.tier)
         self.estimator = Estimator(config, prepared.tokenizer, size, prepared.num_parameters)
         self.max_documents = max(
@@ -121,7 +121,7 @@ class _Planner:
             )
         )
         deleted = np.array([document.doc_id in self.deleted for document in batch])
-        codes = np.where(deleted, DELETED, self.ledger.look_up(hashes))
+        codes = np.where(deleted, DELETED, self.known.look_up(hashes))
         failed, text_only = int((codes == FAILED).sum()), int((codes == TEXT_ONLY).sum())
         self.counts.documents += len(batch)
         self.counts.unspaced += sum(is_unspaced(document.text) for document in batch)
@@ -197,7 +197,7 @@ class _Planner:
         self.pending = []
 
     def _shard_name(self, hashes: Sequence[str]) -> str:
-        """A committed shard is never reopened: documents tried for the n-th time form a shard of another name."""
+        """Name a shard. A committed one is never reopened: documents tried for the n-th time form a shard of another name."""
         recipe_id = self.prepared.recipe.id
         versions = [adapter_version(content, recipe_id) for content in hashes]
         name, attempt = shard_id(versions), 0
@@ -222,7 +222,7 @@ class _Planner:
         return kept
 
     def _count_leaving(self, wanted: pa.Table) -> tuple[int, int]:
-        """Documents of the last snapshot that the corpus no longer has, and those it has in another wording."""
+        """Count the last snapshot's documents that the corpus no longer has, and those that it has in another wording."""
         if self.snapshot is None:
             return 0, 0
         index = self.snapshot.index.select(["doc_id", "content_hash"])

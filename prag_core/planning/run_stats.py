@@ -18,7 +18,7 @@ SHARDS_FILE = "shards.json"
 
 
 @dataclass(frozen=True)
-class RunFigures:
+class RunStats:
     """Totals of all runs of a bank that ended. `finished`: the newest is one of them, and none of its shards failed."""
 
     finished: bool
@@ -30,12 +30,12 @@ class RunFigures:
         return self.train_seconds / self.trained if self.trained else None
 
 
-def write_run_figures(bank: Bank, run: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_run_stats(bank: Bank, run: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep the rows of a run's shards, as the pipeline gave them."""
     bank.write_run(run, SHARDS_FILE, (json.dumps([dict(row) for row in rows], indent=1) + "\n").encode())
 
 
-def read_run_figures(bank: Bank) -> RunFigures:
+def read_run_stats(bank: Bank) -> RunStats:
     """Read the totals of a bank's runs. Runs that were cut short have none."""
     files = list_files(bank.fs, bank.path("runs"))
     ended = sorted(name.split("/")[0] for name in files if name.endswith(f"/{SHARDS_FILE}"))
@@ -47,4 +47,4 @@ def read_run_figures(bank: Bank) -> RunFigures:
     seconds, trained = (
         sum(row[f"{stage}_{field}"] for row in done) for field in ("seconds", "num_documents")
     )
-    return RunFigures(finished, int(trained), float(seconds))
+    return RunStats(finished, int(trained), float(seconds))

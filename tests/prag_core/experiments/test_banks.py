@@ -15,7 +15,7 @@ from prag_core.errors import CorpusError
 from prag_core.experiments.banks import BankNames, find_made, with_source
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
-from prag_core.planning.run_stats import write_run_figures
+from prag_core.planning.run_stats import write_run_stats
 from prag_core.records import Document
 
 OK = {"error": "", "adapters_reused": False, "adapters_seconds": 3.0, "adapters_num_documents": 2}
@@ -97,7 +97,7 @@ def run(config: Config, rows: list[Any] | None) -> None:
     plan = make_plan(config, bank, [Document("d", "t")], prepared, write=True)
     if rows is not None:
         bank.write_snapshot(plan.wanted())
-        write_run_figures(bank, plan.run, rows)
+        write_run_stats(bank, plan.run, rows)
 
 
 def test_a_bank_is_made_when_its_newest_run_ended_without_a_failed_shard(

@@ -21,7 +21,7 @@ from prag_core.experiments.workspace import Workspace
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
-from prag_core.planning.run_stats import write_run_figures
+from prag_core.planning.run_stats import write_run_stats
 from prag_core.stages.shard import AugmentStage, TrainStage
 
 LAYOUT = AdapterLayout((ModuleShape("layers.0.mlp.up_proj", 8, 4),), rank=2, alpha=32)
@@ -101,7 +101,7 @@ def make(bank: NamedBank) -> None:
         for shard in plan.shards:
             stage.run(shard.shard_id, shard.documents_object)
     made.write_snapshot(plan.wanted())
-    write_run_figures(made, plan.run, [])
+    write_run_stats(made, plan.run, [])
 
 
 def test_answers_are_given_once_kept_and_reported_with_the_row_that_they_are_from(

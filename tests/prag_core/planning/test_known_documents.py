@@ -1,10 +1,10 @@
-"""The ledger finds every document it was told of, and says what outweighs what."""
+"""The known finds every document it was told of, and says what outweighs what."""
 
 import hashlib
 
 import pyarrow as pa
 
-from prag_core.planning.known_documents import DONE, FAILED, NEW, TEXT_ONLY, Ledger, raw_digests
+from prag_core.planning.known_documents import DONE, FAILED, NEW, TEXT_ONLY, KnownDocuments, raw_digests
 
 
 def sha(name: object) -> str:
@@ -21,9 +21,9 @@ def committed(**status: str) -> pa.Table:
 
 
 def test_what_it_was_not_told_of_is_new() -> None:
-    assert Ledger().look_up([sha("a"), sha("b")]).tolist() == [NEW, NEW]
-    assert Ledger(committed(a="adapter")).look_up([sha("b")]).tolist() == [NEW]
-    assert Ledger(committed(a="adapter")).look_up([]).tolist() == []
+    assert KnownDocuments().look_up([sha("a"), sha("b")]).tolist() == [NEW, NEW]
+    assert KnownDocuments(committed(a="adapter")).look_up([sha("b")]).tolist() == [NEW]
+    assert KnownDocuments(committed(a="adapter")).look_up([]).tolist() == []
 
 
 def test_it_agrees_with_a_dictionary_over_many() -> None:
@@ -35,31 +35,31 @@ def test_it_agrees_with_a_dictionary_over_many() -> None:
         }
     )
     hashes = [sha(i) for i in range(3000)]
-    assert Ledger(table).look_up(hashes).tolist() == [expected.get(name, NEW) for name in hashes]
+    assert KnownDocuments(table).look_up(hashes).tolist() == [expected.get(name, NEW) for name in hashes]
 
 
 def test_an_adapter_outweighs_a_pending_shard_and_that_a_failure() -> None:
     table = pa.concat_tables([committed(a="failed", b="failed"), committed(a="adapter", c="adapter")])
-    ledger = Ledger(table, [sha("b"), sha("c"), sha("d")])
-    assert ledger.look_up([sha(name) for name in "abcd"]).tolist() == [DONE, 0, DONE, 2]
+    known = KnownDocuments(table, [sha("b"), sha("c"), sha("d")])
+    assert known.look_up([sha(name) for name in "abcd"]).tolist() == [DONE, 0, DONE, 2]
 
 
 def test_what_is_known_of_a_text_only_document_outweighs_a_failure_alone() -> None:
     table = committed(a="failed", b="text_only", c="text_only", d="text_only")
-    ledger = Ledger(pa.concat_tables([table, committed(a="text_only", b="adapter")]), [sha("c")])
-    assert ledger.look_up([sha(name) for name in "abcd"]).tolist() == [TEXT_ONLY, DONE, 0, TEXT_ONLY]
+    known = KnownDocuments(pa.concat_tables([table, committed(a="text_only", b="adapter")]), [sha("c")])
+    assert known.look_up([sha(name) for name in "abcd"]).tolist() == [TEXT_ONLY, DONE, 0, TEXT_ONLY]
 
 
 def test_a_digest_that_agrees_in_its_first_half_only_is_another() -> None:
     known = sha("a")
     other = known[:32] + "0" * 32
-    assert Ledger(committed(a="adapter")).look_up([known, other]).tolist() == [DONE, NEW]
+    assert KnownDocuments(committed(a="adapter")).look_up([known, other]).tolist() == [DONE, NEW]
 
 
 def test_digests_that_end_in_zero_bytes_are_told_apart() -> None:
     first, second = "ab" + "00" * 31, "ab" + "00" * 30 + "01"
     table = pa.table({"content_hash": [first], "status": ["adapter"]})
-    assert Ledger(table).look_up([first, second]).tolist() == [DONE, NEW]
+    assert KnownDocuments(table).look_up([first, second]).tolist() == [DONE, NEW]
 
 
 def test_a_column_and_a_list_give_the_same_digests() -> None:

@@ -10,7 +10,7 @@ import pytest
 from prag_core.bank import Bank
 from prag_core.config.load import load_config
 from prag_core.planning.recipe import prepare_recipe
-from prag_core.planning.run_stats import SHARDS_FILE, read_run_figures, write_run_figures
+from prag_core.planning.run_stats import SHARDS_FILE, read_run_stats, write_run_stats
 
 Row = dict[str, object]
 
@@ -27,14 +27,14 @@ def row(seconds: float = 1.0, documents: int = 1, *, reused: bool = False, error
 
 
 def test_a_bank_without_runs_has_no_figures(bank: Bank) -> None:
-    figures = read_run_figures(bank)
+    figures = read_run_stats(bank)
     assert (figures.finished, figures.trained, figures.seconds_per_document) == (False, 0, None)
 
 
 def test_seconds_are_of_what_was_trained_over_all_runs(bank: Bank) -> None:
-    write_run_figures(bank, "20260101", [row(2.0, 4), row(9.9, 0, error="lost")])
-    write_run_figures(bank, "20260102", [row(0.1, 4, reused=True), row(4.0, 2)])
-    figures = read_run_figures(bank)
+    write_run_stats(bank, "20260101", [row(2.0, 4), row(9.9, 0, error="lost")])
+    write_run_stats(bank, "20260102", [row(0.1, 4, reused=True), row(4.0, 2)])
+    figures = read_run_stats(bank)
     assert figures.finished and figures.trained == 6
     assert figures.seconds_per_document == pytest.approx(1.0)
 
@@ -45,13 +45,13 @@ def test_seconds_are_of_what_was_trained_over_all_runs(bank: Bank) -> None:
 def test_the_newest_run_decides_whether_the_bank_is_finished(
     bank: Bank, last: list[Row] | None, finished: bool
 ) -> None:
-    write_run_figures(bank, "20260101", [row(2.0, 4)])
+    write_run_stats(bank, "20260101", [row(2.0, 4)])
     bank.write_run("20260102", "config.yaml", b"settings")
     if last is not None:
-        write_run_figures(bank, "20260102", last)
-    assert read_run_figures(bank).finished is finished
+        write_run_stats(bank, "20260102", last)
+    assert read_run_stats(bank).finished is finished
 
 
 def test_the_rows_are_kept_as_json(bank: Bank) -> None:
-    write_run_figures(bank, "20260101", [row(2.0, 4)])
+    write_run_stats(bank, "20260101", [row(2.0, 4)])
     assert json.loads(bank.read_run("20260101", SHARDS_FILE)) == [row(2.0, 4)]
