@@ -72,17 +72,6 @@ def test_a_damaged_initial_adapter_is_named(filled: Filled) -> None:
         filled.bank.initial_factors()
 
 
-def test_files_of_a_run_are_written_once(bank_uri: str, world: World) -> None:
-    bank = world.bank(bank_uri)
-    bank.write_run("run1", "plan.json", b"{}")
-    bank.write_run("run1", "plan.json", b"{}")
-    with pytest.raises(BankError, match="once"):
-        bank.write_run("run1", "plan.json", b"other")
-    assert bank.read_run("run1", "plan.json") == b"{}" and bank.list_runs() == ["run1"]
-    with pytest.raises(BankError, match="no runs/run1/other"):
-        bank.read_run("run1", "other")
-
-
 def test_documents_come_back_with_their_metadata(filled: Filled) -> None:
     info = object_of(committed(filled.bank, Stage.adapters, "shard0"), "documents")
     assert filled.bank.read_documents(info.path) == filled.bank.read_documents(info) == filled.documents[:2]

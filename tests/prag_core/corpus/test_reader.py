@@ -107,13 +107,6 @@ def test_a_folder_is_read_recursively_in_sorted_order_by_known_suffixes(tmp_path
     assert ids(read(tmp_path, format=CorpusFormat.parquet)) == ["3"]
 
 
-def test_a_glob_takes_what_it_matches_and_a_literal_name_wins_over_a_pattern(tmp_path: Path) -> None:
-    for name in ("part-1.jsonl", "part-2.jsonl", "other.jsonl", "x[1].jsonl"):
-        write_jsonl(tmp_path / name, rows(name))
-    assert ids(read(tmp_path / "part-*.jsonl")) == ["part-1.jsonl", "part-2.jsonl"]
-    assert ids(read(tmp_path / "x[1].jsonl")) == ["x[1].jsonl"]
-
-
 def test_any_fsspec_uri_is_a_corpus() -> None:
     import fsspec
 
