@@ -27,7 +27,7 @@ SWIFT_VENV = Path(
 )
 
 
-SLOW_FIXTURES = {"swift", "radosgw", "endpoint", "page"}  # a server, a served engine, a browser
+SLOW_FIXTURES = {"swift", "radosgw", "vllm_engine", "endpoint", "page"}  # a server, an engine, a browser
 SLOW_PLACES = (  # tests that start Ray, vLLM or `prag` as a process, or train for long
     "tests/benchmarks/",
     "tests/cluster/http/page/",

@@ -14,6 +14,7 @@ from cluster.serve import shut_down, start
 from prag_core.bank import Bank
 from prag_core.config.load import load_config
 from tests.cluster.endpoint import DAMAGED, METHODS, MINI, Endpoint, damage, free_port, make_bank, make_keys
+from tests.untrained import make_untrained_bank
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     made = make_bank(tmp_path_factory.mktemp("endpoint"), 24)
     damage(Bank.open(load_config(made).bank.uri), DAMAGED)
     return made
+
+
+@pytest.fixture(scope="package")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Settings of a bank without adapters, which takes no training to make."""
+    return make_untrained_bank(tmp_path_factory.mktemp("untrained"))
 
 
 @pytest.fixture(scope="session")

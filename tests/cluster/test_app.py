@@ -18,17 +18,17 @@ from prag_core.errors import BankError, ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_bank_that_cannot_be_served_is_named_with_what_to_do(settings: list[str], tmp_path: Path) -> None:
+def test_a_bank_that_cannot_be_served_is_named_with_what_to_do(untrained: list[str], tmp_path: Path) -> None:
     with pytest.raises(BankError, match="no bank here"):
         application(load_config([f"bank.uri={tmp_path}/nothing"]))
     with pytest.raises(BankError, match="run prag index"):
-        application(load_config([*settings, "retrieval.k1=0.123"]))
+        application(load_config([*untrained, "retrieval.k1=0.123"]))
 
 
 @pytest.mark.parametrize("setting", ["engine.kind=transformers", "serve.max_top_k=2"])
-def test_settings_that_contradict_each_other_are_refused(settings: list[str], setting: str) -> None:
+def test_settings_that_contradict_each_other_are_refused(untrained: list[str], setting: str) -> None:
     with pytest.raises(ConfigError, match=setting):
-        application(load_config([*settings, setting]))
+        application(load_config([*untrained, setting]))
 
 
 REFUSED = [
@@ -40,18 +40,18 @@ REFUSED = [
 
 
 def test_a_method_that_cannot_be_served_is_refused_with_the_reason_or_the_nearest(
-    settings: list[str],
+    untrained: list[str],
 ) -> None:
     assert {*SERVED, *NOT_SERVED} == {*METHODS}
     for methods, message in REFUSED:
         with pytest.raises(ConfigError, match=re.escape(message)):
-            application(load_config([*settings, f"serve.methods={methods}"]))
+            application(load_config([*untrained, f"serve.methods={methods}"]))
 
 
-def test_the_engine_has_room_for_all_that_an_offered_method_merges(settings: list[str]) -> None:
+def test_the_engine_has_room_for_all_that_an_offered_method_merges(untrained: list[str]) -> None:
     """Rank 2: three documents need a slot of 8, fifteen one of 32, and a request may then ask for as many as fit."""
     for methods, most in (("[prag]", 4), ("[flare]", 4), ("[da_rag+prag]", 4), ("[prag,flare+prag]", 16)):
-        config = load_config([*settings, f"serve.methods={methods}"])
+        config = load_config([*untrained, f"serve.methods={methods}"])
         assert bounds_of(config, Bank.open(config.bank.uri)).max_top_k == most
 
 
@@ -60,7 +60,7 @@ def test_prag_serve_says_it_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_the_deployment_files_build_what_prag_serve_does(settings: list[str]) -> None:
+def test_the_deployment_files_build_what_prag_serve_does(untrained: list[str]) -> None:
     """Their settings are known ones; with this bank and model in place of theirs they make an application."""
     deployed = yaml.safe_load((ROOT / "cluster/serve.yaml").read_text())
     service = yaml.safe_load((ROOT / "cluster/kuberay/rayservice.yaml").read_text())
@@ -68,9 +68,8 @@ def test_the_deployment_files_build_what_prag_serve_does(settings: list[str]) ->
     assert in_service["applications"] == deployed["applications"]
     (application,) = deployed["applications"]
     args = application["args"]
-    ours = [setting for setting in settings if not setting.startswith("engine.")]
     theirs = [setting for setting in args["settings"] if not setting.startswith(("bank.", "model."))]
-    assert build({"config": str(ROOT / args["config"]), "settings": [*theirs, *ours]})
+    assert build({"config": str(ROOT / args["config"]), "settings": [*theirs, *untrained]})
     with pytest.raises(ConfigError, match="unknown"):
         build({"setings": []})
 

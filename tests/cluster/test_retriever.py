@@ -22,11 +22,11 @@ INQUIRY = Inquiry("In which country is Jelamnax?", 2)
 
 
 @pytest.fixture
-def config(settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def config(untrained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A bank of its own, and no looking around meanwhile."""
-    shutil.copytree(load_config(settings).bank.uri, tmp_path / "bank")
+    shutil.copytree(load_config(untrained).bank.uri, tmp_path / "bank")
     monkeypatch.setattr(retriever, "keep_to_loopback", lambda: None)
-    return load_config([*settings, f"bank.uri={tmp_path}/bank", "serve.poll_seconds=3600"])
+    return load_config([*untrained, f"bank.uri={tmp_path}/bank", "serve.poll_seconds=3600"])
 
 
 async def found(made: Retriever, at_least: int) -> list[str]:

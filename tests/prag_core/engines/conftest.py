@@ -142,7 +142,7 @@ def vllm_engine(tiny_model: Path, layout: AdapterLayout) -> Iterator[Engine]:
     engine.close()
 
 
-@pytest.fixture(params=["transformers", "vllm"])
+@pytest.fixture(params=["transformers", pytest.param("vllm", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Either engine: what a test asks of it is the protocol's promise."""
     fixture = {"transformers": "oracle", "vllm": "vllm_engine"}[request.param]

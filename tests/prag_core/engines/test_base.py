@@ -220,12 +220,14 @@ def vllm_alone(model: Path, layout: AdapterLayout | None) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_models_own_generation_settings_do_not_leak_into_vllm(
     oracle: Engine, opinionated_model: Path
 ) -> None:
     assert vllm_alone(opinionated_model, None) == list(greedy_and_seeded(oracle)[0].token_ids)
 
 
+@pytest.mark.slow
 def test_adapters_that_vllm_would_not_apply_are_refused_at_start(
     tiny_model: Path, layout: AdapterLayout
 ) -> None:

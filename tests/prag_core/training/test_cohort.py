@@ -149,6 +149,7 @@ def test_distillation_together_equals_peft_alone_with_its_adapter_off_for_the_te
     check_against_peft(tiny_model(family, torch.float64), with_teachers(random_samples()), settings)
 
 
+@pytest.mark.slow
 def test_compiled_training_equals_peft_too(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
