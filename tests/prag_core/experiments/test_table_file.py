@@ -67,6 +67,16 @@ def test_later_settings_win_file_then_table_then_command_line_then_row(table: Wr
     assert made.runs[1].row.settings == {"training.weight_decay": 6}
 
 
+def test_texts_in_a_table_keep_their_characters_and_numbers_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "methods: [rag]\nrows: [{label: 007, settings: {model.revision: 0123, training.rank: 4}}]\n"
+    )
+    (run,) = load_table(str(path)).runs
+    assert (run.name, run.config.model.revision, run.config.training.rank) == ("rag@007", "0123", 4)
+    assert run.row.settings == {"model.revision": "0123", "training.rank": 4}, "as reports have them"
+
+
 def test_a_row_may_have_its_own_recipe_and_engine(table: Write) -> None:
     rows = [
         {"label": "a"},
