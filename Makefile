@@ -49,7 +49,7 @@ format: setup
 check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy prag_core jobs cluster
+	.venv/bin/mypy .
 
 clean:
 	rm -rf out

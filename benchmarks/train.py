@@ -33,7 +33,7 @@ from prag_core.identity import Recipe
 from prag_core.models.base_model import TORCH_DTYPES, default_device
 from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.records import Adapter, AdapterFactors, Sample
-from prag_core.stages.background import Behind, ahead
+from prag_core.stages.background import BackgroundWriter, prefetch
 from prag_core.training.samples import build_samples
 from prag_core.training.trainer import TrainingItem, train_documents
 
@@ -108,9 +108,9 @@ def run_ours(work: Workload, count: int, out: Path, settings: TrainingConfig) ->
 def _train_shard(work: Workload, bank: Bank, shard: str, count: int, settings: TrainingConfig) -> Clock:
     clock, start = Clock(), time.perf_counter()
     numbered = enumerate(work.samples(count, clock))
-    items = ahead((TrainingItem((f"{n}", 0), f"{n:064d}", samples) for n, samples in numbered), depth=256)
+    items = prefetch((TrainingItem((f"{n}", 0), f"{n:064d}", samples) for n, samples in numbered), depth=256)
     with bank.begin(Stage.adapters, shard, Tier.fp32) as writer:
-        with Behind(writer.add, depth=64) as behind:
+        with BackgroundWriter(writer.add, depth=64) as behind:
             for record in train_documents(work.model, work.layout, work.initial, items, settings):
                 assert isinstance(record, Adapter)
                 clock.trained(int(record.doc_id), record.tokens, record.loss_last)

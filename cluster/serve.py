@@ -23,7 +23,7 @@ EXAMPLE = "prag serve bank.uri=out/bank serve.port=8000"
 
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM. Returns the exit code."""
-    parser = settings_parser("serve", "Answer questions over HTTP, in OpenAI's protocol.", EXAMPLE)
+    parser = settings_parser("serve", "Serve a bank over HTTP in OpenAI's protocol, until Ctrl-C.", EXAMPLE)
     config, _ = parse_settings(parser, argv)
     address = start(config)
     stop = threading.Event()

@@ -25,14 +25,16 @@ EXAMPLE = "prag ablate conf/ablations/training.yaml conf/ablations/serving.yaml 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser(
         "ablate",
-        "Make tables of what settings do: each bank and each row's answers are made once.",
+        "Make tables of rows of settings and methods. Banks and answers that exist are not made again; run it again to resume.",
         EXAMPLE,
-        table="a YAML file that describes a table (docs/ablations.md); further files may follow",
+        table="A YAML file that describes a table (docs/ablations.md). Further files may follow.",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="only report what exists and what would be made"
+        "--dry-run", action="store_true", help="Only report what exists and what would be made."
     )
-    add_flag(parser, "--retry-quarantined", old_name="--retry-failed", help="try quarantined documents again")
+    add_flag(
+        parser, "--retry-quarantined", old_name="--retry-failed", help="Try quarantined documents again."
+    )
     options = parser.parse_intermixed_args(list(argv))
     files = [options.table, *(item for item in options.settings if "=" not in item)]
     settings = [item for item in options.settings if "=" in item]

@@ -22,19 +22,24 @@ EXAMPLE = 'prag ask "Where was Ada born?" --method combine bank.uri=out/bank --f
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = settings_parser("ask", "Answer one question.", EXAMPLE, question="the question, in quotes")
+    parser = settings_parser(
+        "ask",
+        "Answer one question from a bank, and show what it rests on.",
+        EXAMPLE,
+        question="The question, in quotes.",
+    )
     known = ", ".join(name for name in METHODS if not name.endswith("_gold"))
-    parser.add_argument("--method", default="prag", help=f"one of {known} (default: prag)")
+    parser.add_argument("--method", default="prag", help=f"The method: {known} (default: prag).")
     parser.add_argument(
         "--filter",
         metavar="FIELD=VALUE",
         action="append",
-        help="only documents whose metadata say so; again for another field (both hold) or the same one (either value)",
+        help="Take only documents with this metadata. May be repeated: several fields must all hold; of one field's values, any.",
     )
     parser.add_argument(
-        "--trace", action="store_true", help="show every retrieval: the query and what it found"
+        "--trace", action="store_true", help="Show every retrieval: the query and what it found."
     )
-    parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+    parser.add_argument("--json", action="store_true", help="Print the whole answer as JSON.")
     config, options = parse_settings(parser, argv)
     method = find_method(options.method)
     where = Filter.from_text(options.filter) if options.filter else None

@@ -50,42 +50,70 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="prag bank", description="Look into a bank.", epilog=EXAMPLES)
+    parser = Parser(
+        prog="prag bank",
+        description="Look into a bank, check it, export from it, clear it up.",
+        epilog=EXAMPLES,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=summary, epilog=EXAMPLES)
-        sub.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
+        sub.add_argument("bank", metavar="BANK", help="The bank's folder or URI.")
         sub.set_defaults(run=run)
         return sub
 
-    ls = command("ls", list_documents, "the documents of the newest snapshot, and its figures")
-    ls.add_argument("--limit", type=int, default=20, help="so many documents (default 20; 0: all)")
+    ls = command("ls", list_documents, "List the documents of the newest snapshot, and count them by status.")
+    ls.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="List N documents (default: 20; 0: all)."
+    )
     only = ls.add_mutually_exclusive_group()
-    add_flag(only, "--quarantined", old_name="--failed", help="only quarantined documents, and why")
-    only.add_argument("--text-only", action="store_true", help="only those whose adapter failed the exam")
-    inspect = command("inspect", inspect_bank, "recipe, shape, commits and snapshots; or one document")
-    check = command("verify", verify_bank, "check every byte that counts; exit code 1 where some are damaged")
-    save = command("export", export, "write an adapter as a PEFT folder")
-    save.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist or is empty")
+    add_flag(
+        only, "--quarantined", old_name="--failed", help="List only quarantined documents, with the reasons."
+    )
+    only.add_argument(
+        "--text-only", action="store_true", help="List only documents whose adapter failed the exam."
+    )
+    inspect = command(
+        "inspect",
+        inspect_bank,
+        "Describe a bank: recipe, shape, commits and snapshot; or, with --doc-id, one document.",
+    )
+    check = command(
+        "verify",
+        verify_bank,
+        "Check all bytes of a bank against their digests. Exits with 1 if some are damaged.",
+    )
+    save = command("export", export, "Write an adapter as a PEFT folder.")
     save.add_argument(
-        "--init", action="store_true", help="the initial adapter that all documents started from"
+        "--out", required=True, metavar="DIR", help="The folder to write; it must not exist, or be empty."
     )
     save.add_argument(
-        "--base-model", help="named in adapter_config.json (default: what the bank's newest run was given)"
+        "--init", action="store_true", help="Export the initial adapter that all documents start from."
+    )
+    save.add_argument(
+        "--base-model",
+        metavar="MODEL",
+        help="The base model that adapter_config.json names (default: that of the bank's newest run).",
     )
     for sub in (inspect, save):
-        sub.add_argument("--doc-id", metavar="ID", help="a document")
-        sub.add_argument("--chunk", type=int, default=0, help="which chunk of it (default 0)")
+        sub.add_argument("--doc-id", metavar="ID", help="The document.")
+        sub.add_argument(
+            "--chunk", type=int, default=0, metavar="N", help="The chunk of the document (default: 0)."
+        )
     clear = command(
-        "gc", collect, "what could be cleared away: deleted documents' bytes, leftovers, old snapshots"
+        "gc", collect, "Erase deleted documents, leftovers of failed attempts, and old snapshots."
     )
-    clear.add_argument("--apply", action="store_true", help="do it (without: only say what would be done)")
+    clear.add_argument("--apply", action="store_true", help="Erase. Without it, only say what would be done.")
     clear.add_argument(
-        "--grace", type=duration, default="24h", help="keep what is younger (30m, 24h, 7d; default 24h)"
+        "--grace",
+        type=duration,
+        default="24h",
+        metavar="TIME",
+        help="Keep what is younger: 30m, 24h, 7d (default: 24h).",
     )
     for sub in (ls, inspect, check, clear):
-        sub.add_argument("--json", action="store_true", help="print JSON")
+        sub.add_argument("--json", action="store_true", help="Print JSON.")
     return parser
 
 
@@ -260,7 +288,7 @@ def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
     )
     console.print(table)
     if not options.apply:
-        console.print("nothing was changed; --apply does it")
+        console.print("Nothing was changed; run it with --apply to erase.")
     return 0
 
 

@@ -17,36 +17,30 @@ from prag_core.terminal.streams import hide_libraries, say, stderr, warn
 from prag_core.versions import require_installed
 
 VERBS = {
-    "plan": ("jobs.plan", "what a run would do: documents, shards, bytes, hours; writes nothing"),
-    "warmup": ("jobs.warmup", "train the adapter that documents start from, on questions without passages"),
+    "plan": ("jobs.plan", "Say what a run would do: documents, shards, bytes, GPU hours. Writes nothing."),
+    "warmup": ("jobs.warmup", "Train the adapter that documents start from, on questions without passages."),
     "parameterize": (
         "jobs.parameterize",
-        "corpus in, adapter bank out: augment and train on Ray; run again to resume",
+        "Turn a corpus into a bank of adapters, on Ray. Run it again to resume.",
     ),
-    "index": ("jobs.index", "build the retrieval index of the bank's newest snapshot"),
-    "ask": ("jobs.ask", "answer one question"),
+    "index": ("jobs.index", "Build the retrieval index of a bank's newest snapshot."),
+    "ask": ("jobs.ask", "Answer one question."),
     "serve": (
         "cluster.serve",
-        "the OpenAI-compatible endpoint over a bank, on this machine or a Ray cluster",
+        "Serve a bank over HTTP in OpenAI's protocol, on this machine or a Ray cluster.",
     ),
-    "narrow": (
-        "jobs.narrow",
-        "the part of a corpus that a file of questions retrieves, as a corpus of its own",
+    "narrow": ("jobs.narrow", "Make a corpus of what a file of questions retrieves from a larger one."),
+    "evaluate": ("jobs.evaluate", "Score methods on a file of questions: a table, reports and a plot."),
+    "train-router": ("jobs.train_router", "Train the router of adaptive_rag on questions of its own."),
+    "calibrate": (
+        "jobs.calibrate",
+        "Choose the thresholds of flare, dragin and the routers on dev questions.",
     ),
-    "evaluate": (
-        "jobs.evaluate",
-        "score methods on a file of questions: table, report.json, report.md, plot",
-    ),
-    "train-router": ("jobs.train_router", "train the router of adaptive_rag on questions of its own"),
-    "calibrate": ("jobs.calibrate", "choose thresholds of flare, dragin and the routers on dev questions"),
-    "ablate": (
-        "jobs.ablate",
-        "tables of what settings do: rows of settings × methods, each made and answered once",
-    ),
-    "paper": ("jobs.paper", "make a table of the P-RAG paper again, beside its published figures"),
-    "bank": ("jobs.bank", "look into a bank: ls, inspect, verify, export, gc"),
-    "delete": ("jobs.delete", "take documents out of a bank"),
-    "keys": ("cluster.keys.manage_keys", "API keys of the endpoint: add, ls, rm"),
+    "ablate": ("jobs.ablate", "Make tables of rows of settings and methods. What exists is not made again."),
+    "paper": ("jobs.paper", "Reproduce a table of the paper beside its published figures."),
+    "bank": ("jobs.bank", "Look into a bank, check it, export from it, clear it up."),
+    "delete": ("jobs.delete", "Take documents out of a bank, or bring them back."),
+    "keys": ("cluster.keys.manage_keys", "Add, list and remove API keys of the endpoint."),
 }
 RESUMED = ("parameterize", "ablate", "paper")  # verbs that keep what they have done when they are interrupted
 NEED_SERVE = ("serve", "keys")
@@ -102,9 +96,9 @@ def usage() -> str:
     verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items())
     return (
         "prag: parametric retrieval-augmented generation\n\n"
-        f"usage: prag <verb> [options] [key=value …]\n\n{verbs}\n\n"
-        "prag <verb> --help tells a verb's options; prag <verb> --print-config lists every setting with its value.\n"
-        "A first run on embedded defaults: prag parameterize && prag index && prag ask 'Where was … born?'"
+        f"usage: prag VERB [options] [key=value …]\n\n{verbs}\n\n"
+        "prag VERB --help describes the options of a verb, prag VERB --help-settings the settings that it reads.\n"
+        "With the miniature corpus and model that come along: prag parameterize && prag index && prag ask 'Where is Jelamnax?'"
     )
 
 

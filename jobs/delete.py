@@ -23,18 +23,18 @@ def main(argv: Sequence[str]) -> int:
     """Delete or restore; returns the exit code."""
     parser = Parser(
         prog="prag delete",
-        description="Take documents out of a bank.",
+        description="Take documents out of a bank, or bring them back.",
         epilog=EPILOG,
     )
-    parser.add_argument("bank", metavar="BANK", help="folder or URI of the bank")
+    parser.add_argument("bank", metavar="BANK", help="The bank's folder or URI.")
     parser.add_argument(
         "--doc-id",
         metavar="ID",
         action="append",
         required=True,
-        help="a document, all chunks; may be repeated",
+        help="A document, with all of its chunks. May be repeated.",
     )
-    parser.add_argument("--restore", action="store_true", help="lift the deletion instead")
+    parser.add_argument("--restore", action="store_true", help="Bring the documents back instead.")
     options = parser.parse_args(list(argv))
     bank = Bank.open(options.bank)
     snapshot = (restore_documents if options.restore else delete_documents)(bank, options.doc_id)

@@ -22,16 +22,16 @@ EXAMPLE = "prag narrow corpus.uri=psgs_w100.tsv.gz evaluate.questions=popQA.tsv 
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser(
-        "narrow", "Write the documents of a corpus that a file of questions retrieves.", EXAMPLE
+        "narrow", "Make a corpus of what a file of questions retrieves from a larger one.", EXAMPLE
     )
     parser.add_argument(
-        "--out", required=True, metavar="FILE", help="the corpus to write: JSON lines, on any file system"
+        "--out", required=True, metavar="FILE", help="The corpus to write: JSON lines, on any file system."
     )
     parser.add_argument(
         "--depth",
         type=int,
         metavar="K",
-        help="documents to retrieve for each question (default: retrieval.top_k)",
+        help="Retrieve K documents for each question (default: retrieval.top_k).",
     )
     config, options = parse_settings(parser, argv)
     chosen = config.evaluate

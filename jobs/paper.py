@@ -59,18 +59,25 @@ Planned = Mapping[tuple[str, Column], PlannedTable]  # by model and column
 
 
 def main(argv: Sequence[str]) -> int:
-    help = f"{', '.join(table_names())}, or a YAML file"
+    help = f"The table: {', '.join(table_names())}, or a YAML file (docs/paper.md)."
     parser = settings_parser(
-        "paper", "Reproduce a published table, beside its published numbers.", EXAMPLE, table=help
+        "paper",
+        "Reproduce a published table, and print it beside its published numbers. Run it again to resume.",
+        EXAMPLE,
+        table=help,
     )
-    parser.add_argument("--model", action="append", default=[], help="only this model (again for another)")
     parser.add_argument(
-        "--dataset", action="append", default=[], help="only this question set (again for another)"
+        "--model", action="append", default=[], help="Make only this model's part. May be repeated."
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="only report what would be made, and what that costs"
+        "--dataset", action="append", default=[], help="Make only this question set's part. May be repeated."
     )
-    add_flag(parser, "--retry-quarantined", old_name="--retry-failed", help="try quarantined documents again")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Only report what would be made, and what that costs."
+    )
+    add_flag(
+        parser, "--retry-quarantined", old_name="--retry-failed", help="Try quarantined documents again."
+    )
     options = parser.parse_intermixed_args(list(argv))
     setup = load_setup()
     overrides = [*(read_fields(file, resolve=False) for file in options.config), *options.settings]

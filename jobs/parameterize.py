@@ -22,13 +22,13 @@ EXAMPLE = "prag parameterize corpus.uri=corpus.jsonl bank.uri=s3://bucket/bank m
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser(
-        "parameterize", "Turn a corpus into an adapter bank on Ray; run it again to resume.", EXAMPLE
+        "parameterize", "Turn a corpus into a bank of adapters, on Ray. Run it again to resume.", EXAMPLE
     )
     add_flag(
         parser,
         "--retry-quarantined",
         old_name="--retry-failed",
-        help="try quarantined and text_only documents again",
+        help="Try quarantined and text_only documents again.",
     )
     config, options = parse_settings(parser, argv)
     command = resume_command("parameterize", argv)

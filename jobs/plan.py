@@ -25,13 +25,13 @@ EXAMPLE = "prag plan corpus.uri=corpus.jsonl bank.uri=out/bank model.path=meta-l
 
 def main(argv: Sequence[str]) -> int:
     parser = settings_parser(
-        "plan", "Say what `prag parameterize` with the same settings would do; write nothing.", EXAMPLE
+        "plan", "Say what `prag parameterize` would do with the same settings. Writes nothing.", EXAMPLE
     )
     add_flag(
         parser,
         "--retry-quarantined",
         old_name="--retry-failed",
-        help="plan quarantined and text_only documents again",
+        help="Plan to try quarantined and text_only documents again.",
     )
     config, options = parse_settings(parser, argv)
     prepared = prepare_recipe(config)

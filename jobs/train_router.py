@@ -23,7 +23,9 @@ def main(argv: Sequence[str]) -> int:
         "train-router", "Train the router of an adaptive method on questions of its own.", EXAMPLE
     )
     parser.add_argument(
-        "--method", default="adaptive_rag", help="adaptive_rag (default), adaptive_rag+prag or adaptive_prag"
+        "--method",
+        default="adaptive_rag",
+        help="The method: adaptive_rag (default), adaptive_rag+prag or adaptive_prag.",
     )
     config, options = parse_settings(parser, argv)
     with ticking() as tick:

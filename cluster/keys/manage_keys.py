@@ -40,34 +40,40 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="prag keys",
-        description="Manage the API keys of the endpoint.",
+        description="Add, list and remove API keys of the endpoint.",
         epilog=EPILOG,
     )
     verbs = parser.add_subparsers(metavar="add|ls|rm", required=True)
     add, ls, rm = (
         verbs.add_parser(name, help=meaning, description=meaning)
         for name, meaning in (
-            ("add", "make a key and print it; it cannot be shown again"),
-            ("ls", "list the keys of a file; none of it lets anyone use them"),
-            ("rm", "remove a key from a file"),
+            ("add", "Make a key and print it. It cannot be shown again."),
+            ("ls", "List the keys of a file. Nothing that is shown lets anyone use them."),
+            ("rm", "Remove a key from a file."),
         )
     )
     for verb, act in ((add, add_key), (ls, list_keys), (rm, remove_key)):
-        verb.add_argument("keys", metavar="FILE", help="the key file, YAML or (named .json) JSON")
+        verb.add_argument(
+            "keys", metavar="FILE", help="The key file: YAML, or JSON if its name ends in .json."
+        )
         verb.set_defaults(act=act)
-    add.add_argument("--name", required=True, help="the owner of the key, for people")
+    add.add_argument("--name", required=True, help="The owner of the key.")
     add.add_argument(
         "--filter",
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="hide documents with other metadata from this key; may be repeated",
+        help="Show this key only documents with this metadata. May be repeated.",
     )
     for field, shown in LIMITS.items():
-        meaning = f"{shown}, at one ingress replica (default: no limit)"
+        meaning = f"Allow N {shown}, at one ingress replica (default: no limit)."
         add.add_argument(f"--{field.replace('_', '-')}", metavar="N", type=int, help=meaning)
-    add.add_argument("--expires", metavar="WHEN", help="2030-01-31 or 2030-01-31T12:00:00Z (default: never)")
-    rm.add_argument("key", metavar="ID|NAME", help="the key's id, or its name if only one key has it")
+    add.add_argument(
+        "--expires",
+        metavar="WHEN",
+        help="When the key expires: 2030-01-31 or 2030-01-31T12:00:00Z (default: never).",
+    )
+    rm.add_argument("key", metavar="ID|NAME", help="The key's id, or its name if only one key has it.")
     return parser
 
 

@@ -51,20 +51,23 @@ def settings_parser(verb: str, description: str, example: str, **positionals: st
         metavar="FILE",
         action="append",
         default=[],
-        help="a YAML file of settings, applied after the recipe; again for another that is applied after it",
+        help="Read settings from a YAML file, applied after the recipe. May be repeated; later files win.",
     )
     parser.add_argument(
         "--print-config",
         action="store_true",
-        help="print every setting as this command resolves it, and stop",
+        help="Print every setting with the value that this command would use, and exit.",
     )
     parser.add_argument(
         "--help-settings",
         action=_HelpSettings,
-        help="print the settings that this command reads, with default, range, choices and meaning, and stop",
+        help="Describe the settings that this command reads: default, meaning, range and choices, and exit.",
     )
     parser.add_argument(
-        "settings", nargs="*", metavar="key=value", help="settings, e.g. bank.uri=s3://bucket/bank"
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="A setting, such as bank.uri=s3://bucket/bank. It wins over files of settings.",
     )
     return parser
 

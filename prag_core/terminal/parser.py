@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from prag_core.terminal.streams import log_folder, stderr, stdout
+from prag_core.terminal.streams import stderr, stdout
 
 
 def add_flag(
@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--verbose",
             action="store_true",
-            help=f"show what libraries print, too; otherwise it goes to {log_folder()}",
+            help="Show what libraries print, too. Otherwise it goes to a log in ~/.cache/prag/logs.",
         )
 
     def _print_message(self, message: str, file: Any = None) -> None:

@@ -85,8 +85,8 @@ def test_metrics_tell_stages_and_rejections_and_no_document(endpoint: Endpoint) 
         "prag_rejected",
         "prag_in_flight",
         "prag_adapter_cache_misses",
+        "vllm_generation_tokens",
     )
-    names += ("vllm_generation_tokens",)
     wait_until(lambda: all(f"ray_{name}" in scraped() for name in names))
     ours = [line for line in scraped().splitlines() if line.startswith("ray_prag_")]
     stages = {found[1] for line in ours if (found := re.search(r'stage="(\w+)"', line))}

@@ -33,7 +33,7 @@ class Recorded:
 def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Recorded]:
     Recorded.made = {}
     for kind in ("Counter", "Gauge", "Histogram"):
-        monkeypatch.setattr(metrics.metrics, kind, Recorded)
+        monkeypatch.setattr(f"cluster.metrics.metrics.{kind}", Recorded)
     return Recorded.made
 
 

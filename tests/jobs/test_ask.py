@@ -105,7 +105,7 @@ def test_as_a_process_it_prints_the_answer_and_nothing_else(
     done = run_ask(reading_settings, tmp_path, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     answer = Answer(**json.loads(done.stdout))
-    assert len(answer.passages) == 3  # type: ignore[arg-type]
+    assert len(answer.passages) == 3
     assert "Loading weights" in (tmp_path / "prag/logs/ask.log").read_text()
 
     done = run_ask(reading_settings, tmp_path)

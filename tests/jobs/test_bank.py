@@ -196,7 +196,7 @@ def test_delete_restore_and_gc(uri: str, capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["delete", uri, "--doc-id", "cy", "--restore"]) == 0 and names() == {"bo", "cy"}
     assert (
         cli.main(["bank", "gc", uri, "--grace", "0s"]) == 0
-        and "nothing was changed" in capsys.readouterr().out
+        and "Nothing was changed" in capsys.readouterr().out
     )
     assert cli.main(["bank", "gc", uri, "--grace", "0s", "--apply", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["erased"] == ["ada"]

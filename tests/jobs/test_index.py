@@ -1,6 +1,7 @@
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,9 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def add_snapshot(bank: Bank, documents: Sequence[Document] = DOCUMENTS) -> None:
-    rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
+    rows: list[dict[str, Any]] = [
+        {"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents
+    ]
     shard = uuid.uuid4().hex
     with bank.begin(Stage.adapters, shard) as writer:
         for row in rows:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -156,7 +157,7 @@ def test_the_report_counts_what_is_answered_from_as_text_and_says_where_it_is_li
     documents = [Document(name, "text") for name in ("known", "forgotten")]
     with bank.begin(Stage.adapters, "shard") as writer:
         for document, score in zip(documents, (1.0, 0.0), strict=True):
-            figures = {"accepted": score > 0, "score": score}
+            figures: dict[str, Any] = {"accepted": score > 0, "score": score}
             writer.add(
                 Adapter(
                     *document.key,

@@ -73,7 +73,7 @@ def run_pipeline(tmp_path: Path, actor: str, deaths: int = 0) -> tuple[str, int]
     """The shards that were finished, and the files that the stages left."""
     marks, report = tmp_path / "marks", tmp_path / "finished"
     marks.mkdir()
-    command = [sys.executable, __file__, actor, marks, str(deaths), report]
+    command = [sys.executable, __file__, actor, str(marks), str(deaths), str(report)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return report.read_text(), len(list(marks.iterdir()))

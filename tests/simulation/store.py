@@ -116,7 +116,7 @@ class SimulatedFileSystem(AbstractFileSystem):
     def _pages(self, path: str, prefix: str) -> Iterator[dict[str, Any]]:
         start, last, more = f"{path.rstrip('/')}/{prefix}", "", True
         while more:
-            names, more = self.calls.call("list", start, lambda _, last=last: self._page(start, last))
+            names, more = self.calls.call("list", start, lambda _, last=last: self._page(start, last))  # type: ignore[misc]
             yield from names
             last = names[-1]["name"] if names else ""
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from cluster.replica.adapters import UNREADABLE, AdapterCache, size_of
+from cluster.replica.adapters import AdapterCache, size_of
+from prag_core.answering.merge_plan import UNREADABLE
 from prag_core.bank import Entry
 from prag_core.errors import StorageError
 from prag_core.records import AdapterFactors, Factors, Key

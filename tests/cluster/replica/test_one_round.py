@@ -65,7 +65,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
             adapter = Adapter(
                 *document.key, content, factors, steps=5, tokens=9, loss_first=2.0, loss_last=1.0
             )
-            refused = {"accepted": False, "score": 0.0} if document.doc_id == "forgotten" else {}
+            refused: dict[str, Any] = (
+                {"accepted": False, "score": 0.0} if document.doc_id == "forgotten" else {}
+            )
             writer.add(replace(adapter, **refused))
         writer.commit([bank.write_documents("shard", DOCUMENTS)])
     rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in DOCUMENTS]
@@ -128,14 +130,14 @@ class Served(Replica):
     async def _look(self, number: int) -> None: ...
 
 
-def serve(config: Config, method: str, tools: Tools, opened: OpenBank) -> tuple[list[Event], Engine]:
+def serve(config: Config, method: str, tools: Tools, opened: OpenBank) -> tuple[list[Event], Any]:
     """The events of an answer by the endpoint, and the engine that was asked."""
 
     async def find(inquiry: Inquiry) -> Found:
         (passages,) = opened.search([inquiry.query], inquiry.top_k)
         return Found(opened.snapshot.name, 1, tuple(passages), opened.entries([p.key for p in passages]))
 
-    async def scenario() -> tuple[list[Event], Engine]:
+    async def scenario() -> tuple[list[Event], Any]:
         inquiry = None if method == "closed_book" else Inquiry(QUESTION, tools.top_k)
         order = Order(
             model=method, method=method, question=QUESTION, decoding=Decoding(8), inquiry=inquiry, trace=True

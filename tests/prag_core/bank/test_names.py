@@ -76,6 +76,7 @@ def test_an_object_is_described_as_a_bank_does_or_refused(change: dict[str, obje
     assert ObjectInfo.from_fields(fields, "here") == ObjectInfo(path, 1, 2, SHA256)
     with pytest.raises(CorruptBankError, match="manifest"):
         ObjectInfo.from_fields(fields | change, "manifest.json")
-    for other in (None, [], "text", {}):
+    others: tuple[object, ...] = (None, [], "text", {})
+    for other in others:
         with pytest.raises(CorruptBankError, match="manifest"):
             ObjectInfo.from_fields(other, "manifest.json")

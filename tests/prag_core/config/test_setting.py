@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from prag_core.config.setting import Description, setting, setting_of, walk_sett
     ],
 )
 def test_bounds_are_said_and_held(
-    bounds: dict[str, float], words: str, allowed: tuple[float, ...], refused: tuple[float, ...]
+    bounds: dict[str, Any], words: str, allowed: tuple[float, ...], refused: tuple[float, ...]
 ) -> None:
     description = Description(help="a number", **bounds)
     assert description.range == words

@@ -146,4 +146,4 @@ def vllm_engine(tiny_model: Path, layout: AdapterLayout) -> Iterator[Engine]:
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Either engine: what a test asks of it is the protocol's promise."""
     fixture = {"transformers": "oracle", "vllm": "vllm_engine"}[request.param]
-    return request.getfixturevalue(fixture)  # type: ignore[no-any-return]
+    return request.getfixturevalue(fixture)

@@ -73,7 +73,7 @@ def test_a_tokens_probability_is_the_models_own_whatever_the_sampling(
     for request, done in zip(
         requests, engine.generate(requests, Sampling(6, probabilities=True, **how)), strict=True
     ):
-        model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
         for name, (a, b) in adapter.factors.items() if request.adapter else ():
             model.get_submodule(name).weight.data += torch.from_numpy(b @ a)
         with torch.no_grad():

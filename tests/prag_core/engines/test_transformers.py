@@ -70,7 +70,9 @@ def test_a_reading_has_the_last_layers_attention_and_the_entropies_before_each_t
     request = Request(tuple(oracle.tokenizer.encode("Who wrote it?")), merged(1, 2))
     before = oracle.generate([request], Sampling(8))
     reading = oracle.read(request, start=4)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32, attn_implementation="eager")
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        tiny_model, dtype=torch.float32, attn_implementation="eager"
+    )
     for name, (a, b) in merged(1, 2).factors.items():
         model.get_submodule(name).weight.data += torch.from_numpy(b @ a)
     with torch.no_grad():

@@ -9,6 +9,7 @@ import pytest
 
 from prag_core.config.schema import EngineConfig, ModelConfig
 from prag_core.engines import vllm
+from prag_core.engines.adapter_files import write_peft
 from prag_core.engines.base import Request, Sampling
 from prag_core.engines.load import make_engine
 from prag_core.engines.transformers import TransformersEngine
@@ -54,7 +55,7 @@ def test_a_file_that_vllm_refuses_fails_the_call_and_not_the_engine(
     request = Request(prompt(vllm_engine, "Hello"), merged(1))
     expected = vllm_engine.generate([request], Sampling(4))
 
-    whole = vllm.write_peft
+    whole = write_peft
 
     def write_half(adapter: MergedAdapter, folder: Path) -> None:
         whole(adapter, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from prag_core.records import Factors
 Warm = Callable[[int], tuple[list[Versioned], Versioned]]
 Adapters = Callable[..., list[Versioned]]
 SCORES = [9.0, 6.0, 3.0]
-OTHER = {
+OTHER: dict[str, Any] = {
     "density": 0.5,
     "sharpness": 2.0,
     "rank": 1,
@@ -71,7 +72,7 @@ def test_names_tell_apart_rules_settings_sets_scores_and_weights(
     adapters = random_adapters(3)
     merged = [merge_adapters(adapters, layout, MergeConfig(rule=rule), SCORES) for rule in RULES]
     merged += [
-        merge_adapters(adapters, layout, MergeConfig(**{"rule": rule.name, name: OTHER[name]}), SCORES)
+        merge_adapters(adapters, layout, replace(MergeConfig(rule=rule.name), **{name: OTHER[name]}), SCORES)
         for rule in RULES.values()
         for name in rule.settings
     ]

@@ -34,7 +34,7 @@ def test_the_gauge_still_has_adapters_names_for_labels() -> None:
 def test_torch_keeps_its_own_function() -> None:
     own = torch.set_num_threads
     with kept_set_num_threads():
-        torch.set_num_threads = lambda _: None
+        torch.set_num_threads = lambda nthreads: None
     assert torch.set_num_threads is own
 
 

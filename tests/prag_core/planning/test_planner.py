@@ -79,7 +79,9 @@ def train(bank: Bank, shard: Shard, text_only: Sequence[str] = ()) -> None:
     assert augmented is not None
     with bank.begin(Stage.adapters, shard.shard_id) as writer:
         for a in bank.read_augmentations(augmented):
-            examined = {"accepted": a.doc_id not in text_only, "score": 0.5} if text_only else {}
+            examined: dict[str, Any] = (
+                {"accepted": a.doc_id not in text_only, "score": 0.5} if text_only else {}
+            )
             writer.add(
                 Adapter(
                     a.doc_id,

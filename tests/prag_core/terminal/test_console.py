@@ -25,7 +25,7 @@ ODD = [
 
 
 def printed(console: Console) -> str:
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("odd", ODD)

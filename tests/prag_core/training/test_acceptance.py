@@ -44,7 +44,7 @@ TORN = candidate("torn", (9, 3, 2, 38, 4, 1), (9, 3, 2, 38, 7, 8))  # one questi
 def run(
     start: Start, candidates: Sequence[Candidate], acceptance: AcceptanceConfig, **more: Any
 ) -> dict[str, Adapter]:
-    options = {"training": TRAINING, "tier": Tier.fp32} | more
+    options: dict[str, Any] = {"training": TRAINING, "tier": Tier.fp32} | more
     records = list(train_examined(*start, candidates, acceptance=acceptance, **options))
     assert all(isinstance(record, Adapter) for record in records) and len(records) == len(candidates)
     return {record.doc_id: record for record in records if isinstance(record, Adapter)}
@@ -100,7 +100,7 @@ def test_what_is_examined_is_what_is_stored(start: Start, greedy: Callable[..., 
     }
     prompts = [tuple(draw.integers(0, 64, 6).tolist()) for _ in range(24)]
     asked = candidate("d", *((*prompt, *greedy(model, layout, factors, prompt, 2)) for prompt in prompts))
-    options = {
+    options: dict[str, Any] = {
         "acceptance": AcceptanceConfig(threshold=0.0),
         "training": replace(TRAINING, learning_rate=1e-12),
     }
@@ -110,7 +110,9 @@ def test_what_is_examined_is_what_is_stored(start: Start, greedy: Callable[..., 
     )
     stored = decode(encode(factors, layout, Tier.int4), layout, Tier.int4)
     assert exact == 1.0
-    assert [coarse] == examine(model, layout, [stored], [asked.questions]) and coarse < 1
+    assert (
+        [coarse] == examine(model, layout, [stored], [asked.questions]) and coarse is not None and coarse < 1
+    )
 
 
 def test_scores_do_not_depend_on_how_many_are_examined_at_once(start: Start) -> None:

@@ -98,7 +98,7 @@ def test_free_memory_is_that_of_the_container_where_it_has_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, expected: int
 ) -> None:
     monkeypatch.setattr(batch_size, "CONTROL_GROUP", tmp_path)
-    monkeypatch.setattr(batch_size.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**40))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**40))
     (tmp_path / "memory.current").write_text("2000000\n")
     if limit is not None:
         (tmp_path / "memory.max").write_text(f"{limit}\n")

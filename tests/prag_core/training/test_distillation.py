@@ -63,9 +63,12 @@ def test_groups_are_chosen_by_the_longest_that_is_left(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(
-        distillation, "choose_cohort_size", lambda model, layout, tokens: asked.append(tokens) or 2
-    )
+
+    def choose(model: Any, layout: Any, tokens: int) -> int:
+        asked.append(tokens)
+        return 2
+
+    monkeypatch.setattr(distillation, "choose_cohort_size", choose)
     model = tiny_model("llama")
     read_teacher(model, layout_of(model, rank=2, alpha=32.0, targets=["down_proj"]), SAMPLES)
     assert asked == [7, 2]

@@ -38,7 +38,7 @@ def exam(tiny_model: Callable[..., Any], greedy: Callable[..., tuple[int, ...]])
     model = tiny_model("llama", torch.float64)
     layout = layout_of(model, rank=2, alpha=32.0, targets=["gate_proj", "up_proj", "down_proj"])
     draw = np.random.default_rng(0)
-    adapters = [
+    adapters: list[AdapterFactors] = [
         {
             name: Factors(*(0.3 * draw.normal(size=shape).astype("f4") for shape in shapes))
             for name, *shapes in layout.shapes()

@@ -23,14 +23,16 @@ SHAPE = {
     "max_position_embeddings": 256,
     "pad_token_id": 0,
 }
-CHANGING = {  # families, with what changes their logits
+CHANGING: dict[str, dict[str, Any]] = {  # families, with what changes their logits
     "gemma2": {"final_logit_softcapping": 3.0},
     "granite": {"logits_scaling": 8.0},
     "cohere": {"logit_scale": 0.0625},
     "hyperclovax": {"logits_scaling": 8.0},
     "falcon_h1": {"lm_head_multiplier": 0.1, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8},
 }
-PLAIN = {  # the same code paths, where they change nothing, and families that have none
+PLAIN: dict[
+    str, dict[str, Any]
+] = {  # the same code paths, where they change nothing, and families that have none
     "granite": {"logits_scaling": 1.0},
     "cohere": {"logit_scale": 1.0},
     "gemma2": {"final_logit_softcapping": None},

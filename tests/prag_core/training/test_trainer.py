@@ -13,7 +13,7 @@ from prag_core.config.schema import TrainingConfig
 from prag_core.models.lora import check_factors
 from prag_core.records import Adapter, Failure, Sample
 from prag_core.training import trainer
-from prag_core.training.cohort import TrainedDocument, train_cohort
+from prag_core.training.cohort import TrainedCohort, train_cohort
 from prag_core.training.objectives import OBJECTIVES, Batch, next_token
 from prag_core.training.trainer import TrainingItem, train_documents
 from tests.prag_core.training.documents import assert_same, random_samples, start
@@ -122,7 +122,7 @@ def record_cohorts(monkeypatch: pytest.MonkeyPatch, largest: int = 99) -> list[l
 
     def spy(
         model: Any, layout: Any, initial: Any, samples: Sequence[Sequence[Sample]], *rest: Any
-    ) -> list[TrainedDocument]:
+    ) -> TrainedCohort:
         cohorts.append([tuple(len(s.token_ids) for s in document) for document in samples])
         if len(samples) > largest:
             raise torch.OutOfMemoryError("too many")

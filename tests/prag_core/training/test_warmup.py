@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from prag_core.bank import Bank, Stage, read_warm_start, write_warm_start
 from prag_core.config.load import load_config
 from prag_core.config.schema import Config, PromptConfig, TrainingConfig, WarmCount
 from prag_core.corpus.reader import read_corpus
+from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.errors import CorpusError, ModelError, StorageError
 from prag_core.identity import content_hash
 from prag_core.merging import merge_cat
@@ -96,9 +97,9 @@ def test_it_trains_what_peft_trains_one_question_a_step(tiny_model: Callable[...
         b.data.zero_()
     optimiser = torch.optim.AdamW([weight for pair in weights.values() for weight in pair], lr=1e-2)
     for sample in samples * 2:
-        tokens = torch.tensor([sample.token_ids])
-        logits = wrapped(input_ids=tokens).logits.double()
-        torch.nn.functional.cross_entropy(logits[0, :-1], tokens[0, 1:]).backward()  # type: ignore[no-untyped-call]
+        ids = torch.tensor([sample.token_ids])
+        logits = wrapped(input_ids=ids).logits.double()
+        torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()
     for name, (a, b) in weights.items():
@@ -194,9 +195,15 @@ def test_questions_are_answered_from_it_with_the_start_counted_as_asked(
     titles = [document.title for document in read_corpus(config.corpus)]
     question = Question("q", f"What is {', '.join(titles[:3])}?", ("x",))
     with open_tools(config, {"": warm_bank.uri}) as tools:
-        engine, asked = tools[""].engine, []
+        engine: Any = tools[""].engine
+        asked: list[Request] = []
         generate = engine.generate
-        engine.generate = lambda requests, sampling: asked.extend(requests) or generate(requests, sampling)  # type: ignore
+
+        def record(requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
+            asked.extend(requests)
+            return list(generate(requests, sampling))
+
+        engine.generate = record
         answers = [
             find_method(name).answer([question], tools[""])[0]
             for name in ("prag", "warm_only", "closed_book")
@@ -233,7 +240,6 @@ def test_reasoning_of_the_model_itself_warms_up_too(config: Config, tmp_path: Pa
     settings += [f"prompt.fewshot={MINI}/fewshot.jsonl", "engine.kind=transformers", "engine.dtype=float32"]
     made = warm_up(load_config(settings)).warm
     assert 1 <= made.figures["lessons"] <= 4 and made.figures["steps"] == made.figures["lessons"]
-    assert (
-        made.made_from["cot"]
-        and made.made_from["questions"] != read_warm_start(config.warmup.out).made_from["questions"]
-    )  # type: ignore[union-attr]
+    other = read_warm_start(config.warmup.out)
+    assert other is not None and made.made_from["questions"] != other.made_from["questions"]
+    assert made.made_from["cot"]

@@ -28,7 +28,7 @@ class Reasoner:
 
     max_length = 4096
 
-    def __init__(self, tokenizer: Any, said: dict[str, tuple[str, str]]) -> None:
+    def __init__(self, tokenizer: Any, said: dict[str, Any]) -> None:
         self.tokenizer, self.said = tokenizer, said
         self.asked: list[tuple[int, ...]] = []
 
@@ -39,7 +39,7 @@ class Reasoner:
         found = [self.tokenizer.decode(request.token_ids) for request in requests]
         return [
             Generation(*next(said for text, said in self.said.items() if text in prompt)) for prompt in found
-        ]  # type: ignore[arg-type]
+        ]
 
     def close(self) -> None: ...
 
@@ -58,7 +58,7 @@ QUESTIONS = [question(text, *GOLDS.get(text, ("Rome",))) for text in SAID]
 
 
 def test_reasoning_is_kept_only_where_it_ends_and_its_answer_is_right(tiny_tokenizer: Any) -> None:
-    engine: Any = Reasoner(tiny_tokenizer, {f"Question: {text}": said for text, said in SAID.items()})  # type: ignore[misc]
+    engine: Any = Reasoner(tiny_tokenizer, {f"Question: {text}": said for text, said in SAID.items()})
     kept = write_reasoning(QUESTIONS, engine, PromptConfig(cot=True), 10, 50)
     assert kept == [
         Lesson("right?", "Ada was born in Rome. So the answer is Rome."),
@@ -74,7 +74,7 @@ def test_it_is_written_over_the_few_shot_prompt_in_order_until_enough_are_right(
     shots.write_text(json.dumps({"question": "Where?", "answer": "There. So the answer is there."}))
     prompt = PromptConfig(cot=True, fewshot=str(shots))
     right = ("So the answer is Rome.", (), ENDED)
-    engine: Any = Reasoner(tiny_tokenizer, {"Question": right})  # type: ignore[dict-item]
+    engine: Any = Reasoner(tiny_tokenizer, {"Question": right})
     asked = [question(f"Question number {i}?", "Rome") for i in range(7)]
     ticks: list[tuple[str, int, int]] = []
     kept = write_reasoning(asked, engine, prompt, 3, 50, lambda *tick: ticks.append(tick))
@@ -87,7 +87,7 @@ def test_it_is_written_over_the_few_shot_prompt_in_order_until_enough_are_right(
 
 
 def test_no_right_reasoning_at_all_is_an_error_that_says_what_to_do(tiny_tokenizer: Any) -> None:
-    engine: Any = Reasoner(tiny_tokenizer, {"": ("So the answer is Oslo.", (), ENDED)})  # type: ignore[dict-item]
+    engine: Any = Reasoner(tiny_tokenizer, {"": ("So the answer is Oslo.", (), ENDED)})
     with pytest.raises(
         CorpusError, match=r"of 6 questions the model reasoned out none right.*prompt\.fewshot"
     ):

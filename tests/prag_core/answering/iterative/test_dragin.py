@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,8 +135,9 @@ def test_what_the_threshold_is_compared_with_is_each_answers_highest_word(make_t
     tools = with_attention(
         make_tools(("bo met ADA.", "stop", 1.0), ("the son.", "stop", 1.0), dragin_threshold=0.0)
     )
-    observed = METHODS["dragin"].observe(
+    method: Any = METHODS["dragin"]
+    observed = method.observe(
         "dragin_threshold", [Question("q", "Who?", ()), Question("r", "Who?", ())], tools
-    )  # type: ignore[attr-defined]
+    )
     # "ADA." is three capitals of four tokens, and has four of the nine tokens' even attention, times three words.
     assert observed == [pytest.approx(3 / 4 * 4 / 9 * 3), 0.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from prag_core.answering.registry import METHODS, Tools, find_method, most_documents
 from prag_core.config.load import load_config
@@ -75,10 +76,10 @@ def test_adapters_of_all_retrievals_are_merged_and_one_that_is_missing_is_text(m
     assert all(call[0].adapter is None for call in _bare_calls(make_tools))
 
 
-def _bare_calls(make_tools: Make) -> list[list[object]]:
+def _bare_calls(make_tools: Make) -> list[list[Any]]:
     tools = make_tools(("The answer is 3.", "stop", 1.0), ("Bo.", "stop", 1.0))
     answer(tools)
-    return tools.engine.calls  # type: ignore[attr-defined, no-any-return]
+    return tools.engine.calls  # type: ignore[attr-defined]
 
 
 def test_passages_that_the_context_has_no_room_for_are_left_out_and_not_called_used(make_tools: Make) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch.nn.functional import kl_div, linear
 from prag_core.training.kernels import blockwise_loss
 from prag_core.training.kernels.blockwise_loss import cross_entropy, divergence
 
-TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+TIGHT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
 ROWS = 300  # positions: more than two blocks of the fewest rows a block may have
 
 

@@ -25,19 +25,19 @@ def test_outputs_and_gradients_are_those_of_sdpa(
     monkeypatch.setattr(cpu_attention, "LONGEST", longest)
     generator = torch.Generator().manual_seed(0)
     shapes = [(3, 4, 7, 8), (3, key_heads, 7, 8), (3, key_heads, 7, 8)]
-    inputs = [
+    query, key, value = (
         torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes
-    ]
+    )
     module = SimpleNamespace(num_key_value_groups=4 // key_heads, is_causal=True)
-    ours, _ = attend(module, *inputs, None, scaling=scaling)
+    ours, _ = attend(module, query, key, value, None, scaling=scaling)
     expected = scaled_dot_product_attention(
-        *inputs, is_causal=True, scale=scaling, enable_gqa=True
+        query, key, value, is_causal=True, scale=scaling, enable_gqa=True
     ).transpose(1, 2)
     torch.testing.assert_close(ours, expected, **TIGHT)
     upstream = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
     for one, other in zip(
-        torch.autograd.grad(ours, inputs, upstream),
-        torch.autograd.grad(expected, inputs, upstream),
+        torch.autograd.grad(ours, (query, key, value), upstream),
+        torch.autograd.grad(expected, (query, key, value), upstream),
         strict=True,
     ):
         torch.testing.assert_close(one, other, **TIGHT)
