@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,7 +23,9 @@ def make_untrained_bank(folder: Path) -> list[str]:
     prepared = prepare_recipe(config)
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
     documents = [document for document in read_corpus(config.corpus) if document.metadata["split"] == "dev"]
-    rows = [{"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents]
+    rows: list[dict[str, Any]] = [
+        {"doc_id": d.doc_id, "chunk": d.chunk, "content_hash": content_hash(d)} for d in documents
+    ]
     with bank.begin(Stage.adapters, "shard") as writer:
         for row in rows:
             writer.add(Failure(**row, stage="train", reason="a test", attempts=1))
