@@ -16,7 +16,7 @@ from cluster.bounds import Bounds, max_merged_rank, most_documents
 from cluster.http.endpoint import Ingress
 from cluster.replica.generator import Generator
 from cluster.retriever import Retriever, indexed_snapshot
-from prag_core.answering.registry import NOT_SERVED, SERVED
+from prag_core.answering.registry import METHODS, SERVED
 from prag_core.answering.tools import open_bank
 from prag_core.bank import Bank
 from prag_core.config.load import load_config
@@ -144,9 +144,10 @@ def bounds_of(config: Config, bank: Bank) -> Bounds:
 def offered(names: Sequence[str]) -> tuple[str, ...]:
     """Return the methods to serve, each once. Raises ConfigError for one that cannot be served, with the reason."""
     for name in names:
-        if name in NOT_SERVED:
+        if reason := METHODS[name].not_served:
+            known = ", ".join(SERVED)
             raise ConfigError(
-                f"serve.methods: an endpoint has no method {name!r}; {NOT_SERVED[name]} (expected some of {', '.join(SERVED)})"
+                f"serve.methods: an endpoint has no method {name!r}; {reason} (expected some of {known})"
             )
     if not names:
         raise ConfigError("serve.methods is empty; name at least one method")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.records import Refusal, Refused
-from prag_core.answering.registry import SERVED
+from prag_core.answering.registry import METHODS
 from prag_core.answering.registry import most_documents as most_merged
 from prag_core.bank import Bank
 from prag_core.config.schema import Config
@@ -34,7 +34,7 @@ class Bounds:
 def max_merged_rank(config: Config, bank: Bank) -> int:
     """The rank that merged adapters of the methods offered must have room for, by whatever rule; what the documents started
     from is one adapter more."""
-    offered = [SERVED[name] for name in config.serve.methods]
+    offered = [METHODS[name] for name in config.serve.methods]
     count = max(config.serve.max_top_k or 0, most_merged(offered, config))
     return bank.layout.rank * (count + _starts(count, config, bank))
 

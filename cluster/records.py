@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prag_core.answering.registry import SERVED, OneRound
+from prag_core.answering.registry import METHODS
 from prag_core.bank import Entry
 from prag_core.engines.base import Decoding
 from prag_core.models.prompts import Message
@@ -89,7 +89,7 @@ class Order:
 
     @property
     def several_rounds(self) -> bool:
-        return not isinstance(SERVED[self.method], OneRound)
+        return METHODS[self.method].kind != "one_round"
 
 
 @dataclass(frozen=True, slots=True)

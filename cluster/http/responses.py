@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cluster.records import Begun, Delta, Done
 from cluster.service import Answering
-from prag_core.answering.registry import SERVED, OneRound, merges_adapters, retrieves
+from prag_core.answering.registry import METHODS
 from prag_core.records import Round
 
 Kind = Literal["chat", "text"]
@@ -128,9 +128,9 @@ def round_object(retrieval: Round) -> dict[str, Any]:
 
 def model_object(name: str) -> dict[str, Any]:
     """Return a method as a model; its `prag` says which options it uses, and whether it retrieves several times."""
-    method = SERVED[name]
-    uses = {"retrieves": retrieves(method), "adapters": merges_adapters(method)}
-    uses["several_rounds"] = not isinstance(method, OneRound)
+    method = METHODS[name]
+    uses = {"retrieves": method.retrieves, "adapters": method.merges}
+    uses["several_rounds"] = method.kind != "one_round"
     return {"id": name, "object": "model", "created": 0, "owned_by": "prag", "prag": uses}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from cluster.bounds import Bounds
 from cluster.http.openai_protocol import ChatRequest, CompletionRequest
 from cluster.records import Caller, Inquiry, Order, Refusal, Refused
-from prag_core.answering.registry import NOT_SERVED, SERVED, OneRound, merges_adapters, retrieves
+from prag_core.answering.registry import METHODS
 from prag_core.engines.base import Decoding
 from prag_core.errors import ConfigError
 from prag_core.merging import RULES
@@ -34,7 +34,7 @@ def check(request: Asked, caller: Caller, bounds: Bounds) -> Order:
     check_bounds(request, bounds)
     check_several_rounds(request, method)
     question, earlier = conversation_of(request)
-    options, wanted = request.prag, SERVED[method]
+    options, wanted = request.prag, METHODS[method]
     where = narrowed(caller.where, options.filter)
     doc_ids = tuple(dict.fromkeys(options.doc_ids)) if options.doc_ids else None
     inquiry = Inquiry(question, options.top_k or bounds.top_k, doc_ids, where)
@@ -44,7 +44,7 @@ def check(request: Asked, caller: Caller, bounds: Bounds) -> Order:
         question=question,
         decoding=decoding_of(request, bounds),
         earlier=earlier,
-        inquiry=inquiry if retrieves(wanted) else None,
+        inquiry=inquiry if wanted.retrieves else None,
         merge=options.merge,
         salt=caller.salt,
         trace=options.trace,
@@ -103,7 +103,8 @@ def check_names(request: Asked, bounds: Bounds) -> None:
     if request.model not in bounds.methods:
         raise Refused(unknown_model(request.model, bounds))
     if options.method is not None and options.method not in bounds.methods:
-        why = f" ({NOT_SERVED[options.method]})" if options.method in NOT_SERVED else ""
+        known_here = METHODS.get(options.method)
+        why = f" ({known_here.not_served})" if known_here and known_here.not_served else ""
         message = f"no method {options.method[:80]!r}{why}; there are {known}"
         raise Refused(Refusal(400, message, "prag.method", "unknown_method"))
     if options.merge is not None and options.merge not in RULES:
@@ -114,9 +115,9 @@ def check_names(request: Asked, bounds: Bounds) -> None:
 def check_used(request: Asked, method: str) -> None:
     """Raises Refused for an option that has no meaning with the method, or with another option."""
     given = request.prag.model_fields_set
-    wanted = SERVED[method]
-    unused = [] if retrieves(wanted) else ["top_k", "doc_ids", "filter"]
-    unused += [] if merges_adapters(wanted) else ["merge"]
+    wanted = METHODS[method]
+    unused = [] if wanted.retrieves else ["top_k", "doc_ids", "filter"]
+    unused += [] if wanted.merges else ["merge"]
     for name in unused:
         if name in given:
             message = f"{method} has no use for prag.{name}"
@@ -129,7 +130,7 @@ def check_used(request: Asked, method: str) -> None:
 
 def check_several_rounds(request: Asked, method: str) -> None:
     """Raises Refused for what a method of several rounds cannot honour: it chooses its documents itself, and drafts greedily."""
-    if isinstance(SERVED[method], OneRound):
+    if METHODS[method].kind == "one_round":
         return
     if request.prag.doc_ids is not None:
         message = f"{method} takes no prag.doc_ids: it retrieves by itself while it answers; name a filter"

@@ -21,7 +21,7 @@ from cluster.replica.installer import NoRoom
 from cluster.replica.one_round import answer_in_one_round
 from cluster.replica.replica import Replica
 from cluster.replica.rounds import answer_in_rounds
-from prag_core.answering.registry import SERVED, OneRound
+from prag_core.answering.registry import METHODS, OneRound
 from prag_core.config.schema import Config
 from prag_core.errors import EngineDiedError, EngineError, StorageError
 
@@ -82,7 +82,7 @@ class Generator:
             yield NO_STORAGE
 
     def _events(self, task: Task) -> AsyncGenerator[Event, None]:
-        method = SERVED[task.order.method]
+        method = METHODS[task.order.method]
         if isinstance(method, OneRound):
             return answer_in_one_round(task, method, self.replica)
         return answer_in_rounds(task, method, self.replica, self._retriever.find.remote)

@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from cluster.records import Begun, Delta, Done, Event, Refusal, Refused, Task, Usage, used_documents
+from cluster.records import Begun, Delta, Done, Event, Found, Refusal, Refused, Task, Usage, used_documents
 from cluster.replica.installer import Installed, Made
 from cluster.replica.replica import Replica
 from prag_core.answering.base import Stopwatch
+from prag_core.answering.da_rag import augmented
 from prag_core.answering.merge_plan import MergePlan, plan_merge
 from prag_core.answering.registry import OneRound
 from prag_core.config.schema import MergeConfig
@@ -23,10 +24,10 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
     """Yield Begun, the text in pieces, Done; Usage in place of pieces that have no text. Raises Refused, EngineError."""
     order, passages, clock = task.order, task.found.passages, Stopwatch()
     rule = replica.rule(order.merge)
-    wanted = passages if method.adapters else ()
-    plan = plan_merge(wanted, task.found.entries, replica.bank.recipe.id)
+    plan = plan_merge(passages if method.merges else (), task.found.entries, replica.bank.recipe.id)
     with clock.stage("fetch"):
         plan, factors = await _read(plan, rule, order.salt, replica)
+        texts = await asyncio.to_thread(_augmented, task.found, replica) if method.augmented else passages
 
     async def make() -> Made:
         usable = factors or (await replica.cache.fetch(plan.entries, order.salt)).factors
@@ -39,7 +40,7 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
     async with replica.adapter(plan.name(rule, replica.start), order.salt, make) as adapter:
         waited = (time.perf_counter() - started) * 1000
         clock.milliseconds["install"] = waited - clock.milliseconds.get("merge", 0.0)
-        shown = plan.shown(passages, text=method.text)
+        shown = plan.shown(texts, text=method.text)
         token_ids = await asyncio.to_thread(_encode, task, shown, replica)
         if len(token_ids) >= replica.engine.max_length:
             raise Refused(too_long(len(token_ids), replica.engine.max_length))
@@ -73,6 +74,12 @@ async def _read(
         return plan, {}
     fetched = await replica.read(plan.entries, salt)
     return plan.without(fetched.reasons), fetched.factors
+
+
+def _augmented(found: Found, replica: Replica) -> list[Passage]:
+    """The passages, each with what was written about its document. Reads from the bank."""
+    written = replica.augmentations(found.snapshot, found.entries.values())
+    return [augmented(passage, written.get(passage.key)) for passage in found.passages]
 
 
 async def _trace(

@@ -19,7 +19,7 @@ from cluster.records import Stale
 from cluster.replica.adapters import AdapterCache, Fetched
 from cluster.replica.installer import Installed, Installer, Made
 from cluster.watch import SnapshotWatch
-from prag_core.answering.registry import SERVED, merges_adapters
+from prag_core.answering.registry import METHODS
 from prag_core.answering.tools import open_bank, read_fitting
 from prag_core.bank import Entry, Snapshot
 from prag_core.bank.snapshot import load
@@ -49,7 +49,7 @@ class Replica:
         self.wording = recorded_prompt(self.bank.recipe, config.prompt)
         self.fewshot = load_fewshot(self.wording.fewshot)
         self.start = self.bank.warm_start()
-        slots = self.layout if any(merges_adapters(SERVED[name]) for name in serve.methods) else None
+        slots = self.layout if any(METHODS[name].merges for name in serve.methods) else None
         self.engine = VllmStream(
             config.engine, config.model, slots, max_merged_rank(config, self.bank), ray_metrics=True
         )

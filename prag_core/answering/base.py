@@ -7,19 +7,21 @@ Batches matter: one call to the engine carries every question of a round, each w
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from prag_core.answering.merge_plan import MergePlan, plan_merge
 from prag_core.bank import Entry
 from prag_core.config.schema import Config, MergeConfig, MethodsConfig, PromptConfig
-from prag_core.engines.base import Engine, Request, Sampling
-from prag_core.merging import MergedAdapter, Versioned
-from prag_core.models import prompts
+from prag_core.engines.base import Engine
+from prag_core.merging import Versioned
 from prag_core.models.lora import AdapterLayout
-from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question, Round
+from prag_core.models.prompts import Message
+from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question
+
+Kind = Literal["one_round", "iterative", "adaptive"]
 
 
 class Source(Protocol):
@@ -61,66 +63,48 @@ class Tools:
     methods: MethodsConfig = field(default_factory=MethodsConfig)
     start: Versioned | None = None
     recipe_id: str = ""  # of the bank
-    earlier: tuple[prompts.Message, ...] = ()
+    earlier: tuple[Message, ...] = ()
 
 
-class Method(Protocol):
-    """Answers questions in order. `name` is what users call it."""
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A way of answering, and the facts about it: `name` is what users call it; it `retrieves` if documents are of any use to it,
+    and `merges` if it may merge their adapters; `not_served` is the reason that no endpoint offers it, None for one that may be
+    offered. A method of one round retrieves and generates at most once, an iterative one as often as it needs to, and an
+    adaptive one chooses another method for each question."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    kind: Kind
+    retrieves: bool = True
+    merges: bool
+    not_served: str | None = None
 
-    def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]: ...
-
-
-@runtime_checkable
-class OneRound(Method, Protocol):
-    """A method of at most one retrieval and one generation. All that tells it from the others: whether its passages are shown
-    as `text`, merged as `adapters`, or neither; and whether they are the `gold` ones instead of retrieved ones."""
-
-    @property
-    def text(self) -> bool: ...
-
-    @property
-    def adapters(self) -> bool: ...
-
-    @property
-    def gold(self) -> bool: ...
-
-
-@runtime_checkable
-class SeveralRounds(Method, Protocol):
-    """A method that asks retrieval by itself while it answers, as often as it needs to. `parametric`: it also merges adapters
-    of what it finds."""
-
-    @property
-    def parametric(self) -> bool: ...
-
-
-@runtime_checkable
-class Demanding(Method, Protocol):
-    """A method that asks more of the engine than one round over top_k documents does."""
+    @abstractmethod
+    def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
+        """Answer questions, in order."""
 
     def most_documents(self, config: Config) -> int:
-        """Documents whose adapters it may merge for one question. Raises ConfigError where the engine that `config` names
-        cannot run it."""
-
-
-@runtime_checkable
-class Calibrated(Method, Protocol):
-    """A method whose decisions hang on thresholds."""
+        """Return how many documents' adapters it may merge for one question. Raises ConfigError where the engine that `config`
+        names cannot run it."""
+        return config.retrieval.top_k if self.merges else 0
 
     @property
     def thresholds(self) -> tuple[str, ...]:
-        """Its settings in `methods`, in the order in which they are best chosen."""
+        """The settings in `methods` that its decisions depend on, in the order in which they are best chosen."""
+        return ()
 
     def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
-        """What that threshold would be compared with: figures whose quantiles are thresholds that make a difference."""
+        """Return what that threshold would be compared with: figures whose quantiles are thresholds that make a difference."""
+        raise NotImplementedError(f"{self.name} has no threshold {threshold}")
+
+    def cached(self) -> Method:
+        """Return the same method for trying thresholds on the same questions, asking nothing twice that none of them changes."""
+        return self
 
 
 @dataclass
 class Stopwatch:
-    """Milliseconds by stage, of a whole batch; `per(n)` shares them out evenly."""
+    """Milliseconds by stage, of a whole batch; `per(n)` divides them evenly."""
 
     milliseconds: dict[str, float] = field(default_factory=dict)
 
@@ -134,81 +118,3 @@ class Stopwatch:
 
     def per(self, count: int) -> Mapping[str, float]:
         return {name: total / max(count, 1) for name, total in self.milliseconds.items()}
-
-
-@dataclass(frozen=True)
-class Merge:
-    """A question's merge as planned, and the merged adapter, None where nothing is merged."""
-
-    plan: MergePlan
-    adapter: MergedAdapter | None = None
-
-
-NO_MERGE = Merge(MergePlan())
-
-
-def answer_once(
-    questions: Sequence[Question],
-    passages: Sequence[Sequence[Passage]],
-    tools: Tools,
-    clock: Stopwatch,
-    *,
-    text: bool,
-    adapters: bool,
-) -> list[Answer]:
-    """One round: each question over its passages, shown as `text`, merged as `adapters`, or both (neither: closed book).
-
-    A passage whose adapter is missing or corrupt is shown as text instead, and the answer says so in `degraded`.
-    """
-    merges = merge_passages(passages, tools, clock) if adapters else [NO_MERGE] * len(questions)
-    texts = [merge.plan.shown(found, text=text) for found, merge in zip(passages, merges, strict=True)]
-    requests = [
-        Request(encode_question(question.question, in_prompt, tools), merge.adapter)
-        for question, in_prompt, merge in zip(questions, texts, merges, strict=True)
-    ]
-    with clock.stage("generate"):
-        generations = tools.engine.generate(requests, Sampling(tools.max_new_tokens))
-    timings = clock.per(len(questions))
-    return [
-        Answer(
-            done.text,
-            passages=tuple(found),
-            adapters=merge.plan.keys,
-            degraded=merge.plan.degraded,
-            timings_ms=timings,
-            num_tokens=len(done.token_ids),
-            shown=tuple(passage.key for passage in in_prompt),
-            finish=done.finish,
-        )
-        for done, found, merge, in_prompt in zip(generations, passages, merges, texts, strict=True)
-    ]
-
-
-def trace(
-    answers: Sequence[Answer], questions: Sequence[Question], found: Sequence[Sequence[Passage]]
-) -> list[Answer]:
-    """The answers, each saying that its question itself was asked of retrieval, and what that found."""
-    rounds = [
-        Round(question.question, tuple(passages)) for question, passages in zip(questions, found, strict=True)
-    ]
-    return [replace(answer, rounds=(made,)) for answer, made in zip(answers, rounds, strict=True)]
-
-
-def encode_question(question: str, passages: Sequence[Passage], tools: Tools) -> tuple[int, ...]:
-    """Token ids of a question over passages, up to where the model goes on."""
-    shown_as = [(passage.title, passage.text) for passage in passages]
-    return prompts.encode_question(
-        tools.engine.tokenizer, question, shown_as, tools.prompt, tools.fewshot, tools.earlier
-    )
-
-
-def merge_passages(passages: Sequence[Sequence[Passage]], tools: Tools, clock: Stopwatch) -> list[Merge]:
-    """Each question's passages as one merged adapter. All that are needed are fetched at once."""
-    with clock.stage("fetch"):
-        entries = tools.source.entries({passage.key for found in passages for passage in found})
-        plans = [plan_merge(found, entries, tools.recipe_id) for found in passages]
-        wanted = {entry.key: entry for plan in plans for entry in plan.entries}
-        factors, unreadable = tools.source.read(list(wanted.values()))
-        plans = [plan.without(unreadable) for plan in plans]
-    with clock.stage("merge"):
-        return [Merge(plan, plan.merge(factors, tools.layout, tools.merge, tools.start)) for plan in plans]

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prag_core.answering.base import Stopwatch, Tools, answer_once, trace
+from prag_core.answering.base import Stopwatch, Tools
+from prag_core.answering.one_round import OneRound, answer_once, trace
 from prag_core.records import Answer, Augmentation, Passage, Question
 
 
-@dataclass(frozen=True)
-class DaRag:
-    """`parametric` merges the passages' adapters, too. The prompt is the bank's own, an augmented passage in each passage's
-    place; a prompt beyond the model's context is refused by the engine, as it is for the passages alone."""
+@dataclass(frozen=True, kw_only=True)
+class DaRag(OneRound):
+    """A method that shows augmented passages in the bank's own prompt; a prompt beyond the model's context is refused by the
+    engine, as it is for the passages alone."""
 
-    name: str
-    parametric: bool
+    text: bool = True
+    augmented: bool = True
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()
@@ -28,7 +29,7 @@ class DaRag:
             found = tools.source.search([question.question for question in questions], tools.top_k)
             written = tools.source.augmentations({passage.key for passages in found for passage in passages})
         shown = [[augmented(passage, written.get(passage.key)) for passage in passages] for passages in found]
-        answers = answer_once(questions, shown, tools, clock, text=True, adapters=self.parametric)
+        answers = answer_once(questions, shown, tools, clock, text=True, merges=self.merges)
         as_found = [
             replace(answer, passages=tuple(passages)) for answer, passages in zip(answers, found, strict=True)
         ]

@@ -9,24 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prag_core.answering.base import Stopwatch, Tools, answer_once, trace
+from prag_core.answering.base import Stopwatch, Tools
+from prag_core.answering.one_round import OneRound, answer_once, trace
 from prag_core.records import Answer, Passage, Question
 
 
-@dataclass(frozen=True)
-class RetrieveOnce:
-    """`text` and `adapters` say how the passages reach the model; `gold` takes the labelled documents, not retrieval."""
+@dataclass(frozen=True, kw_only=True)
+class RetrieveOnce(OneRound):
+    """A method that shows or merges what it retrieves, or the documents that a question is labelled with (`gold`)."""
 
-    name: str
-    text: bool
-    adapters: bool
     gold: bool = False
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()
         with clock.stage("retrieve"):
             passages = self._passages(questions, tools)
-        answers = answer_once(questions, passages, tools, clock, text=self.text, adapters=self.adapters)
+        answers = answer_once(questions, passages, tools, clock, text=self.text, merges=self.merges)
         return answers if self.gold else trace(answers, questions, passages)
 
     def _passages(self, questions: Sequence[Question], tools: Tools) -> list[list[Passage]]:
@@ -35,14 +33,15 @@ class RetrieveOnce:
         return tools.source.search([question.question for question in questions], tools.top_k)
 
 
-@dataclass(frozen=True)
-class IrrelevantAdapters:
-    """The control of P-RAG: the adapters of k documents of the retrieved ones' kind that were *not* retrieved.
+@dataclass(frozen=True, kw_only=True)
+class IrrelevantAdapters(OneRound):
+    """The control of P-RAG: it merges the adapters of k documents of the retrieved ones' kind that were *not* retrieved.
 
     What it scores above closed book is what any adapter does (format, register), not what its document says.
     """
 
-    name: str = "prag_irrelevant"
+    text: bool = False
+    merges: bool = True
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()
@@ -53,5 +52,5 @@ class IrrelevantAdapters:
                 for q, found in zip(questions, retrieved, strict=True)
             ]
         return trace(
-            answer_once(questions, passages, tools, clock, text=False, adapters=True), questions, retrieved
+            answer_once(questions, passages, tools, clock, text=False, merges=True), questions, retrieved
         )

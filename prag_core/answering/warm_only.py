@@ -7,15 +7,20 @@ On a bank that was not warm-started it is closed book.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from prag_core.answering.base import Stopwatch, Tools, encode_question
+from prag_core.answering.base import Stopwatch, Tools
+from prag_core.answering.one_round import OneRound, encode_question
 from prag_core.engines.base import Request, Sampling
 from prag_core.merging import merge_cat
 from prag_core.records import Answer, Question
 
 
-class WarmOnly:
-    name = "warm_only"
+@dataclass(frozen=True, kw_only=True)
+class WarmOnly(OneRound):
+    retrieves: bool = False
+    merges: bool = False
+    text: bool = False
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()

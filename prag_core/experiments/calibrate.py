@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from omegaconf import OmegaConf
 
-from prag_core.answering.adaptive.adaptive_rag import AdaptiveRag
-from prag_core.answering.base import Calibrated, Tools
+from prag_core.answering.base import Method, Tools
 from prag_core.answering.registry import METHODS, find_method, most_documents
 from prag_core.answering.tools import open_tools
 from prag_core.config.schema import CalibrateConfig, Config, MethodsConfig
@@ -56,21 +55,21 @@ def calibrate(config: Config, progress: Progress = lambda *_: None) -> Iterator[
     with open_tools(config, {"": config.bank.uri}, documents=documents) as opened:
         for method in methods:
             tools = opened[""]
-            tried = method.remembering() if isinstance(method, AdaptiveRag) else method
+            tried = method.cached()
             for threshold in method.thresholds:
                 calibration = _calibrate(tried, threshold, questions, tools, settings, progress)
                 tools = set_threshold(tools, threshold, calibration.value)
                 yield calibration
 
 
-def find_calibrated(names: Sequence[str]) -> list[Calibrated]:
+def find_calibrated(names: Sequence[str]) -> list[Method]:
     """Find methods that have thresholds. Raises ConfigError as `calibrate` says."""
     owners: dict[str, str] = {}
-    methods: list[Calibrated] = []
+    methods: list[Method] = []
     for name in names:
         method = find_method(name)
-        if not isinstance(method, Calibrated):
-            able = ", ".join(known for known, one in METHODS.items() if isinstance(one, Calibrated))
+        if not method.thresholds:
+            able = ", ".join(known for known, one in METHODS.items() if one.thresholds)
             raise ConfigError(f"calibrate.methods: {name} has no threshold; these have: {able}")
         for threshold in method.thresholds:
             if (first := owners.setdefault(threshold, name)) != name:
@@ -85,7 +84,7 @@ def find_calibrated(names: Sequence[str]) -> list[Calibrated]:
 
 
 def _calibrate(
-    method: Calibrated,
+    method: Method,
     threshold: str,
     questions: Sequence[Question],
     tools: Tools,

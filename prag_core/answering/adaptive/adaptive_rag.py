@@ -12,34 +12,27 @@ from dataclasses import dataclass, replace
 
 from prag_core.answering.adaptive.features import describe
 from prag_core.answering.adaptive.router import Router, load_router, router_file
-from prag_core.answering.base import Demanding, Method, Source, Stopwatch, Tools
-from prag_core.answering.cached import Remembered
+from prag_core.answering.base import Kind, Method, Source, Stopwatch, Tools
+from prag_core.answering.cached import CachedMethod
 from prag_core.bank import Entry
 from prag_core.config.schema import Config
 from prag_core.errors import ConfigError
 from prag_core.records import AdapterFactors, Answer, Augmentation, Key, Passage, Question, Round
 
 
-@dataclass(frozen=True)
-class AdaptiveRag:
-    """`default` strategies, cheapest first, are what a router is trained for unless told otherwise; `methods` are all that one
-    may choose from, by name."""
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveRag(Method):
+    """A router over other methods: it is trained for the `default` strategies, cheapest first, unless told otherwise, and may
+    choose from `methods`, by name."""
 
-    name: str
+    kind: Kind = "adaptive"
+    merges: bool = True  # a router may choose a strategy that merges, whatever the default ones do
     default: tuple[str, ...]
     methods: Mapping[str, Method]
 
-    @property
-    def parametric(self) -> bool:
-        """A router may choose a strategy that merges, whatever the default ones do."""
-        return True
-
     def most_documents(self, config: Config) -> int:
         router = self._load(config.methods.router)
-        strategies = [self.methods[name] for name in router.strategies]
-        return max(
-            [0, *(method.most_documents(config) for method in strategies if isinstance(method, Demanding))]
-        )
+        return max(self.methods[name].most_documents(config) for name in router.strategies)
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         router = self._load(tools.methods.router)
@@ -51,7 +44,7 @@ class AdaptiveRag:
         return ("router_confidence",)
 
     def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
-        """How likely each strategy but the dearest is to be enough, for each question."""
+        """Return how likely each strategy but the most expensive one is to suffice, for each question."""
         router = self._load(tools.methods.router)
         self._check_bank(router, tools)
         found = look(router, questions, tools, Stopwatch())
@@ -60,9 +53,8 @@ class AdaptiveRag:
         ]
         return router.enough(described)[:, :-1].ravel().tolist()
 
-    def remembering(self) -> AdaptiveRag:
-        """The same, answering each question once by each strategy: for trying how it is best sent."""
-        return replace(self, methods={name: Remembered(method) for name, method in self.methods.items()})
+    def cached(self) -> AdaptiveRag:
+        return replace(self, methods={name: CachedMethod.of(method) for name, method in self.methods.items()})
 
     def _load(self, folder: str | None) -> Router:
         router = load_router(folder, self.name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from prag_core.answering.base import Stopwatch, Tools
 from prag_core.answering.iterative.spans import Span, sentence_spans, token_spans, tokens_in
-from prag_core.answering.iterative.state import ANSWERED, Thread, answers, generate, retrieve
+from prag_core.answering.iterative.state import ANSWERED, QuestionState, answers, generate, retrieve
 from prag_core.engines.base import Generation, Sampling
 from prag_core.records import Answer, Question
 
@@ -31,7 +31,7 @@ class Draft:
 
 
 Doubt = tuple[int, str]  # the first sentence not to be trusted, and what to ask retrieval about it
-Judge = Callable[[Thread, Draft, int], Doubt | None]  # of a draft, from that sentence on
+Judge = Callable[[QuestionState, Draft, int], Doubt | None]  # of a draft, from that sentence on
 
 
 def answer_actively(
@@ -39,46 +39,46 @@ def answer_actively(
     tools: Tools,
     judge: Judge,
     *,
-    parametric: bool,
+    merges: bool,
     draft_tokens: int | None = None,
     by_sentence: bool = False,
 ) -> list[Answer]:
     """Drafts go on for `draft_tokens` (none said: as far as the answer may go), and one sentence of each stands at most if
-    `by_sentence`. With `parametric`, the adapters of all that was retrieved are merged into every later draft."""
+    `by_sentence`. With `merges`, the adapters of all that was retrieved are merged into every later draft."""
     clock = Stopwatch()
-    threads = [Thread(question) for question in questions]
-    while running := [thread for thread in threads if not thread.done]:
-        room = max(tools.max_new_tokens - len(thread.token_ids) for thread in running)
+    states = [QuestionState(question) for question in questions]
+    while running := [state for state in states if not state.done]:
+        room = max(tools.max_new_tokens - len(state.token_ids) for state in running)
         sampling = Sampling(min(room, draft_tokens or room), probabilities=True)
         drafts = generate(running, tools, clock, sampling)
-        unsure: list[tuple[Thread, str]] = []
-        for thread, generation in zip(running, drafts, strict=True):
-            draft = _cut(generation, tools.max_new_tokens - len(thread.token_ids), tools)
+        unsure: list[tuple[QuestionState, str]] = []
+        for state, generation in zip(running, drafts, strict=True):
+            draft = _cut(generation, tools.max_new_tokens - len(state.token_ids), tools)
             with clock.stage("judge"):
                 query = _take(
-                    thread,
+                    state,
                     draft,
-                    judge if len(thread.rounds) < tools.methods.max_rounds else _trust,
+                    judge if len(state.rounds) < tools.methods.max_rounds else _trust,
                     by_sentence,
                 )
             if query is not None:
-                unsure.append((thread, query))
+                unsure.append((state, query))
         retrieve(
-            [thread for thread, _ in unsure],
+            [state for state, _ in unsure],
             [query for _, query in unsure],
             tools,
             clock,
-            parametric=parametric,
+            merges=merges,
         )
-        for thread in running:
-            thread.done = thread.done or len(thread.token_ids) >= tools.max_new_tokens
-    return answers(threads, tools, clock)
+        for state in running:
+            state.done = state.done or len(state.token_ids) >= tools.max_new_tokens
+    return answers(states, tools, clock)
 
 
 def observe(
     questions: Sequence[Question],
     tools: Tools,
-    weigh: Callable[[Thread, Draft], Sequence[float]],
+    weigh: Callable[[QuestionState, Draft], Sequence[float]],
     *,
     draft_tokens: int | None = None,
     by_sentence: bool = False,
@@ -87,30 +87,28 @@ def observe(
     then all made without passages."""
     weighed: dict[int, list[float]] = {}
 
-    def judge(thread: Thread, draft: Draft, first: int) -> None:
-        weighed.setdefault(id(thread.question), []).extend(weigh(thread, draft))
+    def judge(state: QuestionState, draft: Draft, first: int) -> None:
+        weighed.setdefault(id(state.question), []).extend(weigh(state, draft))
 
-    answer_actively(
-        questions, tools, judge, parametric=False, draft_tokens=draft_tokens, by_sentence=by_sentence
-    )
+    answer_actively(questions, tools, judge, merges=False, draft_tokens=draft_tokens, by_sentence=by_sentence)
     return [weighed[id(question)] for question in questions]
 
 
-def _take(thread: Thread, draft: Draft, judge: Judge, by_sentence: bool) -> str | None:
-    """Let the thread have what stands of the draft. The query for what does not, or None where all that was read does."""
-    doubt = judge(thread, draft, int(thread.fresh))
+def _take(state: QuestionState, draft: Draft, judge: Judge, by_sentence: bool) -> str | None:
+    """Let the state have what stands of the draft. The query for what does not, or None where all that was read does."""
+    doubt = judge(state, draft, int(state.fresh))
     sentences = draft.sentences[:1] if by_sentence else draft.sentences
     if doubt is not None and doubt[0] >= len(sentences):
         doubt = None  # its turn comes with the next draft
     trusted = sentences if doubt is None else sentences[: doubt[0]]
     end = trusted[-1][1] if trusted else 0
     stands = tokens_in(draft.tokens, (0, end)).stop
-    thread.token_ids += draft.token_ids[:stands]
-    thread.passages, thread.fresh = [], False
+    state.token_ids += draft.token_ids[:stands]
+    state.passages, state.fresh = [], False
     if doubt is not None:
         return doubt[1]
     all_read = stands == len(draft.token_ids)
-    thread.done = (all_read and draft.ended) or not stands or ANSWERED in draft.text[:end].lower()
+    state.done = (all_read and draft.ended) or not stands or ANSWERED in draft.text[:end].lower()
     return None
 
 
@@ -126,5 +124,5 @@ def _cut(generation: Generation, room: int, tools: Tools) -> Draft:
     )
 
 
-def _trust(thread: Thread, draft: Draft, first: int) -> None:
+def _trust(state: QuestionState, draft: Draft, first: int) -> None:
     return None

@@ -20,7 +20,7 @@ import numpy as np
 from prag_core.answering.base import Tools
 from prag_core.answering.iterative.active import Doubt, Draft, answer_actively, observe
 from prag_core.answering.iterative.spans import token_spans, tokens_in, word_spans
-from prag_core.answering.iterative.state import Thread, most_adapters
+from prag_core.answering.iterative.state import Iterative, QuestionState
 from prag_core.config.schema import Config, EngineKind, MethodsConfig
 from prag_core.engines.base import AttentiveEngine, Request
 from prag_core.errors import ConfigError, EngineError
@@ -34,17 +34,14 @@ UNABLE = (
 )
 
 
-@dataclass(frozen=True)
-class Dragin:
-    """`parametric` merges the adapters of all that it retrieves."""
-
-    name: str
-    parametric: bool
+@dataclass(frozen=True, kw_only=True)
+class Dragin(Iterative):
+    not_served: str | None = "it reads attentions, which vLLM, the endpoint's engine, does not give"
 
     def most_documents(self, config: Config) -> int:
         if config.engine.kind is not EngineKind.transformers:
             raise ConfigError(f"engine.kind={config.engine.kind.value}: {UNABLE}")
-        return most_adapters(config, parametric=self.parametric)
+        return super().most_documents(config)
 
     @property
     def thresholds(self) -> tuple[str, ...]:
@@ -54,8 +51,8 @@ class Dragin:
         """The score of each answer's highest word."""
         engine = attentive(tools)
 
-        def weigh(thread: Thread, draft: Draft) -> list[float]:
-            return [score for *_, score in scored_words(thread, draft, 0, tools, engine)]
+        def weigh(state: QuestionState, draft: Draft) -> list[float]:
+            return [score for *_, score in scored_words(state, draft, 0, tools, engine)]
 
         weighed = observe(questions, tools, weigh, draft_tokens=tools.methods.dragin_tokens)
         return [max(each) for each in weighed if each]
@@ -63,11 +60,11 @@ class Dragin:
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         engine = attentive(tools)
 
-        def judge(thread: Thread, draft: Draft, first: int) -> Doubt | None:
-            return find_doubt(thread, draft, first, tools, engine)
+        def judge(state: QuestionState, draft: Draft, first: int) -> Doubt | None:
+            return find_doubt(state, draft, first, tools, engine)
 
         ahead = tools.methods.dragin_tokens
-        return answer_actively(questions, tools, judge, parametric=self.parametric, draft_tokens=ahead)
+        return answer_actively(questions, tools, judge, merges=self.merges, draft_tokens=ahead)
 
 
 def attentive(tools: Tools) -> AttentiveEngine:
@@ -78,25 +75,25 @@ def attentive(tools: Tools) -> AttentiveEngine:
 
 
 def find_doubt(
-    thread: Thread, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine
+    state: QuestionState, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine
 ) -> Doubt | None:
     """The sentence, from `first` on, of the first word whose score is above the threshold, and the query for that word."""
     threshold, count = limits(tools.methods)
-    for number, word, score in scored_words(thread, draft, first, tools, engine):
+    for number, word, score in scored_words(state, draft, first, tools, engine):
         if score > threshold:
-            return number, ask_attention(thread, draft.text[: word[1]], count, tools, engine)
+            return number, ask_attention(state, draft.text[: word[1]], count, tools, engine)
     return None
 
 
 def scored_words(
-    thread: Thread, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine
+    state: QuestionState, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine
 ) -> Iterator[tuple[int, tuple[int, int], float]]:
     """Each word of the sentences from `first` on: its sentence, its place in the text, its score. Reads the draft once."""
     sentences = [_words_in(draft, span) for span in draft.sentences]
     if not any(sentences[first:]):
         return
-    prompt = thread.prompt
-    reading = engine.read(Request((*prompt, *draft.token_ids), thread.merge.adapter), len(prompt))
+    prompt = state.prompt
+    reading = engine.read(Request((*prompt, *draft.token_ids), state.merge.adapter), len(prompt))
     attention_n = attention_received(reading.attention_hnt[:, :, len(prompt) :])
     for number in range(first, len(sentences)):
         tokens = [tokens_in(draft.tokens, word) for word in sentences[number]]
@@ -134,11 +131,11 @@ def word_scores(
     return [h * a * scale * is_content for h, a, is_content in zip(entropy, attention, content, strict=True)]
 
 
-def ask_attention(thread: Thread, draft: str, count: int, tools: Tools, engine: AttentiveEngine) -> str:
+def ask_attention(state: QuestionState, draft: str, count: int, tools: Tools, engine: AttentiveEngine) -> str:
     """The query for the last word of `draft`, from one reading of the question and the answer up to that word."""
     tokenizer = tools.engine.tokenizer
-    said = tokenizer.decode(thread.token_ids, skip_special_tokens=True)
-    text = f"{thread.question.question} {said}{draft}"
+    said = tokenizer.decode(state.token_ids, skip_special_tokens=True)
+    text = f"{state.question.question} {said}{draft}"
     token_ids = tuple(encode_text(tokenizer, text))[-tools.engine.max_length + 1 :]
     text, tokens = (
         tokenizer.decode(list(token_ids), skip_special_tokens=True),
@@ -146,7 +143,7 @@ def ask_attention(thread: Thread, draft: str, count: int, tools: Tools, engine: 
     )
     *before, hit = word_spans(text)
     asking = tokens_in(tokens, hit)
-    reading = engine.read(Request(token_ids, thread.merge.adapter), max(asking.start, 1))
+    reading = engine.read(Request(token_ids, state.merge.adapter), max(asking.start, 1))
     attention_t = reading.attention_hnt.mean(axis=(0, 1))
     return attended_words(text, before, [tokens_in(tokens, word) for word in before], attention_t, count)
 

@@ -17,8 +17,8 @@ from typing import Protocol
 from prag_core.answering.base import Tools
 from prag_core.answering.iterative.active import Doubt, Draft, answer_actively, observe
 from prag_core.answering.iterative.spans import tokens_in
-from prag_core.answering.iterative.state import Thread, most_adapters
-from prag_core.config.schema import Config, MethodsConfig
+from prag_core.answering.iterative.state import Iterative, QuestionState
+from prag_core.config.schema import MethodsConfig
 from prag_core.records import Answer, Question
 
 PUBLISHED = {"2wiki": 0.08, "hotpotqa": 0.1}  # mean of 1 - p
@@ -67,21 +67,16 @@ class AnyBelow:
         return probability > self.blank
 
 
-@dataclass(frozen=True)
-class Flare:
-    """`look_ahead`: the first published form; `parametric` merges the adapters of all that it retrieves."""
+@dataclass(frozen=True, kw_only=True)
+class Flare(Iterative):
+    """FLARE as compared in the paper, or with `look_ahead` as first published."""
 
-    name: str
     look_ahead: bool
-    parametric: bool
-
-    def most_documents(self, config: Config) -> int:
-        return most_adapters(config, parametric=self.parametric)
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         rule = self.rule(tools.methods)
 
-        def judge(thread: Thread, draft: Draft, first: int) -> Doubt | None:
+        def judge(state: QuestionState, draft: Draft, first: int) -> Doubt | None:
             return find_doubt(draft, rule, first)
 
         ahead = tools.methods.lookahead_tokens if self.look_ahead else None
@@ -89,7 +84,7 @@ class Flare:
             questions,
             tools,
             judge,
-            parametric=self.parametric,
+            merges=self.merges,
             draft_tokens=ahead,
             by_sentence=self.look_ahead,
         )
@@ -99,12 +94,12 @@ class Flare:
         return ("lookahead_act_below", "lookahead_blank_below") if self.look_ahead else ("flare_threshold",)
 
     def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
-        """The p of every token that would be acted for (`lookahead_blank_below`); else how sure each answer's least sure
+        """Return the p of every token that would be acted for (`lookahead_blank_below`); else how sure each answer's least sure
         sentence is, as the threshold measures it."""
         rule = self.rule(tools.methods)
         of_tokens = threshold == "lookahead_blank_below"
 
-        def weigh(thread: Thread, draft: Draft) -> list[float]:
+        def weigh(state: QuestionState, draft: Draft) -> list[float]:
             sentences = [
                 tokens_in(draft.tokens, span) for span in draft.sentences[: 1 if self.look_ahead else None]
             ]

@@ -14,66 +14,59 @@ from prag_core.answering.base import Stopwatch, Tools
 from prag_core.answering.iterative.spans import sentence_spans, token_spans, tokens_in
 from prag_core.answering.iterative.state import (
     ANSWERED,
-    Thread,
+    Iterative,
+    QuestionState,
     answers,
     generate,
-    most_adapters,
     reasoning,
     retrieve,
 )
-from prag_core.config.schema import Config
 from prag_core.engines.base import Generation, Sampling
 from prag_core.records import Answer, Question
 
 
-@dataclass(frozen=True)
-class IrCot:
-    """`parametric` merges the adapters of the collected documents, for the reasoning and for the reader."""
-
-    name: str
-    parametric: bool
-
-    def most_documents(self, config: Config) -> int:
-        return most_adapters(config, parametric=self.parametric)
+@dataclass(frozen=True, kw_only=True)
+class IrCot(Iterative):
+    """IRCoT; what it merges serves both the reasoning and the reader."""
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         clock = Stopwatch()
-        threads = [Thread(question) for question in questions]
-        self._collect(threads, [question.question for question in questions], tools, clock)
+        states = [QuestionState(question) for question in questions]
+        self._collect(states, [question.question for question in questions], tools, clock)
         sampling = Sampling(tools.methods.sentence_tokens, stop=("\n",))
         for _ in range(tools.methods.ircot_sentences):
-            if not (running := [thread for thread in threads if not thread.done]):
+            if not (running := [state for state in states if not state.done]):
                 break
             drafts = generate(running, tools, clock, sampling, reasoning(tools.prompt))
             sentences = [_first_sentence(tools, draft) for draft in drafts]
-            for thread, (token_ids, text, last) in zip(running, sentences, strict=True):
-                thread.token_ids += token_ids
-                thread.done = last or ANSWERED in text.lower()
+            for state, (token_ids, text, last) in zip(running, sentences, strict=True):
+                state.token_ids += token_ids
+                state.done = last or ANSWERED in text.lower()
             asking = [
-                (thread, text)
-                for thread, (_, text, _) in zip(running, sentences, strict=True)
-                if not thread.done
+                (state, text)
+                for state, (_, text, _) in zip(running, sentences, strict=True)
+                if not state.done
             ]
-            self._collect([thread for thread, _ in asking], [text for _, text in asking], tools, clock)
-        return self._read(threads, tools, clock)
+            self._collect([state for state, _ in asking], [text for _, text in asking], tools, clock)
+        return self._read(states, tools, clock)
 
     def _collect(
-        self, threads: Sequence[Thread], queries: Sequence[str], tools: Tools, clock: Stopwatch
+        self, states: Sequence[QuestionState], queries: Sequence[str], tools: Tools, clock: Stopwatch
     ) -> None:
-        """Retrieve, and show all that was collected. A thread that has all it may have is done."""
-        retrieve(threads, queries, tools, clock, parametric=self.parametric)
-        for thread in threads:
-            thread.passages = thread.collected(tools.methods.max_documents)
-            thread.done = len(thread.passages) >= tools.methods.max_documents
+        """Retrieve, and show all that was collected. A state that has all it may have is done."""
+        retrieve(states, queries, tools, clock, merges=self.merges)
+        for state in states:
+            state.passages = state.collected(tools.methods.max_documents)
+            state.done = len(state.passages) >= tools.methods.max_documents
 
-    def _read(self, threads: Sequence[Thread], tools: Tools, clock: Stopwatch) -> list[Answer]:
-        for thread in threads:
-            thread.token_ids = []  # the reader sees the passages, not the reasoning
-        for thread, generation in zip(
-            threads, generate(threads, tools, clock, Sampling(tools.max_new_tokens)), strict=True
+    def _read(self, states: Sequence[QuestionState], tools: Tools, clock: Stopwatch) -> list[Answer]:
+        for state in states:
+            state.token_ids = []  # the reader sees the passages, not the reasoning
+        for state, generation in zip(
+            states, generate(states, tools, clock, Sampling(tools.max_new_tokens)), strict=True
         ):
-            thread.token_ids = list(generation.token_ids)
-        return answers(threads, tools, clock)
+            state.token_ids = list(generation.token_ids)
+        return answers(states, tools, clock)
 
 
 def _first_sentence(tools: Tools, draft: Generation) -> tuple[list[int], str, bool]:

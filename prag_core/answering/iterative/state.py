@@ -1,9 +1,9 @@
-"""What the methods of several rounds share: the state of one question on its way, and one engine call for all of them.
+"""What iterative methods share: the state of each question of a batch, one retrieval and one engine call a round for all of them.
 
-A method keeps a `Thread` for each question of a batch. A round asks the engine once for every thread that is not done, each
-with its own merged adapter. Retrieval is bounded by `methods.max_rounds`, what a thread collects by `methods.max_documents`.
+A round asks the engine once for every question that is not done, each with its own merged adapter. Retrievals are bounded by
+`methods.max_rounds`, the documents that a question collects by `methods.max_documents`.
 
-With `parametric`, the documents of all retrievals so far, first come first (at most `methods.max_documents`), are merged and
+With `merges`, the documents of all retrievals so far, first come first (at most `methods.max_documents`), are merged and
 stay merged; a document among them without a usable adapter stays in the prompt as text. Where a prompt would leave the
 context no room for what is to be generated, the last of its passages are left out: an answer's passages are those that were
 shown or merged on the way, its rounds say all that was found.
@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from prag_core.answering.base import NO_MERGE, Merge, Stopwatch, Tools, merge_passages
+from prag_core.answering.base import Kind, Method, Stopwatch, Tools
+from prag_core.answering.one_round import NO_MERGE, Merge, merge_passages
 from prag_core.config.schema import Config, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.models import prompts
@@ -23,11 +24,20 @@ from prag_core.records import Answer, Key, Passage, Question, Round
 ANSWERED = "answer is"  # a sentence that says this is the last one
 
 
+@dataclass(frozen=True, kw_only=True)
+class Iterative(Method):
+    """A method that retrieves by itself while it answers. If it `merges`, it merges the adapters of all that it retrieves."""
+
+    kind: Kind = "iterative"
+
+    def most_documents(self, config: Config) -> int:
+        return config.methods.max_documents if self.merges else 0
+
+
 @dataclass
-class Thread:
-    """One question: the tokens of its answer that stand, its retrievals, the passages to show next (`fresh`: just retrieved),
-    its merged adapter, every passage that was shown or merged so far, which of them were shown, and the prompt of its last
-    generation."""
+class QuestionState:
+    """How far the answer to one question is: its accepted tokens, its retrievals, the passages to show next (`fresh`: just
+    retrieved), its merge, the passages that were shown or merged so far, which of them were shown, and the last prompt."""
 
     question: Question
     token_ids: list[int] = field(default_factory=list)
@@ -42,7 +52,7 @@ class Thread:
     done: bool = False
 
     def collected(self, most: int) -> list[Passage]:
-        """The documents of all retrievals, each once, in the order they came, at most so many."""
+        """Return the documents of all retrievals, each once, in the order they came, at most `most` of them."""
         found: dict[Key, Passage] = {}
         for made in self.rounds:
             for passage in made.passages:
@@ -51,93 +61,86 @@ class Thread:
 
 
 def retrieve(
-    threads: Sequence[Thread], queries: Sequence[str], tools: Tools, clock: Stopwatch, *, parametric: bool
+    states: Sequence[QuestionState], queries: Sequence[str], tools: Tools, clock: Stopwatch, *, merges: bool
 ) -> None:
-    """One retrieval for each thread; what it finds is what the thread shows next. A query without a letter or digit asks the
+    """Retrieve once for each question, to show what is found in its next prompt. A query without a letter or digit becomes the
     question itself."""
     asked = [
-        query.strip() if any(char.isalnum() for char in query) else thread.question.question
-        for query, thread in zip(queries, threads, strict=True)
+        query.strip() if any(char.isalnum() for char in query) else state.question.question
+        for query, state in zip(queries, states, strict=True)
     ]
     with clock.stage("retrieve"):
         found = tools.source.search(asked, tools.top_k)
-    for thread, query, passages in zip(threads, asked, found, strict=True):
-        thread.rounds.append(Round(query, tuple(passages)))
-        thread.passages, thread.fresh = list(passages), True
-    if parametric and threads:
-        merges = merge_passages(
-            [thread.collected(tools.methods.max_documents) for thread in threads], tools, clock
-        )
-        for thread, merge in zip(threads, merges, strict=True):
-            thread.merge = merge
+    for state, query, passages in zip(states, asked, found, strict=True):
+        state.rounds.append(Round(query, tuple(passages)))
+        state.passages, state.fresh = list(passages), True
+    if merges and states:
+        wanted = [state.collected(tools.methods.max_documents) for state in states]
+        for state, merge in zip(states, merge_passages(wanted, tools, clock), strict=True):
+            state.merge = merge
 
 
 def generate(
-    threads: Sequence[Thread],
+    states: Sequence[QuestionState],
     tools: Tools,
     clock: Stopwatch,
     sampling: Sampling,
     wording: PromptConfig | None = None,
 ) -> list[Generation]:
-    """Each thread goes on from the tokens that stand, over its passages; `wording` is the bank's own unless said."""
+    """Continue each answer from its tokens so far, over its passages; `wording` is the bank's own by default."""
     requests = []
-    for thread in threads:
-        thread.prompt, texts = _prompt(thread, tools, sampling.max_new_tokens, wording or tools.prompt)
-        merged = [p for p in thread.collected(tools.methods.max_documents) if p.key in thread.merge.plan.keys]
-        thread.used |= {passage.key: passage for passage in [*texts, *merged]}
-        thread.shown |= dict.fromkeys(passage.key for passage in texts)
-        requests.append(Request(thread.prompt, thread.merge.adapter))
+    for state in states:
+        state.prompt, texts = _prompt(state, tools, sampling.max_new_tokens, wording or tools.prompt)
+        merged = [p for p in state.collected(tools.methods.max_documents) if p.key in state.merge.plan.keys]
+        state.used |= {passage.key: passage for passage in [*texts, *merged]}
+        state.shown |= dict.fromkeys(passage.key for passage in texts)
+        requests.append(Request(state.prompt, state.merge.adapter))
     with clock.stage("generate"):
         generations = tools.engine.generate(requests, sampling)
-    for thread, generation in zip(threads, generations, strict=True):
-        thread.num_tokens += len(generation.token_ids)
+    for state, generation in zip(states, generations, strict=True):
+        state.num_tokens += len(generation.token_ids)
     return generations
 
 
 def _prompt(
-    thread: Thread, tools: Tools, room: int, wording: PromptConfig
+    state: QuestionState, tools: Tools, room: int, wording: PromptConfig
 ) -> tuple[tuple[int, ...], list[Passage]]:
-    """The question over its passages, then the tokens of its answer that stand; and which passages those are."""
-    kept = thread.collected(tools.methods.max_documents)
-    keys = {passage.key for passage in thread.passages}
-    texts = thread.passages + [
-        passage for passage in thread.merge.plan.shown(kept, text=False) if passage.key not in keys
+    """The question over its passages, then the tokens of its answer so far; and the passages that had room."""
+    kept = state.collected(tools.methods.max_documents)
+    keys = {passage.key for passage in state.passages}
+    texts = state.passages + [
+        passage for passage in state.merge.plan.shown(kept, text=False) if passage.key not in keys
     ]
     while True:
         shown_as = [(passage.title, passage.text) for passage in texts]
         asked = prompts.encode_question(
-            tools.engine.tokenizer, thread.question.question, shown_as, wording, tools.fewshot, tools.earlier
+            tools.engine.tokenizer, state.question.question, shown_as, wording, tools.fewshot, tools.earlier
         )
-        prompt = (*asked, *thread.token_ids)
+        prompt = (*asked, *state.token_ids)
         if not texts or len(prompt) + room <= tools.engine.max_length:
             return prompt, texts
         texts = texts[:-1]
 
 
-def answers(threads: Sequence[Thread], tools: Tools, clock: Stopwatch) -> list[Answer]:
-    """The answer of each thread: the text of the tokens that stand."""
-    timings = clock.per(len(threads))
+def answers(states: Sequence[QuestionState], tools: Tools, clock: Stopwatch) -> list[Answer]:
+    """Return each question's answer: the text of its tokens so far."""
+    timings = clock.per(len(states))
     return [
         Answer(
-            tools.engine.tokenizer.decode(thread.token_ids, skip_special_tokens=True),
-            passages=tuple(thread.used.values()),
-            adapters=thread.merge.plan.keys,
-            degraded=thread.merge.plan.degraded,
+            tools.engine.tokenizer.decode(state.token_ids, skip_special_tokens=True),
+            passages=tuple(state.used.values()),
+            adapters=state.merge.plan.keys,
+            degraded=state.merge.plan.degraded,
             timings_ms=timings,
-            rounds=tuple(thread.rounds),
-            num_tokens=thread.num_tokens,
-            shown=tuple(thread.shown),
-            finish="length" if len(thread.token_ids) >= tools.max_new_tokens else "stop",
+            rounds=tuple(state.rounds),
+            num_tokens=state.num_tokens,
+            shown=tuple(state.shown),
+            finish="length" if len(state.token_ids) >= tools.max_new_tokens else "stop",
         )
-        for thread in threads
+        for state in states
     ]
 
 
-def most_adapters(config: Config, *, parametric: bool) -> int:
-    """Documents whose adapters a thread merges at most."""
-    return config.methods.max_documents if parametric else 0
-
-
 def reasoning(prompt: PromptConfig) -> PromptConfig:
-    """The bank's prompt, asking for worked reasoning whatever the bank's own answers are."""
+    """Return the bank's prompt in the form that asks for reasoning, whatever form the bank's own answers have."""
     return replace(prompt, cot=True)

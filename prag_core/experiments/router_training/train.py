@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from prag_core.answering.adaptive.adaptive_rag import AdaptiveRag, answer_by
 from prag_core.answering.adaptive.features import Features, describe
 from prag_core.answering.adaptive.router import Router, router_file
-from prag_core.answering.base import Demanding
-from prag_core.answering.cached import Remembered
+from prag_core.answering.cached import CachedMethod
 from prag_core.answering.registry import METHODS, Method, Tools, find_method, most_documents
 from prag_core.answering.tools import OpenBank, open_tools
 from prag_core.config.schema import Config, RouterConfig
@@ -63,10 +62,9 @@ def train_router(
         tools = opened[""]
         source = tools.source
         assert isinstance(source, OpenBank)
-        remembered = {label: Remembered(method) for label, method in strategies.items()}
+        cached = {label: CachedMethod.of(method) for label, method in strategies.items()}
         answers = {
-            label: answer_all(label, method, questions, tools, progress)
-            for label, method in remembered.items()
+            label: answer_all(label, method, questions, tools, progress) for label, method in cached.items()
         }
         trained_on = {
             "questions": settings.questions,
@@ -80,7 +78,7 @@ def train_router(
         }
         training, held = split(_label(questions, answers, strategies, tools, settings), settings)
         router, candidates = _fit(training, tuple(strategies), tools.recipe_id, settings)
-        routed = answer_by(router, [case.question for case in held], tools, remembered)
+        routed = answer_by(router, [case.question for case in held], tools, cached)
         report = _report(router, training, held, routed, candidates, len(questions), tools.prompt.cot)
     return replace(router, trained_on=trained_on, report=report.to_json()), report
 
@@ -89,7 +87,7 @@ def strategies_for(name: str, settings: RouterConfig) -> dict[str, Method]:
     """Return the strategies of a router for `name`, cheapest first. Raises ConfigError."""
     method = find_method(name)
     if not isinstance(method, AdaptiveRag):
-        adaptive = [known for known, one in METHODS.items() if isinstance(one, AdaptiveRag)]
+        adaptive = [known for known, one in METHODS.items() if one.kind == "adaptive"]
         raise ConfigError(f"--method {name}: it has no router to train; one of {', '.join(adaptive)} has")
     chosen = settings.strategies or list(method.default)
     if len(chosen) < 2 or len(set(chosen)) < len(chosen):
@@ -114,7 +112,7 @@ def _label(
     settings: RouterConfig,
 ) -> list[Case]:
     """Make cases of the questions that get a label. An answer is right if it matches exactly after normalisation."""
-    iterative = [isinstance(method, Demanding) for method in strategies.values()]
+    iterative = [method.kind == "iterative" for method in strategies.values()]
     found = tools.source.search([question.question for question in questions], tools.top_k)
     cases = []
     for i, (question, passages) in enumerate(zip(questions, found, strict=True)):

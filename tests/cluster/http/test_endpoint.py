@@ -47,7 +47,7 @@ def test_every_method_of_one_round_answers_as_prag_ask_does(endpoint: Endpoint, 
     engine = replace(endpoint.config.engine, kind=EngineKind.transformers)
     asked = [Question("", question, ()) for question in questions[:8]]
     with open_tools(replace(endpoint.config, engine=engine), {"": endpoint.config.bank.uri}) as tools:
-        expected = {name: METHODS[name].answer(asked, tools[""]) for name in OFFERED[:4]}
+        expected = {name: METHODS[name].answer(asked, tools[""]) for name in OFFERED[:5]}
     for name, answers in expected.items():
         for question, answer in zip(asked, answers, strict=True):
             completion = ask(endpoint, name, question.question)

@@ -48,7 +48,7 @@ from prag_core.retrieval import Filter, build_index
 from tests.cluster.endpoint import METHODS as OFFERED
 from tests.cluster.endpoint import Endpoint
 
-SEVERAL = OFFERED[4:]
+SEVERAL = OFFERED[5:]
 PLACE = Passage("place", 0, "A place", "It lies.", 2.0)
 TENANT = Filter.parse({"kind": "place"})
 MERGED = MergedAdapter("merged", {}, rank=2)
@@ -107,7 +107,7 @@ class Replica:
 class Twice:
     """Retrieves and generates, twice; `between` is called in its thread."""
 
-    name, parametric = "twice", True
+    name = "twice"
 
     def __init__(self, between: Callable[[], None] = lambda: None, length: int = 5) -> None:
         self.between, self.length = between, length
@@ -324,14 +324,14 @@ def test_each_answers_as_prag_ask_does_and_shows_the_same_rounds(
 
 
 def test_what_an_answer_took_is_told_by_stage(endpoint: Endpoint, questions: list[str]) -> None:
-    reply = ask(endpoint, "da_rag+prag", questions[0], **traced(merge="mean", top_k=2))
+    reply = ask(endpoint, "ircot+prag", questions[0], **traced(merge="mean", top_k=2))
     timings = reply.prag["timings_ms"]
     assert list(timings) == ["retrieve", "fetch", "merge", "install", "generate", "first_token", "total"]
     assert 0 < timings["generate"] < timings["total"] and timings["retrieve"] > 0
     assert {len(made["documents"]) for made in reply.prag["rounds"]} == {2}
-    assert reply.prag["trace"]["rule"] == "mean" and reply.prag["trace"]["rank"] == 4
+    assert reply.prag["trace"]["rule"] == "mean" and reply.prag["trace"]["rank"] >= 4
     assert {document["used_as"] for document in reply.prag["documents"]} == {"both"}
-    assert "rounds" not in ask(endpoint, "da_rag+prag", questions[0]).prag
+    assert "rounds" not in ask(endpoint, "ircot+prag", questions[0]).prag
     once = ask(endpoint, "rag", questions[0], **traced()).prag
     assert [made["query"] for made in once["rounds"]] == [questions[0]]
     assert [d["doc_id"] for d in once["rounds"][0]["documents"]] == [d["doc_id"] for d in once["documents"]]

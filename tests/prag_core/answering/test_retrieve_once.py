@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from prag_core.answering.registry import METHODS, Tools, find_method
+from prag_core.answering.registry import Tools, find_method
 from prag_core.config.schema import MergeConfig, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
-from prag_core.errors import ConfigError
 from prag_core.merging import Versioned, merge_adapters, merge_cat
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.models.prompts import answer_messages, answer_prefill, encode
@@ -136,9 +135,3 @@ def test_the_cap_on_gold_documents_is_top_k(tools: Tools) -> None:
     tools = replace(tools, top_k=1)
     question = Question("q", "Which?", ("x",), ("d4", "d0"))
     assert len(find_method("rag_gold").answer([question], tools)[0].passages) == 1
-
-
-def test_an_unknown_method_names_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="did you mean combine"):
-        find_method("combined")
-    assert set(METHODS) >= {"closed_book", "rag", "prag", "combine", "prag_irrelevant"}

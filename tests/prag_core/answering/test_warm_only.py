@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prag_core.answering.base import encode_question
+from prag_core.answering.one_round import encode_question
 from prag_core.answering.registry import SERVED, Tools, find_method
 from prag_core.config.schema import MergeConfig, WarmCount
 from prag_core.merging import merge_adapters

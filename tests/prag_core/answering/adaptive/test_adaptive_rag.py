@@ -115,11 +115,11 @@ def test_the_engine_must_do_what_the_strategies_ask(tmp_path: Path) -> None:
         most_documents([METHODS["adaptive_rag"]], load_config())
 
 
-def test_remembering_asks_each_strategy_once_a_question(make_tools: Make, tmp_path: Path) -> None:
+def test_a_cached_one_asks_each_strategy_once_a_question(make_tools: Make, tmp_path: Path) -> None:
     tools = make_tools(
         ("bare", "stop", 1.0), ("read", "stop", 1.0), router=router(tmp_path, "closed_book", "rag")
     )
-    method = METHODS["adaptive_rag"].remembering()  # type: ignore[attr-defined]
+    method = METHODS["adaptive_rag"].cached()
     for confidence, text in ((0.01, "bare"), (1.0, "read"), (0.01, "bare"), (1.0, "read")):
         methods = replace(tools.methods, router_confidence=confidence)
         assert method.answer([ONE], replace(tools, methods=methods))[0].text == text
@@ -127,5 +127,5 @@ def test_remembering_asks_each_strategy_once_a_question(make_tools: Make, tmp_pa
 
 def test_what_its_threshold_is_compared_with(make_tools: Make, tmp_path: Path) -> None:
     tools = make_tools(router=router(tmp_path, "closed_book", "rag"))
-    enough = METHODS["adaptive_rag"].observe("router_confidence", [ONE, NONE], tools)  # type: ignore[attr-defined]
+    enough = METHODS["adaptive_rag"].observe("router_confidence", [ONE, NONE], tools)
     assert np.allclose(enough, [1 / (1 + np.e), 1 / (1 + 1 / np.e)])

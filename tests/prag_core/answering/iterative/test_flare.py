@@ -72,7 +72,7 @@ def test_the_first_published_rule_acts_on_any_token_and_blanks_only_the_unlikeli
 def test_thresholds_are_the_published_ones_of_a_data_set_unless_set(
     settings: MethodsConfig, threshold: float
 ) -> None:
-    assert Flare("flare", look_ahead=False, parametric=False).rule(settings) == MeanDoubt(threshold)
+    assert Flare(name="flare", look_ahead=False, merges=False).rule(settings) == MeanDoubt(threshold)
 
 
 def sure(text: str, finish: str = "stop") -> tuple[str, str, float]:

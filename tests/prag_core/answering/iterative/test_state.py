@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from prag_core.answering.base import Stopwatch
-from prag_core.answering.iterative.state import Thread, retrieve
+from prag_core.answering.iterative.state import QuestionState, retrieve
 from prag_core.answering.registry import METHODS, Tools
 from prag_core.records import Passage, Question, Round
 
@@ -19,17 +19,17 @@ A, B, C = (
 
 
 def test_documents_are_collected_once_in_the_order_they_came() -> None:
-    thread = Thread(Question("q", "?", ()), rounds=[Round("one", (A, B)), Round("two", (C, A))])
-    assert thread.collected(9) == [A, B, C]
-    assert thread.collected(2) == [A, B]
+    state = QuestionState(Question("q", "?", ()), rounds=[Round("one", (A, B)), Round("two", (C, A))])
+    assert state.collected(9) == [A, B, C]
+    assert state.collected(2) == [A, B]
 
 
 def test_what_is_merged_is_the_first_documents_of_all_retrievals(make_tools: Make) -> None:
-    tools, thread = make_tools(max_documents=3), Thread(Question("q", "Which of 5 and 4?", ()))
+    tools, state = make_tools(max_documents=3), QuestionState(Question("q", "Which of 5 and 4?", ()))
     for query in ("5 and 4", "0 and 4", "2 and 3"):
-        retrieve([thread], [query], tools, Stopwatch(), parametric=True)
-    assert [doc_id for doc_id, _ in thread.merge.plan.keys] == ["d4", "d5", "d0"]
-    assert [passage.doc_id for passage in thread.passages] == ["d2", "d3"]
+        retrieve([state], [query], tools, Stopwatch(), merges=True)
+    assert [doc_id for doc_id, _ in state.merge.plan.keys] == ["d4", "d5", "d0"]
+    assert [passage.doc_id for passage in state.passages] == ["d2", "d3"]
 
 
 @pytest.mark.parametrize("name", ["rag", "ircot", "flare"])
@@ -43,6 +43,6 @@ def test_what_was_said_earlier_is_in_every_prompt(make_tools: Make, name: str) -
 
 @pytest.mark.parametrize("query", ["  ", ".", "“?”"])
 def test_a_query_without_words_asks_the_question(make_tools: Make, query: str) -> None:
-    tools, thread = make_tools(), Thread(Question("q", "Which of 5 and 4?", ()))
-    retrieve([thread], [query], tools, Stopwatch(), parametric=False)
-    assert thread.rounds[0].query == "Which of 5 and 4?" and thread.merge.plan.keys == ()
+    tools, state = make_tools(), QuestionState(Question("q", "Which of 5 and 4?", ()))
+    retrieve([state], [query], tools, Stopwatch(), merges=False)
+    assert state.rounds[0].query == "Which of 5 and 4?" and state.merge.plan.keys == ()
