@@ -32,6 +32,10 @@ class Outcome(NamedTuple):
     promise: str
     message: str
 
+    def __str__(self) -> str:
+        message = self.message.splitlines()[0][:200] if self.message else ""
+        return f"  --seed {self.seed}: {self.scenario}, {self.steps} calls; {self.promise}: {message}"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
@@ -52,6 +56,7 @@ def campaign(options: argparse.Namespace) -> int:
         for outcome in outcomes:
             if outcome.promise:
                 found[outcome.promise].append(outcome)
+                print(outcome)
         rate = 60 * done / (time.monotonic() - begin)
         counts = ", ".join(f"{len(broken)} × {promise}" for promise, broken in found.items())
         print(
@@ -96,8 +101,7 @@ def report(broken: list[Outcome], options: argparse.Namespace) -> None:
         f"\n{broken[0].promise}: {len(broken)} histories ({', '.join(f'{n} {name}' for name, n in scenarios)})"
     )
     for outcome in sorted(broken)[: options.examples]:
-        message = outcome.message.splitlines()[0][:200]
-        print(f"  --seed {outcome.seed}: {outcome.scenario}, {outcome.steps} calls: {message}")
+        print(outcome)
     with prepared() as simulation:
         show(simulation.tell(min(broken).seed, options.promises), trace=True)
 

@@ -153,7 +153,7 @@ class _History:
         bank, corpus = Bank.open(URI), self.scenario.corpus
         self._publish(bank, corpus, "at rest")
         self._clear(bank, corpus)
-        if self._gone() and "erased" in self.oracle.checked:
+        if self._gone() and "erased" in self.oracle.checked and self.chance.random() < 0.3:
             self.hands.commit(bank, "late", texts.whole(sorted(self._gone())), augment=False)
             self._publish(bank, corpus, "after a trainer that came late")
             self._clear(bank, corpus)

@@ -6,7 +6,7 @@ The promises, by the words that violations bear:
 - `deleted`: who opens the bank after a deletion returned does not see the document, until a restore has begun;
 - `erased`: nor does anybody after gc, whoever brings the document again;
 - `accounted`: a document of one snapshot is in the next, unless it was deleted or left the corpus, and a publish has all that was
-  committed;
+  committed and nothing that its corpus lacks;
 - `readers`: numbers never go back, and what is read is right or a BankError;
 - `verify`: a bank that nobody damaged has no error;
 - `cleared`: gc, twice, leaves nothing but what is referred to, and no byte of a deleted document;
@@ -84,9 +84,9 @@ class Oracle:
         for doc_id in seen:
             deletion = self.is_deleted(doc_id, begin, end)
             if deletion:
-                self.violate(
-                    "deleted", f"{doc_id} is in {where}, and its deletion returned at step {deletion.end}"
-                )
+                cleared = any(gc.last >= deletion.begin for gc in self.among("gc"))
+                message = f"{doc_id} is in {where}, and its deletion returned at step {deletion.end}"
+                self.violate("erased" if cleared else "deleted", message)
 
     # -- snapshots ------------------------------------------------------------------------------------------------------
 
@@ -119,7 +119,16 @@ class Oracle:
         missing = sorted(WORDINGS[content][0] for content in due - set(seen.values()))
         if missing:
             self.violate("accounted", f"{', '.join(missing)} missing in {where}")
+        if publish and not self._overlapped(publish):
+            extra = {d for d, c in seen.items() if c not in publish.names and not self.naming("restore", d)}
+            if extra:
+                self.violate("accounted", f"{', '.join(sorted(extra))} in {where}, after a publish without")
         self._published |= set(seen.values())
+
+    def _overlapped(self, publish: Operation) -> bool:
+        """Whether another corpus was being published at the same time."""
+        others = (other for other in self.among("publish") if other.names != publish.names)
+        return any(other.last > publish.begin for other in others)
 
     def _publishing(self, step: int) -> bool:
         return any(not o.ok or o.last > step for o in self.among(*PUBLISHING))

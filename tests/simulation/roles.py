@@ -10,6 +10,7 @@ from random import Random
 from tests.simulation import corpus as texts
 from tests.simulation.actors import HOUR, Hands
 from tests.simulation.corpus import Corpus
+from tests.simulation.damage import OBJECTS
 
 Role = Callable[[Hands, Random], None]
 
@@ -200,14 +201,7 @@ def everything(chance: Random) -> Scenario:
     return Scenario("everything", chance.sample(pool, chance.randint(3, 6)))
 
 
-DAMAGES = (
-    "newest manifest lost",
-    "newest manifest damaged",
-    "marker lost",
-    "marker damaged",
-    "rows damaged",
-    "rows lost",
-)
+DAMAGES = [f"{name}: {how}" for name in OBJECTS for how in ("lost", "damaged")]
 
 
 def damage(chance: Random) -> Scenario:
