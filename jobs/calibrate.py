@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from jobs.cli import start
 from jobs.progress import ticking
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.evaluation.output import show_grid
-from prag_core.experiments.calibrate import as_grid, as_settings, calibrate, write_settings
+from prag_core.evaluation.output import show_table
+from prag_core.experiments.calibrate import as_settings, as_text_table, calibrate, write_settings
 from prag_core.terminal.console import open_console
 from prag_core.terminal.streams import say
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     with ticking() as tick:
         calibrations = list(calibrate(config, tick))
     for calibration in calibrations:
-        show_grid(as_grid(calibration, settings.tolerance), open_console())
+        show_table(as_text_table(calibration, settings.tolerance), open_console())
     write_settings(as_settings(calibrations, settings.questions), settings.out)
     say(f"{settings.out}: give it as a further --config")
     return 0

@@ -69,6 +69,8 @@ def start(*arguments: str) -> int:
     log = hide_libraries(arguments[0] if arguments and arguments[0] in VERBS else "prag")
     try:
         status = main(arguments)
+    except BrokenPipeError:  # who reads the output has ended, as `head` does
+        return 1
     except Exception:
         traceback.print_exc(file=stderr())
         status = 1

@@ -43,7 +43,7 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
     plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
     record_run(bank, plan, config)
     for line in (plan.summary(), *prepared.notes, *plan.rejections()):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line)
     rows = run_shards(config, bank, plan, console) if plan.shards else []
     snapshot = bank.write_snapshot(plan.wanted())
     write_run_stats(bank, plan.run, rows)
@@ -71,7 +71,7 @@ def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, co
     """Print what is in the bank now, what is not and why, and the command that resumes."""
 
     def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, style=style)
 
     adapters, text_only, quarantined = (
         snapshot.counts[status] for status in ("adapter", "text_only", "failed")
@@ -81,7 +81,7 @@ def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, co
         f"{uri}: snapshot {snapshot.name} has {adapters:,} adapters, {served_as_text}{quarantined:,} documents quarantined"
     )
     for failure in snapshot.failures[:SHOWN]:
-        say(f"  {failure.doc_id[:60]!r} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
+        say(f"  {failure.doc_id} chunk {failure.chunk}, at {failure.stage}: {failure.reason[:200]}")
     if quarantined > SHOWN:
         say(f"  … {quarantined - SHOWN:,} more: prag bank ls {uri} --quarantined")
     if text_only:

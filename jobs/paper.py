@@ -22,8 +22,8 @@ from prag_core.config.command_line import settings_parser
 from prag_core.config.dump import as_dict, as_yaml
 from prag_core.corpus.reader import read_corpus
 from prag_core.corpus.writer import write_corpus
-from prag_core.evaluation.output import show_grid, write_report
-from prag_core.evaluation.tables import grid_to_markdown
+from prag_core.evaluation.output import show_table, write_report
+from prag_core.evaluation.tables import table_to_markdown
 from prag_core.experiments.banks import NamedBank
 from prag_core.experiments.fields import read_fields
 from prag_core.experiments.paper.columns import (
@@ -191,8 +191,8 @@ def publish(made: Reproduction, planned: Planned, workspace: Workspace) -> None:
             result = report.methods[table.answered_by(row).label]
             results[model, row.label, column] = measure(row, result, published)
     models = {model.name: made.config(made.datasets[0], model).model.path for model in made.models}
-    grids = [*result_tables(table, made.setup, models, results)]
-    markdown = "\n\n".join([f"# {table.title}", *map(grid_to_markdown, grids)]) + "\n"
+    text_tables = [*result_tables(table, made.setup, models, results)]
+    markdown = "\n\n".join([f"# {table.title}", *map(table_to_markdown, text_tables)]) + "\n"
     contents = {
         f"{table.name}.md": markdown,
         f"{table.name}.json": json.dumps(to_json(table, results), indent=1) + "\n",
@@ -201,8 +201,8 @@ def publish(made: Reproduction, planned: Planned, workspace: Workspace) -> None:
     for name, text in contents.items():
         with storage_errors("writing", f"{out}/{name}"):
             put_whole(fs, f"{root}/{name}", text.encode())
-    for grid in grids:
-        show_grid(grid, open_console())
+    for shown in text_tables:
+        show_table(shown, open_console())
     for name in contents:
         say(f"{out}/{name}")
 

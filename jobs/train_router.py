@@ -9,8 +9,8 @@ from jobs.cli import start
 from jobs.progress import ticking
 from prag_core.answering.adaptive.router import save_router
 from prag_core.config.command_line import parse_settings, settings_parser
-from prag_core.evaluation.output import show_grid
-from prag_core.experiments.router_training.report import grids
+from prag_core.evaluation.output import show_table
+from prag_core.experiments.router_training.report import text_tables
 from prag_core.experiments.router_training.train import train_router
 from prag_core.terminal.console import open_console
 from prag_core.terminal.streams import say
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     with ticking() as tick:
         router, report = train_router(config, options.method, tick)
     written = save_router(router, config.methods.router, options.method)
-    for grid in grids(report):
-        show_grid(grid, open_console())
+    for table in text_tables(report):
+        show_table(table, open_console())
     say(written)
     return 0
 

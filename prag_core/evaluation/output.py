@@ -18,23 +18,23 @@ from rich.text import Text
 
 from prag_core.evaluation.plot import render
 from prag_core.evaluation.report import Report
-from prag_core.evaluation.tables import Grid, grids, to_markdown
+from prag_core.evaluation.tables import TextTable, text_tables, to_markdown
 from prag_core.storage import open_root, put_whole, storage_errors
 from prag_core.terminal.console import make_table
 
 
 def show_report(report: Report, console: Console) -> None:
     """Print every table of the report."""
-    for grid in grids(report):
-        show_grid(grid, console)
+    for table in text_tables(report):
+        show_table(table, console)
 
 
-def show_grid(grid: Grid, console: Console) -> None:
+def show_table(table: TextTable, console: Console) -> None:
     """Print a table with its title and its note."""
-    console.print(Text(f"\n{grid.title}", style="bold"))
-    console.print(_rich_table(grid), end="")
-    if grid.note:
-        console.print(Text(grid.note, style="dim"))
+    console.print(Text(f"\n{table.title}", style="bold"))
+    console.print(_rich_table(table), end="")
+    if table.note:
+        console.print(Text(table.note, style="dim"))
 
 
 def write_report(report: Report, out: str) -> list[str]:
@@ -55,13 +55,13 @@ def write_report(report: Report, out: str) -> list[str]:
     return [f"{out.rstrip('/')}/{name}" for name in reversed(contents)]
 
 
-def _rich_table(grid: Grid) -> Table:
-    first, *others = grid.header
+def _rich_table(table: TextTable) -> Table:
+    first, *others = table.header
     columns = (Column(first, no_wrap=True), *(Column(name, justify="right") for name in others))
-    table = make_table(*columns, box=SIMPLE_HEAD)
-    for row in grid.rows:
-        table.add_row(*row)
-    return table
+    shown = make_table(*columns, box=SIMPLE_HEAD)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
 
 
 def _json(value: object, indent: int | None = None) -> str:

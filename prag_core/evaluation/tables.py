@@ -15,7 +15,7 @@ Column = tuple[str, Callable[[MethodResult, Origin | None], str]]  # its head, a
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """A table as text: the first column is left-aligned, the others right. `note` says how to read it."""
 
     title: str
@@ -29,8 +29,8 @@ def to_markdown(report: Report, plot: str | None = None) -> str:
     parts = [f"# {report.title or 'Evaluation'}"]
     if plot:
         parts.append(f"![F1 of each method with 95 % intervals]({plot})")
-    for grid in grids(report):
-        parts.append(grid_to_markdown(grid))
+    for table in text_tables(report):
+        parts.append(table_to_markdown(table))
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     parts.append(
         f"Made with {versions}. Settings: `config` in `report.json`; every answer: `predictions.jsonl`."
@@ -38,12 +38,12 @@ def to_markdown(report: Report, plot: str | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def grid_to_markdown(grid: Grid) -> str:
+def table_to_markdown(table: TextTable) -> str:
     """Format a table as Markdown, with a heading and its note."""
-    return "\n\n".join([f"## {grid.title}", _markdown_table(grid)] + ([grid.note] if grid.note else []))
+    return "\n\n".join([f"## {table.title}", _markdown_table(table)] + ([table.note] if table.note else []))
 
 
-def grids(report: Report) -> Iterator[Grid]:
+def text_tables(report: Report) -> Iterator[TextTable]:
     """Yield the report's tables in reading order, except those that would be empty."""
     yield _scores(report)
     if any(len(result.by_type) > 1 or result.by_asked for result in report.methods.values()):
@@ -54,7 +54,7 @@ def grids(report: Report) -> Iterator[Grid]:
         yield _retrieval(report.retrieval)
 
 
-def _scores(report: Report) -> Grid:
+def _scores(report: Report) -> TextTable:
     """One line a run: scores, what a question costs, and with origins what a document's adapter cost."""
     columns = _columns(report)
     rows = tuple(
@@ -65,7 +65,7 @@ def _scores(report: Report) -> Grid:
     count = f"{report.num_questions} questions"
     title = f"{report.title}: {count}" if report.title else f"{count}, top {top_k} passages"
     header = ("method", *(name for name, _ in columns))
-    return Grid(title, header, rows, " ".join(_notes(report)))
+    return TextTable(title, header, rows, " ".join(_notes(report)))
 
 
 def _columns(report: Report) -> tuple[Column, ...]:
@@ -111,7 +111,7 @@ def _list(counts: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts if count)
 
 
-def _groups(report: Report) -> Grid:
+def _groups(report: Report) -> TextTable:
     """Tabulate F1 by question type, and by whether augmentation asked the fact."""
     first = next(iter(report.methods.values()))
     names = [*first.by_type, *first.by_asked]
@@ -125,7 +125,7 @@ def _groups(report: Report) -> Grid:
         if first.by_asked
         else ""
     )
-    return Grid("F1 by kind of question", header, rows, note)
+    return TextTable("F1 by kind of question", header, rows, note)
 
 
 def _group(result: MethodResult, name: str) -> str:
@@ -133,7 +133,7 @@ def _group(result: MethodResult, name: str) -> str:
     return percent(group.f1)
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> Grid:
+def _comparisons(comparisons: Sequence[Comparison]) -> TextTable:
     header = ("F1 difference", "points", "95 %", "p", "p (Holm)")
     rows = tuple(
         (
@@ -145,7 +145,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Grid:
         )
         for c in comparisons
     )
-    return Grid(
+    return TextTable(
         "Paired comparisons",
         header,
         rows,
@@ -153,7 +153,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Grid:
     )
 
 
-def _retrieval(retrieval: dict[str, float]) -> Grid:
+def _retrieval(retrieval: dict[str, float]) -> TextTable:
     """Tabulate retrieval: a row for each measure, a column for each depth."""
     depths = sorted({int(name.split("@")[1]) for name in retrieval})
     measures = list(dict.fromkeys(name.split("@")[0] for name in retrieval))
@@ -161,7 +161,7 @@ def _retrieval(retrieval: dict[str, float]) -> Grid:
     rows = tuple(
         (measure, *(f"{retrieval[f'{measure}@{depth}']:.3f}" for depth in depths)) for measure in measures
     )
-    return Grid("Retrieval against the gold documents", header, rows)
+    return TextTable("Retrieval against the gold documents", header, rows)
 
 
 def percent(value: float) -> str:
@@ -179,10 +179,10 @@ def p_value(p: float) -> str:
     return text + ("*" if p < SIGNIFICANT else " ")
 
 
-def _markdown_table(grid: Grid) -> str:
-    align = ("---", *("---:" for _ in grid.header[1:]))
+def _markdown_table(table: TextTable) -> str:
+    align = ("---", *("---:" for _ in table.header[1:]))
     lines = [
         " | ".join(cell.strip().replace("|", "\\|") for cell in row)
-        for row in (grid.header, align, *grid.rows)
+        for row in (table.header, align, *table.rows)
     ]
     return "\n".join(f"| {line} |" for line in lines)

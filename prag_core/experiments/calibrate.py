@@ -19,7 +19,7 @@ from prag_core.answering.tools import open_tools
 from prag_core.config.schema import CalibrateConfig, Config, MethodsConfig
 from prag_core.errors import ConfigError
 from prag_core.evaluation.costs import HEADER, Summary, summarise
-from prag_core.evaluation.tables import Grid
+from prag_core.evaluation.tables import TextTable
 from prag_core.experiments.answering import Progress, answer_all
 from prag_core.questions.reader import load_unseen
 from prag_core.records import Question
@@ -129,7 +129,7 @@ def name_of(value: float | None) -> str:
     return "null" if value is None else f"{value:g}"
 
 
-def as_grid(calibration: Calibration, tolerance: float) -> Grid:
+def as_text_table(calibration: Calibration, tolerance: float) -> TextTable:
     rows = tuple(
         (row.name + " *" * (place == calibration.chosen), *row.cells())
         for place, row in enumerate(calibration.rows)
@@ -139,7 +139,7 @@ def as_grid(calibration: Calibration, tolerance: float) -> Grid:
     if tried and calibration.value in (min(tried), max(tried)):
         note += " The one chosen is at an end of what was tried."
     title = f"{calibration.method}: methods.{calibration.threshold}, {calibration.num_questions} questions"
-    return Grid(title, ("value", *HEADER), rows, note)
+    return TextTable(title, ("value", *HEADER), rows, note)
 
 
 def as_settings(calibrations: Sequence[Calibration], questions: str) -> str:

@@ -10,11 +10,13 @@ import pytest
 
 from jobs import bank as command
 from jobs import cli
+from jobs.make_bank import report
 from prag_core.bank import Bank, Stage
 from prag_core.bank.tables import WANTED
 from prag_core.identity import Recipe, content_hash
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Adapter, Document, Factors, Failure
+from prag_core.terminal.console import open_console
 
 LAYOUT = AdapterLayout((ModuleShape("layers.0.mlp.up_proj", 4, 3),), 2, 32.0)
 
@@ -83,6 +85,8 @@ def test_ids_reasons_and_texts_are_printed_letter_for_letter(
     assert command.main(["ls", uri]) == 0
     shown = capsys.readouterr().out
     assert doc_id in shown and "train: no [/x] :smile: list[int]" in shown
+    report(uri, bank.require_snapshot(), [], "prag parameterize", open_console())
+    assert f"  {doc_id} chunk 0, at train: no [/x] :smile: list[int]" in capsys.readouterr().out
     assert command.main(["inspect", uri, "--doc-id", doc_id]) == 0
     shown = capsys.readouterr().out
     for text in (doc_id, "no [/x] :smile: list[int]", "text [/i] :smile:", "[red]T[/red]"):

@@ -96,6 +96,14 @@ def test_a_defect_of_ours_is_shown_with_its_traceback_and_the_log_of_the_librari
     assert (tmp_path / "prag/logs/plan.log").read_text() == "noise\n"
 
 
+def test_a_reader_that_ends_before_the_output_does_is_no_traceback() -> None:
+    command = f"{sys.executable} -m jobs.cli --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "" and done.returncode in (0, 1), (
+        "0: it was all read into the pipe before `true` ended"
+    )
+
+
 def test_serving_without_its_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

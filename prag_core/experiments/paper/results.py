@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prag_core.evaluation.report import MethodResult
-from prag_core.evaluation.tables import Grid
+from prag_core.evaluation.tables import TextTable
 from prag_core.experiments.paper.description import Column, Model, PaperRow, PaperTable, Setup
 
 LOADING = ("fetch", "merge")  # stages of a question that are about adapters, not about answering
@@ -42,7 +42,7 @@ def measure(row: PaperRow, result: MethodResult, published: float | None) -> Res
 
 def result_tables(
     table: PaperTable, setup: Setup, models: Mapping[str, str], results: Results
-) -> Iterator[Grid]:
+) -> Iterator[TextTable]:
     """Yield a table of text for each model and question set, its rows and columns as the paper has them. `models`: each model's
     `model.path`, which may be another's than the paper's."""
     for model in models:
@@ -53,11 +53,15 @@ def result_tables(
                 if column[0] == dataset and any(key[::2] == (model, column) for key in results)
             ]
             if columns:
-                grid = _grid(table, setup.models[model], setup.datasets[dataset].title, columns, results)
-                yield replace(grid, note=f"Measured with {models[model]}. {grid.note}")
+                text = _text_table(
+                    table, setup.models[model], setup.datasets[dataset].title, columns, results
+                )
+                yield replace(text, note=f"Measured with {models[model]}. {text.note}")
 
 
-def _grid(table: PaperTable, model: Model, title: str, columns: Sequence[Column], results: Results) -> Grid:
+def _text_table(
+    table: PaperTable, model: Model, title: str, columns: Sequence[Column], results: Results
+) -> TextTable:
     counts = {
         column: next(f.num_questions for key, f in results.items() if key[::2] == (model.name, column))
         for column in columns
@@ -73,7 +77,7 @@ def _grid(table: PaperTable, model: Model, title: str, columns: Sequence[Column]
     if any(degraded.values()):
         shown = ", ".join(f"{label} {count}" for label, count in degraded.items() if count)
         note += f" Answers with a document that had no usable adapter and was shown as text: {shown}."
-    return Grid(f"{title}: {table.title}", header, rows, note)
+    return TextTable(f"{title}: {table.title}", header, rows, note)
 
 
 def _num_degraded(row: PaperRow, model: Model, columns: Sequence[Column], results: Results) -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from prag_core.evaluation.costs import HEADER, Summary
-from prag_core.evaluation.tables import Grid, percent
+from prag_core.evaluation.tables import TextTable, percent
 from prag_core.experiments.router_training.fit import Candidate
 
 
@@ -41,7 +41,7 @@ class RouterReport:
         return asdict(self) | {"accuracy": self.accuracy, "num_held_out": self.num_held_out}
 
 
-def grids(report: RouterReport) -> Iterator[Grid]:
+def text_tables(report: RouterReport) -> Iterator[TextTable]:
     """Yield the tables of a training, in reading order."""
     left_out = report.num_questions - sum(report.right) - sum(report.presumed)
     rows = tuple(
@@ -54,7 +54,7 @@ def grids(report: RouterReport) -> Iterator[Grid]:
         if left_out
         else ""
     )
-    yield Grid(
+    yield TextTable(
         f"Labels of {report.num_questions} questions", ("strategy", "cheapest right", "presumed"), rows, note
     )
     yield _candidates(report)
@@ -62,7 +62,7 @@ def grids(report: RouterReport) -> Iterator[Grid]:
     yield _costs(report)
 
 
-def _candidates(report: RouterReport) -> Grid:
+def _candidates(report: RouterReport) -> TextTable:
     """Tabulate the best candidate of each set of features."""
     rows = [("always the commonest label", "", percent(report.commonest), "")]
     for retrieves in sorted({candidate.retrieves for candidate in report.candidates}):
@@ -73,22 +73,22 @@ def _candidates(report: RouterReport) -> Grid:
         name += " (taken)" if retrieves == report.retrieves else ""
         rows.append((name, f"{best.strength:g}", percent(best.accuracy), f"{best.log_loss:.3f}"))
     title = f"Cross-validation over the {report.num_training} training questions"
-    return Grid(title, ("features", "C", "accuracy", "log loss"), tuple(rows))
+    return TextTable(title, ("features", "C", "accuracy", "log loss"), tuple(rows))
 
 
-def _confusion(report: RouterReport) -> Grid:
+def _confusion(report: RouterReport) -> TextTable:
     rows = tuple(
         (name, *map(str, counts)) for name, counts in zip(report.strategies, report.confusion, strict=True)
     )
     title = (
         f"{report.num_held_out} held-out questions: {percent(report.accuracy)} % sent where their label says"
     )
-    return Grid(
+    return TextTable(
         title, ("label", *report.strategies), rows, "Rows: the label. Columns: where the router sends it."
     )
 
 
-def _costs(report: RouterReport) -> Grid:
+def _costs(report: RouterReport) -> TextTable:
     rows = tuple((row.name, *row.cells()) for row in report.rows)
     fixed, router = report.rows[:-2], report.rows[-2]
     best, dearest = max(fixed, key=lambda row: row.f1), fixed[-1]
@@ -100,7 +100,7 @@ def _costs(report: RouterReport) -> Grid:
         for name, (what, row) in against.items()
     ]
     note = " ".join(["Labels: every question by the strategy it is labelled with.", *saved])
-    return Grid(
+    return TextTable(
         f"What each costs, {report.num_held_out} held-out questions", ("answered by", *HEADER), rows, note
     )
 

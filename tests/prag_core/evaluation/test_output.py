@@ -10,7 +10,7 @@ from rich.console import Console
 from prag_core.errors import StorageError
 from prag_core.evaluation.output import show_report, write_report
 from prag_core.evaluation.report import Report
-from prag_core.evaluation.tables import grids
+from prag_core.evaluation.tables import text_tables
 from prag_core.terminal.console import open_console
 
 Make = Callable[..., Report]
@@ -67,8 +67,8 @@ def test_the_terminal_shows_every_figure_within_a_hundred_columns(make_report: M
     lines = buffer.getvalue().splitlines()
     assert max(map(len, lines)) <= 100
     shown = [line.split() for line in lines]
-    for grid in grids(report):
-        for row in (grid.header, *grid.rows):
+    for table in text_tables(report):
+        for row in (table.header, *table.rows):
             assert " ".join(row).split() in shown
 
 

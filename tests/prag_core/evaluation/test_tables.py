@@ -5,7 +5,7 @@ import pytest
 
 from prag_core.config.load import load_config
 from prag_core.evaluation.report import Answered, Origin, Report, build_report
-from prag_core.evaluation.tables import grids, p_value, to_markdown
+from prag_core.evaluation.tables import p_value, text_tables, to_markdown
 from prag_core.records import Answer, Question
 
 Make = Callable[..., Report]
@@ -13,7 +13,7 @@ PAIRS = [("closed_book", "rag"), ("prag", "rag"), ("closed_book", "prag")]
 
 
 def test_every_method_has_a_row_of_its_figures_in_per_cent(make_report: Make) -> None:
-    scores, groups, comparisons, retrieval = grids(make_report(pairs=PAIRS))
+    scores, groups, comparisons, retrieval = text_tables(make_report(pairs=PAIRS))
     assert [row[0] for row in scores.rows] == ["closed_book", "rag", "prag"]
     assert scores.rows[2][:3] == ("prag", "75.0", "75.0")
     assert groups.header == ("F1", "single (2)", "bridge (1)", "comparison (1)", "asked (1)", "unasked (1)")
@@ -27,7 +27,7 @@ def test_tables_with_nothing_to_say_are_left_out(make_report: Make) -> None:
     plain = replace(
         report, retrieval={}, methods={"rag": replace(report.methods["rag"], by_type={}, by_asked={})}
     )
-    assert len(list(grids(plain))) == 1
+    assert len(list(text_tables(plain))) == 1
 
 
 def test_markdown_tables_are_rectangular(make_report: Make) -> None:
@@ -59,7 +59,7 @@ def test_where_a_method_chose_strategies_their_questions_are_counted() -> None:
     assert (
         report.methods["adaptive_rag"].routes == {"rag": 2, "ircot": 1} and report.methods["rag"].routes == {}
     )
-    assert "adaptive_rag sent 2 to rag, 1 to ircot." in next(iter(grids(report))).note
+    assert "adaptive_rag sent 2 to rag, 1 to ircot." in next(iter(text_tables(report))).note
 
 
 def test_a_table_of_several_configurations_has_its_title_what_training_took_and_what_was_quarantined(
@@ -81,7 +81,7 @@ def test_a_table_of_several_configurations_has_its_title_what_training_took_and_
         "prag": replace(trained, row="two"),
     }
     report = make_report(title="Ranks", origins=origins)
-    scores = next(grids(report))
+    scores = next(text_tables(report))
     assert scores.title == "Ranks: 4 questions"
     assert scores.header == ("method", "EM", "F1", "F1 95 %", "retrievals", "tokens", "ms", "s/document")
     assert [row[-1] for row in scores.rows] == ["", "0.12", "0.12"]

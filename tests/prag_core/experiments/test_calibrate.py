@@ -9,7 +9,14 @@ import pytest
 
 from prag_core.config.load import load_config
 from prag_core.evaluation.costs import Summary
-from prag_core.experiments.calibrate import Calibration, as_grid, as_settings, choose, grid, write_settings
+from prag_core.experiments.calibrate import (
+    Calibration,
+    as_settings,
+    as_text_table,
+    choose,
+    grid,
+    write_settings,
+)
 
 
 def row(f1: float, retrievals: float, tokens: float = 10.0) -> Summary:
@@ -60,7 +67,7 @@ def test_the_file_holds_the_chosen_values_and_wins_over_an_earlier_one(tmp_path:
 def test_a_choice_at_the_end_of_what_was_tried_is_said_to_be_one() -> None:
     rows = (row(0.5, 1), row(0.6, 1), row(0.7, 1))
     notes = [
-        as_grid(Calibration("flare", "flare_threshold", 3, (0.2, 0.1, 0.3), rows, place), 0.01).note
+        as_text_table(Calibration("flare", "flare_threshold", 3, (0.2, 0.1, 0.3), rows, place), 0.01).note
         for place in range(3)
     ]
     assert ["at an end" in note for note in notes] == [False, True, True]

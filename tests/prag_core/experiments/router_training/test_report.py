@@ -6,7 +6,7 @@ import json
 
 from prag_core.evaluation.costs import Summary
 from prag_core.experiments.router_training.fit import Candidate
-from prag_core.experiments.router_training.report import RouterReport, grids
+from prag_core.experiments.router_training.report import RouterReport, text_tables
 
 
 def row(name: str, f1: float, retrievals: float, tokens: float, ms: float) -> Summary:
@@ -42,7 +42,7 @@ def test_accuracy_is_the_diagonals_share() -> None:
 
 
 def test_it_says_what_is_saved_against_the_best_and_the_dearest_strategy() -> None:
-    note = list(grids(REPORT))[-1].note
+    note = list(text_tables(REPORT))[-1].note
     assert (
         "always rag (best) the router saves -300.0 % of the tokens, -50.0 % of the retrievals, -100.0 % of the ms"
         in note
@@ -55,7 +55,7 @@ def test_it_says_what_is_saved_against_the_best_and_the_dearest_strategy() -> No
 
 
 def test_labels_left_out_are_counted_and_the_features_taken_are_marked() -> None:
-    labels, candidates, *_ = grids(REPORT)
+    labels, candidates, *_ = text_tables(REPORT)
     assert (
         labels.rows == (("closed_book", "10", "0"), ("rag", "20", "4"), ("ircot", "5", "6"))
         and "5 that none" in labels.note
