@@ -1,10 +1,10 @@
-"""Documents' adapters in host memory: fetched once, kept within a bound of bytes, forgotten when their document is deleted.
+"""A cache of documents' adapters in host memory: read once, bounded in bytes, without documents that were deleted.
 
 It promises:
 - of concurrent requests for an adapter one reads it, and the others wait for that one (single flight);
 - what a request lacks is read at once, one ranged request an adapter, every byte checked against its digest;
 - an adapter that is damaged or missing is not read again for a while, and fails no other;
-- callers of different `salt` share nothing, so that none can tell from a time what another has asked for.
+- callers of different `salt` share nothing, so that response times tell none what another has asked for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Name = tuple[str, str, str]  # salt, doc_id, the digest of the adapter's bytes
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Adapters by key, for the others the reason; and how many of them were in memory."""
+    """Adapters by key, the reasons of those that cannot be read, and the number that was in memory."""
 
     factors: dict[Key, AdapterFactors]
     reasons: dict[Key, str]
@@ -55,7 +55,7 @@ class AdapterCache:
         return int(self._kept.currsize)
 
     async def fetch(self, entries: Sequence[Entry], salt: str = "") -> Fetched:
-        """The adapters that lie at `entries`. Nothing is raised for those that cannot be read: they have a reason."""
+        """Return the adapters that lie at `entries`; one that cannot be read has a reason and raises nothing."""
         names = {entry.key: (salt, entry.doc_id, str(entry.sha256)) for entry in entries}
         now = self._clock()
         self._damaged = {name: until for name, until in self._damaged.items() if until > now}
@@ -82,7 +82,7 @@ class AdapterCache:
     def _start(
         self, entries: Sequence[Entry], names: Mapping[Key, Name]
     ) -> dict[Key, asyncio.Future[AdapterFactors | None]]:
-        """Begin to read; who is cancelled meanwhile leaves the others their result."""
+        """Begin to read. A caller that is cancelled meanwhile leaves the others their result."""
         loop = asyncio.get_running_loop()
         futures = {entry.key: loop.create_future() for entry in entries}
         self._coming |= {names[key]: future for key, future in futures.items()}

@@ -1,4 +1,4 @@
-"""A task with its passages → the answer as events.
+"""The deployment that turns a task with its passages into an answer, as events.
 
 One replica is one engine. Everything that computes or waits for storage runs off the event loop. What a task is answered
 from is fixed when it arrives: its passages and its adapters are of the snapshot it was retrieved from, unless a newer one has
@@ -55,7 +55,7 @@ class Generator:
         await self.replica.begin()
 
     async def answer(self, task: Task) -> AsyncGenerator[Event, None]:
-        """Yield Begun, the text in pieces, Done; or Stale; or a Refusal, also in the middle of the text when the engine dies."""
+        """Yield Begun, the text in pieces, Done, with Usage between them; or Stale; or a Refusal, also in the middle of it."""
         await self.replica.watch.look(task.found.seen)
         stale = self.replica.outdated(passage.key for passage in task.found.passages)
         if stale:
@@ -88,7 +88,7 @@ class Generator:
         return answer_in_rounds(task, method, self.replica, self._retriever.find.remote)
 
     async def status(self) -> dict[str, Any]:
-        """What there is to know about this replica from outside."""
+        """Return the replica's snapshot, the adapters that it holds and the requests at work."""
         await self.check_health()
         replica = self.replica
         return {

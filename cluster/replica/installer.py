@@ -1,4 +1,4 @@
-"""Merged adapters in the engine: written to RAM once, installed before any request names them, gone after their last one.
+"""Install merged adapters in the engine: written to RAM once, before any request names them, and removed after the last one.
 
 An adapter is named by what went into it, so requests over the same documents share one installation (and the engine's
 prefix cache). It promises:
@@ -89,7 +89,7 @@ class Installer:
 
     @asynccontextmanager
     async def use(self, name: str, make: Callable[[], Awaitable[Made]]) -> AsyncIterator[Installed]:
-        """The adapter of that name, made and installed unless it is; it stays at least until the context is left.
+        """Hold the adapter of that name in the engine until the context is left; make and install it first where it is not there.
 
         Raises EngineError when the engine refuses it, NoRoom when all its slots are in use."""
         installed = await self._acquire(name, make)

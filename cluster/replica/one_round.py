@@ -1,4 +1,4 @@
-"""A task of one round → the answer as events: adapters read, merged, installed, then text as the engine makes it."""
+"""Answer a task of one round: adapters are read, merged and installed, then text comes as the engine makes it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What one engine's replica answers with: the engine, the bank, adapters in memory and in the engine. All of it is kept new:
-what is deleted from the corpus leaves the caches, and nothing of it comes back while it is.
+"""One engine with its bank and its adapters, in memory and in the engine. All of it follows the newest snapshot: documents that
+are deleted leave the caches and do not come back.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ BARE = "bare"  # the installed name of the adapter that adds nothing
 
 
 class Replica:
-    """Made, and then begun, on the event loop that will use it. `threads` are for methods that wait for that loop;
-    `at_work` are those that run."""
+    """Must be made, and then begun, on the event loop that will use it. `threads` run methods that wait for that loop; `at_work`
+    has those that are running."""
 
     def __init__(self, config: Config) -> None:
         serve = config.serve
@@ -72,16 +72,16 @@ class Replica:
         ]
 
     def outdated(self, keys: Iterable[Key]) -> Stale | None:
-        """What to say where one of these documents has been deleted."""
+        """Return Stale where one of these documents has been deleted, else None."""
         gone = self.watch.newest.deleted
         return Stale(self.watch.newest.number) if any(doc_id in gone for doc_id, _ in keys) else None
 
     def rule(self, name: str | None) -> MergeConfig:
-        """A merge rule by name, else the one that the server is set to."""
+        """Return a merge rule by name, or the server's own."""
         return self.merge if name is None else replace(self.merge, rule=name)
 
     async def read(self, entries: Sequence[Entry], salt: str) -> Fetched:
-        """The adapters that lie at `entries`, from memory or the bank."""
+        """Read the adapters that lie at `entries`, from memory or the bank, and count hits and misses."""
         fetched = await self.cache.fetch(entries, salt)
         self.metrics.fetched(fetched.hits, len(entries) - fetched.hits, self.cache.num_bytes)
         return fetched
@@ -90,7 +90,7 @@ class Replica:
     async def adapter(
         self, name: str | None, salt: str, make: Callable[[], Awaitable[Made]]
     ) -> AsyncIterator[Installed | None]:
-        """The merged adapter of that name (None: no adapter), in the engine until the context is left. Raises EngineError."""
+        """Hold the merged adapter of that name (None: no adapter) in the engine until the context is left. Raises EngineError."""
         if name is None and self.engine.bare is None:
             yield None
             return
@@ -103,7 +103,7 @@ class Replica:
         return salted(name, salt) in self.installer
 
     async def merge_facts(self, entries: Sequence[Entry], salt: str, rule: str, rank: int) -> dict[str, Any]:
-        """A merge as a trace tells it: rule, rank, and how much the documents' adapters get into each other's way."""
+        """Describe a merge for a trace: its rule, its rank, and the cosines between the documents' deltas."""
         factors = (await self.cache.fetch(entries, salt)).factors
         start = self.start[1] if self.start and counts_once(len(factors), self.merge) else None
         between = await asyncio.to_thread(interference, list(factors.values()), self.layout, start)
@@ -111,7 +111,7 @@ class Replica:
         return {"rule": rule, "rank": rank, "interference": cosines}
 
     def augmentations(self, snapshot: str, entries: Collection[Entry]) -> Mapping[Key, Augmentation]:
-        """What was written about these documents of a snapshot. Reads from the bank, and waits for it."""
+        """Read what was written about these documents of a snapshot, from the bank, blocking."""
         newest = self.watch.newest
         return (newest if newest.name == snapshot else load(self.bank, snapshot)).augmentations_at(entries)
 
@@ -139,5 +139,5 @@ class Replica:
 
 
 def salted(name: str | None, salt: str) -> str:
-    """What a merged adapter is installed as: by content, and on whose behalf."""
+    """Return the name that a merged adapter is installed under: by its content and by whose caches it belongs to."""
     return BARE if name is None else digest([name, salt])

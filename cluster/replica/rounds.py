@@ -1,13 +1,13 @@
-"""A task of several rounds → the answer as events: the method in a thread of its own, its engine and documents on the event loop.
+"""Answer a task of several rounds: the method runs in a thread of its own, its engine and documents on the event loop.
 
 A method is written as a plain function that waits for its engine. Here each of its waits is a coroutine of the replica's event
 loop, so that answers of any method share the engine's batches. It promises:
 - every retrieval of an answer is of the snapshot that the task names, within the caller's filter; a document that is deleted
   meanwhile ends the answer as `Stale` before it is read once more, and so does a newer index;
 - merged adapters go through the installer like all others, and nothing is shared between callers of different salt;
-- whoever stops listening stops the method, at once where it waits for the engine or the retriever, else at its next wait.
+- a caller that stops listening stops the method: at once where it waits for the engine or the retriever, else at its next wait.
 
-The text comes whole: until the last round any of it may still be drafted anew, and the answer begun again after a deletion.
+The text comes whole: until the last round any of it may be drafted again, and the answer may begin again after a deletion.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Outdated(Exception):
 
 
 class Work:
-    """One task and what it has come to. Only `wait` is called in the method's thread, everything else on the event loop."""
+    """One task, its documents and its usage so far. Only `wait` is called in the method's thread, the rest on the event loop."""
 
     def __init__(self, task: Task, replica: Replica, find: Find) -> None:
         assert task.order.inquiry is not None  # such a method retrieves
@@ -138,7 +138,7 @@ class Work:
         return answer
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """In the thread: what the coroutine gives on the event loop. Cancelled when nobody listens any more."""
+        """In the thread: run a coroutine on the event loop and return its result; it is cancelled when nobody listens."""
         self._asked = asked = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         if self._left.is_set():
             asked.cancel()
@@ -213,7 +213,7 @@ class Work:
         return used_documents(answer.passages, versions, answer.shown)
 
     def milliseconds(self, answer: Answer) -> dict[str, float]:
-        """By stage, of all rounds together; only stages that there were."""
+        """Return the time of each stage, of all rounds together; only of stages that there were."""
         spent = {
             stage: answer.timings_ms.get(stage, 0.0) for stage in ("retrieve", "fetch", "merge", "generate")
         }

@@ -28,29 +28,28 @@ class Source(Protocol):
     """The documents of one bank: as passages, and as adapters."""
 
     def search(self, questions: Sequence[str], k: int) -> list[list[Passage]]:
-        """For each question its best k passages, best first."""
+        """Retrieve k passages for each question, best first."""
 
     def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
-        """What the snapshot says of those of these documents that it has."""
+        """Return the snapshot's entries of those of these documents that it has."""
 
     def read(self, entries: Sequence[Entry]) -> tuple[Mapping[Key, AdapterFactors], Mapping[Key, str]]:
-        """The adapters that lie at `entries`, and for those that cannot be read the reason."""
+        """Read the adapters that lie at `entries`, and say why the others cannot be read."""
 
     def augmentations(self, keys: Collection[Key]) -> Mapping[Key, Augmentation]:
-        """What was written about those of these documents that were augmented."""
+        """Return the augmentations of those of these documents that have one."""
 
     def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
-        """k documents of the retrieved ones' kind, neither retrieved nor gold."""
+        """Choose k documents of the retrieved ones' kind, neither retrieved nor gold."""
 
     def gold(self, question: Question) -> list[Passage]:
-        """The documents that the question is labelled with."""
+        """Return the documents that the question is labelled with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What a method may use. `top_k` passages a retrieval; the prompt's wording is the bank's; `merge` is how adapters meet;
-    `start` the adapter that the bank's documents were warm-started from, `earlier` the messages of the conversation before
-    the question."""
+    """What a method may use. A retrieval gives `top_k` passages; `prompt` is worded as the bank's; `merge` has the merge rule;
+    `start` is the adapter that the bank's documents were warm-started from; `earlier` are the messages before the question."""
 
     engine: Engine
     source: Source

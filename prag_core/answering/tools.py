@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_bank(uri: str, model: ModelConfig) -> Bank:
-    """The bank. Raises BankError when there is none, or it was made from another model than this one."""
+    """Open a bank. Raises BankError when there is none, or it was made from another model than this one."""
     bank = Bank.open(uri)
     made_from, ours = bank.recipe.fields["model"], model_digest(model.path, model.revision)
     if made_from != ours:
@@ -48,8 +48,8 @@ def open_bank(uri: str, model: ModelConfig) -> Bank:
 
 @dataclass(frozen=True)
 class OpenBank:
-    """A bank at one snapshot, with its retrieval index: everything about documents that answering needs. With `where`, only
-    the documents that it lets through are there, whatever they are asked for as."""
+    """A bank at one snapshot, with its retrieval index. With `where`, it has only the documents that match, whether they are
+    searched, named as gold, or drawn as irrelevant ones."""
 
     bank: Bank
     snapshot: Snapshot
@@ -59,7 +59,7 @@ class OpenBank:
 
     @classmethod
     def open(cls, uri: str, config: Config, where: Filter | None = None) -> OpenBank:
-        """Raises BankError when the bank has no snapshot or index yet, or was made from another model."""
+        """Open a bank at its newest snapshot. Raises BankError when it has no snapshot or index yet, or is of another model."""
         bank = open_bank(uri, config.model)
         snapshot = bank.require_snapshot()
         index = open_index(bank, snapshot, config.retrieval)
@@ -98,12 +98,12 @@ class OpenBank:
         return self.index.search(questions, k, self.where)
 
     def irrelevant(self, question: Question, retrieved: Sequence[Passage], k: int) -> list[Passage]:
-        """Documents of the retrieved ones' kind that do not answer: the choice is fixed by the question's id and the seed."""
+        """Choose documents of the retrieved ones' kind that do not answer, by the question's id and the seed."""
         keys = choose_irrelevant(question, retrieved, self.kinds, k, self.seed)
         return [as_passage(self.documents[key]) for key in keys]
 
     def gold(self, question: Question) -> list[Passage]:
-        """A question's own documents, all their chunks."""
+        """Return a question's own documents, all their chunks."""
         wanted = set(question.gold_doc_ids)
         return [as_passage(document) for key, document in self.documents.items() if key[0] in wanted]
 
@@ -128,8 +128,8 @@ def as_passage(document: Document, score: float = 0.0) -> Passage:
 def open_tools(
     config: Config, banks: Mapping[str, str], where: Filter | None = None, documents: int | None = None
 ) -> Iterator[dict[str, Tools]]:
-    """Tools for each named bank URI, over one engine that is closed at the end; with `where`, over what it lets through.
-    The engine holds merges of up to `documents` adapters (none said: retrieval.top_k).
+    """Make tools for each named bank URI, over one engine that is closed at the end; with `where`, over documents that match it.
+    The engine holds merges of up to `documents` adapters (default: retrieval.top_k).
 
     Raises BankError where a bank is missing, unfinished or of another model, and ConfigError for unusable settings.
     """
@@ -149,7 +149,7 @@ def open_tools(
 
 
 def make_tools(config: Config, opened: OpenBank, engine: Engine) -> Tools:
-    """What methods answer with over one bank. Raises ConfigError where `prompt.fewshot` is not the bank's."""
+    """Make the tools that methods answer with over one bank. Raises ConfigError where `prompt.fewshot` is not the bank's."""
     prompt = recorded_prompt(opened.bank.recipe, config.prompt)
     return Tools(
         engine=engine,

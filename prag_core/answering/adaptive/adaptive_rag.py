@@ -77,7 +77,7 @@ class AdaptiveRag(Method):
 def answer_by(
     router: Router, questions: Sequence[Question], tools: Tools, methods: Mapping[str, Method]
 ) -> list[Answer]:
-    """Each question by the method that the router chooses; one call a method."""
+    """Answer each question by the method that the router chooses, with one call for each method."""
     clock = Stopwatch()
     found = look(router, questions, tools, clock)
     with clock.stage("route"):
@@ -103,7 +103,7 @@ def answer_by(
 def look(
     router: Router, questions: Sequence[Question], tools: Tools, clock: Stopwatch
 ) -> Sequence[Sequence[Passage] | None]:
-    """What each question retrieves, for a router that looks at that."""
+    """Retrieve for each question if the router looks at what it retrieves, else return None for each."""
     if not router.retrieves:
         return [None] * len(questions)
     with clock.stage("retrieve"):
@@ -117,7 +117,7 @@ def _routed(
     found: Sequence[Passage] | None,
     spent: Mapping[str, float],
 ) -> Answer:
-    """The strategy's answer, with the router's share of the time and the router's own retrieval where it made one of its own."""
+    """The strategy's answer, with the router's share of the time, and its retrieval unless the strategy made the same."""
     timings = {
         stage: answer.timings_ms.get(stage, 0.0) + spent.get(stage, 0.0)
         for stage in {**spent, **answer.timings_ms}
@@ -130,7 +130,7 @@ def _routed(
 
 @dataclass(frozen=True)
 class Seen:
-    """A source that does not search twice for what the router has just looked at."""
+    """A source that does not search again for what the router has just retrieved."""
 
     source: Source
     top_k: int

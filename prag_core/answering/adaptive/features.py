@@ -1,4 +1,4 @@
-"""What a router sees of a question: how it is worded, how many names are in it, and what retrieval makes of it.
+"""A question's features for a router: how it is worded, how many names are in it, and what retrieval makes of it.
 
 Names are hidden: a run of capitalised words is the one word `#`, so that a router learns how questions are asked, not about
 whom. A question's first word counts as a name unless it is a stop word. Retrieval is seen as ratios of scores and as names
@@ -23,7 +23,7 @@ _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 
 
 def describe(question: str, passages: Sequence[Passage] | None = None) -> Features:
-    """A question's features; with `passages`, what it retrieves, best first, those of retrieval too."""
+    """Return a question's features; with `passages`, what it retrieves, best first, also those of retrieval."""
     words, names = _hide_names(question)
     features = dict.fromkeys([*words, *(f"{first} {second}" for first, second in pairwise(words))], 1.0)
     features |= {":words": math.log1p(len(words)), ":names": float(len(names))}

@@ -16,8 +16,8 @@ from prag_core.answering.adaptive.features import Features
 
 @dataclass(frozen=True)
 class Linear:
-    """`weights_cf` and `bias_c` over features less `mean_f`, in units of `scale_f`; row i is for class `classes[i]` of
-    `num_classes`."""
+    """A softmax of `weights_cf` and `bias_c` over features less `mean_f`, in units of `scale_f`; row i is for class `classes[i]`
+    of `num_classes`."""
 
     names: tuple[str, ...]
     mean_f: np.ndarray
@@ -28,12 +28,12 @@ class Linear:
     num_classes: int
 
     def matrix(self, described: Sequence[Features]) -> np.ndarray:
-        """One row a question, one column a feature."""
+        """Return the standardised features: one row for each question, one column for each feature."""
         rows = [[features.get(name, 0.0) for name in self.names] for features in described]
         return (np.array(rows).reshape(len(rows), len(self.names)) - self.mean_f) / self.scale_f
 
     def probabilities(self, described: Sequence[Features]) -> np.ndarray:
-        """[questions, num_classes]; each row sums to 1."""
+        """Return [questions, num_classes]; each row sums to 1."""
         logits_nc = self.matrix(described) @ self.weights_cf.T + self.bias_c
         odds_nc = np.exp(logits_nc - logits_nc.max(axis=1, keepdims=True))
         p_nc = np.zeros((len(described), self.num_classes))

@@ -27,7 +27,8 @@ COMMAND = "prag train-router --method {method} methods.router={folder} bank.uri=
 
 @dataclass(frozen=True)
 class Router:
-    """`strategies` are methods, cheapest first: the classes of `linear`. `retrieves`: it looks at what a question retrieves."""
+    """A classifier over `strategies`, which are methods, cheapest first. If it `retrieves`, it also looks at what a question
+    retrieves."""
 
     strategies: tuple[str, ...]
     linear: Linear
@@ -37,18 +38,18 @@ class Router:
     report: Mapping[str, Any] = field(default_factory=dict)
 
     def route(self, described: Sequence[Features], confidence: float | None) -> list[str]:
-        """The strategy for each question."""
+        """Choose the strategy for each question."""
         return [self.strategies[choose(p_s, confidence)] for p_s in self.linear.probabilities(described)]
 
     def enough(self, described: Sequence[Features]) -> np.ndarray:
-        """[questions, strategies]: how likely it is that one no dearer is the cheapest that is right."""
+        """Return [questions, strategies]: how likely it is that this strategy, or a cheaper one, suffices."""
         return np.cumsum(self.linear.probabilities(described), axis=1)
 
 
 def choose(p_s: np.ndarray, confidence: float | None) -> int:
-    """Which strategy, given how likely each is the cheapest that is right. None: the likeliest, as published. Otherwise the
-    first that, with all cheaper ones, is as likely as `confidence`: near 0 always the cheapest, at 1 the dearest that may be
-    needed."""
+    """Choose a strategy, given how likely each is the cheapest that is right. Without `confidence` it is the likeliest, as
+    published; otherwise the first that, with all cheaper ones, is as likely as `confidence`: near 0 always the cheapest, at 1
+    the most expensive that may be needed."""
     if confidence is None:
         return int(np.argmax(p_s))
     enough = np.cumsum(p_s) >= min(confidence, 1.0) - 1e-9
@@ -56,7 +57,7 @@ def choose(p_s: np.ndarray, confidence: float | None) -> int:
 
 
 def router_file(folder: str | None, method: str) -> str:
-    """Where the router of `method` lies. Raises ConfigError that names the command where no folder is set."""
+    """Return the place of the router of `method`. Raises ConfigError that names the command where no folder is set."""
     if folder is None:
         command = COMMAND.format(method=method, folder="out/routers")
         raise ConfigError(f"methods.router is not set, and {method} needs a router; train one: {command}")
@@ -84,7 +85,7 @@ def save_router(router: Router, folder: str | None, method: str) -> str:
 
 
 def load_router(folder: str | None, method: str) -> Router:
-    """Raises ConfigError where there is none, or what lies there is no router."""
+    """Load a router. Raises ConfigError where there is none, or where the file is no router."""
     where = router_file(folder, method)
     fs, path = open_root(where)
     try:

@@ -1,9 +1,9 @@
-"""Active retrieval, the loop of FLARE and DRAGIN: draft, find what is not to be trusted, retrieve for it, draft anew from there.
+"""Active retrieval, the loop of FLARE and DRAGIN: draft, find an untrusted sentence, retrieve for it, draft again from there.
 
-A draft is made without passages. The sentences before the first one that is not trusted stand; what is retrieved for that
-one is shown while it is drafted anew, and its new wording stands as it is: every retrieval moves the answer on by a sentence.
-Later sentences of the new draft are looked at like any other, until `methods.max_rounds` retrievals are spent. The published
-code takes all of what it drafts after a retrieval: that is `methods.max_rounds=1`.
+A draft is made without passages. The sentences before the first untrusted one are accepted. What is retrieved for that one is
+shown while it is drafted again, and its new wording is accepted as it is, so that every retrieval advances the answer by a
+sentence. Later sentences of the new draft are judged like any other, until `methods.max_rounds` retrievals are spent. The
+published code accepts everything that it drafts after a retrieval: that is `methods.max_rounds=1`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prag_core.records import Answer, Question
 
 @dataclass(frozen=True)
 class Draft:
-    """A generation, cut to what the answer may still have, with the places of its tokens and sentences in its text."""
+    """A generation, cut to the room that the answer has left, with the places of its tokens and sentences in its text."""
 
     token_ids: tuple[int, ...]
     probabilities: tuple[float, ...]
@@ -30,8 +30,8 @@ class Draft:
     ended: bool  # by the model itself
 
 
-Doubt = tuple[int, str]  # the first sentence not to be trusted, and what to ask retrieval about it
-Judge = Callable[[QuestionState, Draft, int], Doubt | None]  # of a draft, from that sentence on
+Doubt = tuple[int, str]  # the first untrusted sentence, and the retrieval query for it
+Judge = Callable[[QuestionState, Draft, int], Doubt | None]  # judges a draft from that sentence on
 
 
 def answer_actively(
@@ -43,33 +43,26 @@ def answer_actively(
     draft_tokens: int | None = None,
     by_sentence: bool = False,
 ) -> list[Answer]:
-    """Drafts go on for `draft_tokens` (none said: as far as the answer may go), and one sentence of each stands at most if
-    `by_sentence`. With `merges`, the adapters of all that was retrieved are merged into every later draft."""
+    """Answer by drafts of `draft_tokens` (default: as long as the answer may be), at most one sentence
+    of each accepted if `by_sentence`. With `merges`, the adapters of all that was retrieved are merged into every later draft."""
     clock = Stopwatch()
     states = [QuestionState(question) for question in questions]
     while running := [state for state in states if not state.done]:
         room = max(tools.max_new_tokens - len(state.token_ids) for state in running)
         sampling = Sampling(min(room, draft_tokens or room), probabilities=True)
         drafts = generate(running, tools, clock, sampling)
-        unsure: list[tuple[QuestionState, str]] = []
+        unsure: list[QuestionState] = []
+        queries: list[str] = []
         for state, generation in zip(running, drafts, strict=True):
             draft = _cut(generation, tools.max_new_tokens - len(state.token_ids), tools)
             with clock.stage("judge"):
-                query = _take(
-                    state,
-                    draft,
-                    judge if len(state.rounds) < tools.methods.max_rounds else _trust,
-                    by_sentence,
-                )
+                may_retrieve = len(state.rounds) < tools.methods.max_rounds
+                doubt = judge(state, draft, int(state.fresh)) if may_retrieve else None
+                query = _accept(state, draft, doubt, by_sentence)
             if query is not None:
-                unsure.append((state, query))
-        retrieve(
-            [state for state, _ in unsure],
-            [query for _, query in unsure],
-            tools,
-            clock,
-            merges=merges,
-        )
+                unsure.append(state)
+                queries.append(query)
+        retrieve(unsure, queries, tools, clock, merges=merges)
         for state in running:
             state.done = state.done or len(state.token_ids) >= tools.max_new_tokens
     return answers(states, tools, clock)
@@ -83,8 +76,8 @@ def observe(
     draft_tokens: int | None = None,
     by_sentence: bool = False,
 ) -> list[list[float]]:
-    """What a judge would weigh if it never doubted: for each question the figures that `weigh` gives of its drafts, which are
-    then all made without passages."""
+    """Return what a judge that never doubts would weigh: for each question what `weigh` gives of its drafts, all of which are
+    then made without passages."""
     weighed: dict[int, list[float]] = {}
 
     def judge(state: QuestionState, draft: Draft, first: int) -> None:
@@ -94,21 +87,20 @@ def observe(
     return [weighed[id(question)] for question in questions]
 
 
-def _take(state: QuestionState, draft: Draft, judge: Judge, by_sentence: bool) -> str | None:
-    """Let the state have what stands of the draft. The query for what does not, or None where all that was read does."""
-    doubt = judge(state, draft, int(state.fresh))
+def _accept(state: QuestionState, draft: Draft, doubt: Doubt | None, by_sentence: bool) -> str | None:
+    """Append the trusted prefix of `draft` to the answer. Return the query for the first untrusted sentence, or None."""
     sentences = draft.sentences[:1] if by_sentence else draft.sentences
     if doubt is not None and doubt[0] >= len(sentences):
-        doubt = None  # its turn comes with the next draft
+        doubt = None  # that sentence is judged again in the next draft
     trusted = sentences if doubt is None else sentences[: doubt[0]]
     end = trusted[-1][1] if trusted else 0
-    stands = tokens_in(draft.tokens, (0, end)).stop
-    state.token_ids += draft.token_ids[:stands]
+    accepted = tokens_in(draft.tokens, (0, end)).stop
+    state.token_ids += draft.token_ids[:accepted]
     state.passages, state.fresh = [], False
     if doubt is not None:
         return doubt[1]
-    all_read = stands == len(draft.token_ids)
-    state.done = (all_read and draft.ended) or not stands or ANSWERED in draft.text[:end].lower()
+    whole = accepted == len(draft.token_ids)
+    state.done = (whole and draft.ended) or not accepted or ANSWERED in draft.text[:end].lower()
     return None
 
 
@@ -122,7 +114,3 @@ def _cut(generation: Generation, room: int, tools: Tools) -> Draft:
     return Draft(
         token_ids, probabilities, text, token_spans(tokenizer, token_ids), sentence_spans(text), ended
     )
-
-
-def _trust(state: QuestionState, draft: Draft, first: int) -> None:
-    return None

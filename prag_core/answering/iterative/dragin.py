@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Dragin(Iterative):
         return ("dragin_threshold",)
 
     def observe(self, threshold: str, questions: Sequence[Question], tools: Tools) -> list[float]:
-        """The score of each answer's highest word."""
+        """Return the score of each answer's highest word."""
         engine = attentive(tools)
 
         def weigh(state: QuestionState, draft: Draft) -> list[float]:
@@ -58,17 +59,13 @@ class Dragin(Iterative):
         return [max(each) for each in weighed if each]
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
-        engine = attentive(tools)
-
-        def judge(state: QuestionState, draft: Draft, first: int) -> Doubt | None:
-            return find_doubt(state, draft, first, tools, engine)
-
+        judge = partial(find_doubt, tools=tools, engine=attentive(tools))
         ahead = tools.methods.dragin_tokens
         return answer_actively(questions, tools, judge, merges=self.merges, draft_tokens=ahead)
 
 
 def attentive(tools: Tools) -> AttentiveEngine:
-    """The engine, if it can read. Raises EngineError."""
+    """Return the engine if it can read attentions, else raise EngineError."""
     if not isinstance(tools.engine, AttentiveEngine):
         raise EngineError(UNABLE)
     return tools.engine
@@ -77,7 +74,7 @@ def attentive(tools: Tools) -> AttentiveEngine:
 def find_doubt(
     state: QuestionState, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine
 ) -> Doubt | None:
-    """The sentence, from `first` on, of the first word whose score is above the threshold, and the query for that word."""
+    """Return the sentence, from `first` on, of the first word whose score is above the threshold, and the query for that word."""
     threshold, count = limits(tools.methods)
     for number, word, score in scored_words(state, draft, first, tools, engine):
         if score > threshold:
@@ -88,7 +85,7 @@ def find_doubt(
 def scored_words(
     state: QuestionState, draft: Draft, first: int, tools: Tools, engine: AttentiveEngine
 ) -> Iterator[tuple[int, tuple[int, int], float]]:
-    """Each word of the sentences from `first` on: its sentence, its place in the text, its score. Reads the draft once."""
+    """Yield each word of the sentences from `first` on: its sentence, its place in the text, its score. Reads the draft once."""
     sentences = [_words_in(draft, span) for span in draft.sentences]
     if not any(sentences[first:]):
         return
@@ -105,7 +102,7 @@ def scored_words(
 
 
 def limits(settings: MethodsConfig) -> tuple[float, int]:
-    """The threshold of a word's score and the most words of a query: what is set, else what was published."""
+    """Return the threshold of a word's score and the most words of a query: as set, by default as published."""
     threshold, count = PUBLISHED[settings.dataset]
     given = settings.dragin_threshold
     return (threshold if given is None else given), settings.dragin_query_words or count
@@ -124,7 +121,7 @@ def word_scores(
     *,
     scaled: bool,
 ) -> list[float]:
-    """The score of each word of one sentence, given the tokens of each. A word without a token of its own scores 0."""
+    """Score each word of one sentence, given the tokens of each. A word without a token of its own scores 0."""
     entropy = [float(entropy_n[tokens].mean()) if tokens else 0.0 for tokens in words]
     attention = [float(attention_n[tokens].sum()) for tokens in words]
     scale = len(words) / sum(attention) if scaled and sum(attention) > 0 else 1.0
@@ -132,7 +129,7 @@ def word_scores(
 
 
 def ask_attention(state: QuestionState, draft: str, count: int, tools: Tools, engine: AttentiveEngine) -> str:
-    """The query for the last word of `draft`, from one reading of the question and the answer up to that word."""
+    """Return the query for the last word of `draft`, from one reading of the question and the answer up to that word."""
     tokenizer = tools.engine.tokenizer
     said = tokenizer.decode(state.token_ids, skip_special_tokens=True)
     text = f"{state.question.question} {said}{draft}"
@@ -151,7 +148,7 @@ def ask_attention(state: QuestionState, draft: str, count: int, tools: Tools, en
 def attended_words(
     text: str, words: Sequence[tuple[int, int]], tokens: Sequence[range], attention_t: np.ndarray, count: int
 ) -> str:
-    """The `count` content words that get most attention, in the order of the text; of equal ones the earlier."""
+    """Return the `count` content words that get most attention, in the order of the text; of equal ones the earlier."""
     content = [i for i, word in enumerate(words) if is_content_word(text[slice(*word)])]
     best = sorted(content, key=lambda i: -float(attention_t[tokens[i]].sum()))[:count]
     return " ".join(text[slice(*words[i])] for i in sorted(best))

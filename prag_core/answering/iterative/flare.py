@@ -25,7 +25,7 @@ PUBLISHED = {"2wiki": 0.08, "hotpotqa": 0.1}  # mean of 1 - p
 
 
 class Rule(Protocol):
-    """When a sentence is not trusted, and which of its tokens may ask."""
+    """Decides when a sentence is untrusted, and which of its tokens go into the query."""
 
     def weigh(self, probabilities: Sequence[float]) -> float: ...
 
@@ -36,7 +36,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class MeanDoubt:
-    """The compared form."""
+    """The form that the paper compares with."""
 
     threshold: float
 
@@ -75,15 +75,11 @@ class Flare(Iterative):
 
     def answer(self, questions: Sequence[Question], tools: Tools) -> list[Answer]:
         rule = self.rule(tools.methods)
-
-        def judge(state: QuestionState, draft: Draft, first: int) -> Doubt | None:
-            return find_doubt(draft, rule, first)
-
         ahead = tools.methods.lookahead_tokens if self.look_ahead else None
         return answer_actively(
             questions,
             tools,
-            judge,
+            lambda state, draft, first: find_doubt(draft, rule, first),
             merges=self.merges,
             draft_tokens=ahead,
             by_sentence=self.look_ahead,
@@ -124,7 +120,7 @@ class Flare(Iterative):
 
 
 def find_doubt(draft: Draft, rule: Rule, first: int) -> Doubt | None:
-    """The first sentence from `first` on that the rule doubts, and its sure tokens as the query."""
+    """Return the first sentence, from `first` on, that the rule doubts, and its certain tokens as the query."""
     for number in range(first, len(draft.sentences)):
         inside = tokens_in(draft.tokens, draft.sentences[number])
         if inside and rule.doubts([draft.probabilities[i] for i in inside]):
@@ -133,7 +129,7 @@ def find_doubt(draft: Draft, rule: Rule, first: int) -> Doubt | None:
 
 
 def query_of(draft: Draft, tokens: Sequence[int], rule: Rule) -> str:
-    """The text of those of these tokens that the rule keeps; where some are left out, a space parts what is left."""
+    """Return the text of those tokens that the rule keeps; a space stands for those that it leaves out."""
     pieces = [
         draft.text[slice(*draft.tokens[i])] if rule.keeps(draft.probabilities[i]) else " " for i in tokens
     ]

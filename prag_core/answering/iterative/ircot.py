@@ -38,22 +38,22 @@ class IrCot(Iterative):
             if not (running := [state for state in states if not state.done]):
                 break
             drafts = generate(running, tools, clock, sampling, reasoning(tools.prompt))
-            sentences = [_first_sentence(tools, draft) for draft in drafts]
-            for state, (token_ids, text, last) in zip(running, sentences, strict=True):
+            asking: list[QuestionState] = []
+            queries: list[str] = []
+            for state, draft in zip(running, drafts, strict=True):
+                token_ids, text, last = _first_sentence(tools, draft)
                 state.token_ids += token_ids
                 state.done = last or ANSWERED in text.lower()
-            asking = [
-                (state, text)
-                for state, (_, text, _) in zip(running, sentences, strict=True)
-                if not state.done
-            ]
-            self._collect([state for state, _ in asking], [text for _, text in asking], tools, clock)
+                if not state.done:
+                    asking.append(state)
+                    queries.append(text)
+            self._collect(asking, queries, tools, clock)
         return self._read(states, tools, clock)
 
     def _collect(
         self, states: Sequence[QuestionState], queries: Sequence[str], tools: Tools, clock: Stopwatch
     ) -> None:
-        """Retrieve, and show all that was collected. A state that has all it may have is done."""
+        """Retrieve, and show all that was collected. A question with as many documents as it may collect is done."""
         retrieve(states, queries, tools, clock, merges=self.merges)
         for state in states:
             state.passages = state.collected(tools.methods.max_documents)
@@ -62,15 +62,14 @@ class IrCot(Iterative):
     def _read(self, states: Sequence[QuestionState], tools: Tools, clock: Stopwatch) -> list[Answer]:
         for state in states:
             state.token_ids = []  # the reader sees the passages, not the reasoning
-        for state, generation in zip(
-            states, generate(states, tools, clock, Sampling(tools.max_new_tokens)), strict=True
-        ):
+        read = generate(states, tools, clock, Sampling(tools.max_new_tokens))
+        for state, generation in zip(states, read, strict=True):
             state.token_ids = list(generation.token_ids)
         return answers(states, tools, clock)
 
 
 def _first_sentence(tools: Tools, draft: Generation) -> tuple[list[int], str, bool]:
-    """The tokens and the text of what a draft says first, and whether the model meant to say no more."""
+    """The tokens and the text of a draft's first sentence, and whether the model ended there."""
     (_, end), *more = sentence_spans(draft.text) or [(0, 0)]
     read = tokens_in(token_spans(tools.engine.tokenizer, draft.token_ids), (0, end)).stop
     text = draft.text[:end].strip()

@@ -1,4 +1,4 @@
-"""Where tokens, words and sentences lie in a text: what the methods that look into their own generation share.
+"""Find where tokens, words and sentences lie in a text, for the methods that look into their own generation.
 
 spaCy, which the published code of FLARE and DRAGIN asks, is not used: it would be a dependency with a model of its own for one
 language, the methods need sentence ends and content words only, and the stop words here are those that retrieval uses.
@@ -23,7 +23,7 @@ _LONGEST_ABBREVIATION = 5  # characters: "Prof" and the one before it
 
 
 def sentence_spans(text: str) -> list[Span]:
-    """Spans that tile `text`, none empty; "" has none."""
+    """Split `text` into sentences that tile it, none of them empty; "" has none."""
     starts = [0]
     for match in _END.finditer(text):
         before = max(starts[-1], match.start() - _LONGEST_ABBREVIATION)
@@ -33,12 +33,12 @@ def sentence_spans(text: str) -> list[Span]:
 
 
 def word_spans(text: str) -> list[Span]:
-    """Runs without white space: a word with the punctuation that touches it."""
+    """Find runs without white space: words with the punctuation that touches them."""
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 
 def token_spans(tokenizer: Any, token_ids: Sequence[int]) -> list[Span]:
-    """The characters that each token adds to the text of those before it. They tile the decoded text."""
+    """Find the characters that each token adds to the text of those before it. They tile the decoded text."""
     ends = [
         len(tokenizer.decode(list(token_ids[:i]), skip_special_tokens=True))
         for i in range(len(token_ids) + 1)
@@ -50,6 +50,6 @@ def token_spans(tokenizer: Any, token_ids: Sequence[int]) -> list[Span]:
 
 
 def tokens_in(tokens: Sequence[Span], span: Span) -> range:
-    """Which tokens end inside a span: " The" belongs to the sentence that "The" begins."""
+    """Find the tokens that end inside a span: " The" belongs to the sentence that "The" begins."""
     inside = [i for i, (start, end) in enumerate(tokens) if span[0] <= max(end - 1, start) < span[1]]
     return range(inside[0], inside[-1] + 1) if inside else range(0)
