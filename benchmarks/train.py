@@ -110,19 +110,19 @@ def _train_shard(work: Workload, bank: Bank, shard: str, count: int, settings: T
     numbered = enumerate(work.samples(count, clock))
     items = prefetch((TrainingItem((f"{n}", 0), f"{n:064d}", samples) for n, samples in numbered), depth=256)
     with bank.begin(Stage.adapters, shard, Tier.fp32) as writer:
-        with BackgroundWriter(writer.add, depth=64) as behind:
+        with BackgroundWriter(writer.add, depth=64) as writing:
             for record in train_documents(work.model, work.layout, work.initial, items, settings):
                 assert isinstance(record, Adapter)
                 clock.trained(int(record.doc_id), record.tokens, record.loss_last)
-                behind.put(record)
+                writing.put(record)
         committing = time.perf_counter()
         writer.commit([])
-        behind.seconds_waited += time.perf_counter() - committing
+        writing.seconds_waited += time.perf_counter() - committing
     wall = time.perf_counter() - start
     clock.seconds |= {
-        "train": wall - behind.seconds_waited,
-        "write": behind.seconds_busy,
-        "wait": behind.seconds_waited,
+        "train": wall - writing.seconds_waited,
+        "write": writing.seconds_busy,
+        "wait": writing.seconds_waited,
     }
     clock.seconds["wall"] = wall
     return clock
