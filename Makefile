@@ -37,7 +37,7 @@ test: setup
 	.venv/bin/python -m pytest tests
 
 quick: setup
-	.venv/bin/python -m pytest tests -m "not slow"
+	.venv/bin/python -m pytest tests -m "not slow" -n 2 --dist loadgroup
 
 simulate: setup
 	.venv/bin/python -m tests.simulation --histories 20000 --processes $$(nproc)

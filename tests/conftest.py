@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models of tests are small, and several processes run at once
 SCRIPTS = Path(__file__).parent / "s3"
 SWIFT = "swift==2.38.3"
 SWIFT_VENV = Path(
@@ -48,13 +49,27 @@ SLOW_PLACES = (  # tests that start Ray, vLLM or `prag` as a process, or train f
 )
 
 
+SHARED: dict[str, tuple[set[str], tuple[str, ...]]] = {  # group → its fixtures and places
+    "endpoint": ({"settings", "endpoint"}, ("tests/benchmarks/test_serve.py",)),
+    "radosgw": ({"radosgw"}, ()),
+    "swift": ({"swift"}, ()),
+    "engines": (set(), ("tests/prag_core/engines/",)),
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `slow` what `make quick` leaves out."""
+    """Mark as `slow` what `make quick` leaves out, and name each test's group: what it shares, else its file."""
     for item in items:
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         needs = {*getattr(item, "fixturenames", ()), *(p for p in parameters if isinstance(p, str))}
         if needs & SLOW_FIXTURES or item.nodeid.startswith(SLOW_PLACES):
             item.add_marker(pytest.mark.slow)
+        shared = (
+            name for name, (uses, places) in SHARED.items() if needs & uses or item.nodeid.startswith(places)
+        )
+        item.add_marker(pytest.mark.xdist_group(next(shared, item.nodeid.partition("::")[0])))
+    if "PYTEST_XDIST_WORKER" in os.environ:  # side by side, the long ones come first
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 class S3Server:

@@ -73,8 +73,9 @@ def test_ls_shows_documents_and_why_some_were_quarantined(
 
 @pytest.mark.parametrize("doc_id", ["[/r/]python", "arXiv:2301.1[cs.CL]", f"[b]{'x' * 90}[/b]"])
 def test_ids_reasons_and_texts_are_printed_letter_for_letter(
-    doc_id: str, uri: str, capsys: pytest.CaptureFixture[str]
+    doc_id: str, uri: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     bank = Bank.open(uri)
     document = Document(doc_id, "text [/i] :smile:", title="[red]T[/red]")
     with bank.begin(Stage.adapters, "odd") as writer:

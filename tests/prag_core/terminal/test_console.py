@@ -49,7 +49,8 @@ def test_a_cell_that_is_wider_than_the_terminal_is_shown_whole(monkeypatch: pyte
     assert "".join(lines) == long and len(lines) > 1
 
 
-def test_where_there_is_no_terminal_a_cell_is_one_line() -> None:
+def test_where_there_is_no_terminal_a_cell_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     console, long = open_console(io.StringIO()), "word " * 100
     table = make_table("why")
     table.add_row(long.strip())
