@@ -34,7 +34,7 @@ class Hands:
     def do(self, kind: str, names: Sequence[str], what: str, work: Callable[[], T]) -> T | None:
         """Do one call. Returns None if it fails with an error that it may fail with."""
         operation = Operation(kind, tuple(names), self.scheduler.step)
-        self.oracle.operations.append(operation)
+        self.oracle.add(operation)
         self.scheduler.note(self.name, f"{what} …")
         try:
             result = work()
@@ -132,6 +132,15 @@ class Hands:
         if values:
             self.oracle.check_values(values, seen)
         return values
+
+    def read_documents(self, bank: Bank, seen: Seen) -> None:
+        """Read the texts of the newest snapshot, which has these documents."""
+        read = self.do("fetch", (), "read the documents", lambda: list(bank.require_snapshot().documents()))
+        expected = {texts.document(*texts.WORDINGS[content]).text for content in seen.values()}
+        if read is None or {document.text for document in read} != expected:
+            self.oracle.violate(
+                "committed", "the documents of the newest snapshot cannot be read, or are others"
+            )
 
     def observe(self, publish: Operation | None = None) -> None:
         """Look at the newest snapshot while all others stand still."""

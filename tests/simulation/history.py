@@ -74,7 +74,7 @@ class Simulation:
         told = Told(seed, f"{scenario.name} {scenario.damage or ''}".strip(), scheduler)
         if scenario.name in scenarios:
             try:
-                _History(scheduler, Oracle(flavor.exclusive, checked, list(before)), scenario).run()
+                _History(scheduler, Oracle(flavor.exclusive, checked, before), scenario).run()
             except Violation as error:
                 told.violation = error
             except Endless as error:
@@ -98,9 +98,10 @@ class Simulation:
             hands.publish(bank, texts.whole(texts.OLD))
             if start == "deleted":
                 hands.delete(bank, ["d5"])
-            for operation in hands.oracle.operations:
+            before = list(hands.oracle.among("commit", "publish", "delete"))
+            for operation in before:
                 operation.begin = operation.end = -1
-            self._banks[start] = dict(SimulatedFileSystem.objects), hands.oracle.operations
+            self._banks[start] = dict(SimulatedFileSystem.objects), before
         return self._banks[start]
 
 
@@ -169,6 +170,7 @@ class _History:
             self.oracle.violate("committed", f"the bank cannot be read {when}: {self._last_note()}")
         else:
             self.oracle.check_at_rest(*looked, corpus, when)
+            self.hands.read_documents(bank, looked[0])
         return self.hands.verify(bank) or []
 
     def _clear(self, bank: Bank, corpus: Corpus) -> None:

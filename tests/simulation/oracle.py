@@ -16,8 +16,9 @@ The promises, by the words that violations bear:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.simulation.corpus import WORDINGS, Corpus, Seen, hash_of, number_of
 
@@ -54,17 +55,25 @@ class Oracle:
 
     exclusive: bool
     checked: Collection[str] = PROMISES
-    operations: list[Operation] = field(default_factory=list)
+    before: Collection[Operation] = ()  # what was done before the history begins
     damaged: bool = False
-    _published: set[str] = field(default_factory=set)  # content hashes of all snapshots so far
-    _numbers: list[tuple[int, int]] = field(default_factory=list)  # (end of opening, number)
+
+    def __post_init__(self) -> None:
+        self._operations: defaultdict[str, list[Operation]] = defaultdict(list)
+        self._numbers: list[tuple[int, int]] = []  # (end of opening, number)
+        for operation in self.before:
+            self.add(operation)
+        self._published = {content for publish in self.among("publish") for content in publish.names}
 
     def violate(self, promise: str, message: str) -> None:
         if promise in self.checked:
             raise Violation(promise, message)
 
+    def add(self, operation: Operation) -> None:
+        self._operations[operation.kind].append(operation)
+
     def among(self, *kinds: str) -> Iterable[Operation]:
-        return (operation for operation in self.operations if operation.kind in kinds)
+        return (operation for kind in kinds for operation in self._operations.get(kind, ()))
 
     def naming(self, kind: str, name: str) -> list[Operation]:
         return [operation for operation in self.among(kind) if name in operation.names]
@@ -137,7 +146,13 @@ class Oracle:
         """Whether a document may be missing: somebody began to delete it, or a corpus without it was published."""
         if self.naming("delete", WORDINGS[content][0]):
             return True
-        return any(content not in publish.names for publish in self.among("publish"))
+        return self._has_left(content)
+
+    def _has_left(self, content: str) -> bool:
+        """Whether a corpus without this document may have been published since it was first committed."""
+        first = min((commit.begin for commit in self.naming("commit", content)), default=0)
+        publishes = (publish for publish in self.among("publish") if publish.last >= first)
+        return any(content not in publish.names for publish in publishes)
 
     def _committed(self, before: float = float("inf")) -> set[str]:
         return {c for o in self.among("commit") if o.ok and o.last <= before for c in o.names}
@@ -159,8 +174,7 @@ class Oracle:
     def _must_be_there(self, doc_id: str, content: str) -> bool:
         deletions = self.naming("delete", doc_id)
         if not deletions:
-            left = any(content not in publish.names for publish in self.among("publish"))
-            return not (left and any(self.among("gc")))
+            return not (self._has_left(content) and any(self.among("gc")))
         first, last = min(d.begin for d in deletions), max(d.last for d in deletions)
         cleared = [(gc.begin, gc.last) for gc in self.among("gc")]
         return any(

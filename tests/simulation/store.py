@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -49,6 +49,9 @@ class Calls(Protocol):
     clock: float
     step: int
     flavor: Flavor
+
+    def current(self) -> object | None:
+        """The actor at work, if one is."""
 
     def call(self, verb: str, path: str, effect: Callable[[int], Any]) -> Any:
         """Let others go first, then return `effect(step at which the call began)`, unless a fault comes between."""
@@ -109,7 +112,14 @@ class SimulatedFileSystem(AbstractFileSystem):
         self, path: str, maxdepth: Any = None, withdirs: bool = False, detail: bool = False, **options: Any
     ) -> Any:
         """List all files under a path in several requests, between which the store may change."""
-        walk = self._pages(path, options.get("prefix", "")) if self.calls.flavor.page else self._walk(path)
+        if self.calls.current() is None:
+            start = f"{path.rstrip('/')}/{options.get('prefix', '')}"
+            names = [name for name in self.objects if name.startswith(start)]
+            walk: Iterable[dict[str, Any]] = map(self._about, sorted(names))
+        elif self.calls.flavor.page:
+            walk = self._pages(path, options.get("prefix", ""))
+        else:
+            walk = self._walk(path)
         found = {info["name"]: info for info in walk}
         return found if detail else list(found)
 
