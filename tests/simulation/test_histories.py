@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HOLD = ["--promises", "committed", "accounted", "readers", "--scenarios", "deletions", "runs", "changes"]
+# Of the others the bank keeps not all yet.
+HOLD = ["--promises", "committed", "readers", "--scenarios", "deletions", "runs", "changes"]
 
 
 def simulate(*options: str) -> subprocess.CompletedProcess[str]:
