@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def endpoint(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> I
         "serve.health_seconds=0.5",
         "serve.grace_seconds=1",
         "serve.drain_seconds=5",
+        "serve.timeout_seconds=900",
     ]
     quick += [
         f"serve.port={free_port()}",
@@ -54,6 +56,7 @@ def endpoint(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> I
         "methods.max_documents=4",
     ]  # as large adapter slots as without
     config = load_config([*settings, *quick])
+    os.environ.setdefault("RAY_metrics_report_interval_ms", "2000")  # not ten seconds: tests wait for them
     url = start(config)
     client = OpenAI(base_url=url, api_key=keys["all"], max_retries=0, timeout=60)
     headers = {"authorization": f"Bearer {keys['all']}"}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 from openai import OpenAI
 
 from cluster.keys.key_file import write_entries
@@ -82,6 +85,26 @@ def damage(bank: Bank, doc_id: str) -> None:
     data = bytearray(path.read_bytes())
     data[int(entry.start or 0)] ^= 1
     path.write_bytes(data)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Return when it is so, however slow the machine; pytest's own time limit ends a wait in vain."""
+    while not true():
+        time.sleep(0.05)
+
+
+def engine_process() -> psutil.Process:
+    """The process of the running endpoint's engine."""
+    family = psutil.Process().children(recursive=True)
+    (engine,) = (process for process in family if "EngineCore" in _title(process))
+    return engine
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join([process.name(), *process.cmdline()])
+    except psutil.NoSuchProcess:  # a short-lived one that was listed
+        return ""
 
 
 def free_port() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import openai
-import psutil
 import pytest
 from openai import OpenAI
 from ray import serve
@@ -46,7 +44,7 @@ from prag_core.merging import MergedAdapter
 from prag_core.records import Answer, Passage, Question, Round
 from prag_core.retrieval import Filter, build_index
 from tests.cluster.endpoint import METHODS as OFFERED
-from tests.cluster.endpoint import Endpoint
+from tests.cluster.endpoint import Endpoint, engine_process, wait_until
 
 SEVERAL = OFFERED[5:]
 PLACE = Passage("place", 0, "A place", "It lies.", 2.0)
@@ -403,23 +401,12 @@ def at_work() -> int:
     return int(serve.get_deployment_handle("Generator", NAME).status.remote().result()["at_work"])
 
 
-def wait_for(number: int) -> None:
-    deadline = time.monotonic() + 30
-    while at_work() != number:
-        assert time.monotonic() < deadline, f"not {number} methods at work"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_gives_its_place_back_while_the_engine_is_still_at_it(
     endpoint: Endpoint, stream: bool
 ) -> None:
-    """The engine is held still, so that no answer can come to an end by itself."""
-    (engine,) = (
-        p
-        for p in psutil.Process().children(recursive=True)
-        if "EngineCore" in " ".join([p.name(), *p.cmdline()])
-    )
+    """The engine is held still, so that no answer can come to an end by itself; nor does the request run out of time."""
+    engine = engine_process()
     body: Any = {
         "model": "flare",
         "stream": stream,
@@ -434,8 +421,8 @@ def test_a_client_that_leaves_gives_its_place_back_while_the_engine_is_still_at_
     try:
         with socket.create_connection((request.url.host, request.url.port or 80)) as connection:
             connection.sendall("\r\n".join([*lines, "", ""]).encode() + request.content)
-            wait_for(1)
-        wait_for(0)
+            wait_until(lambda: at_work() == 1)
+        wait_until(lambda: at_work() == 0)
     finally:
         engine.resume()
     assert ask(endpoint, "flare", "Where is Jelamnax?").choices[0].message.content
@@ -452,9 +439,6 @@ def test_a_deleted_document_is_in_no_round_from_then_on(
 
     assert doc_id in found()
     delete_documents(bank, [doc_id])
-    deadline = time.monotonic() + 30
-    while doc_id in found():
-        assert time.monotonic() < deadline, "a deleted document is still found"
+    wait_until(lambda: doc_id not in found())
     build_index(bank, restore_documents(bank, [doc_id]), endpoint.config.retrieval)
-    while doc_id not in found():
-        assert time.monotonic() < deadline, "a restored document is not found"
+    wait_until(lambda: doc_id in found())
