@@ -34,9 +34,9 @@ def encode(factors: AdapterFactors, layout: AdapterLayout, tier: Tier | str) -> 
     return b"".join(parts)
 
 
-def decode(data: bytes, layout: AdapterLayout, tier: Tier | str) -> AdapterFactors:
+def decode(data: bytes, layout: AdapterLayout, tier: object) -> AdapterFactors:
     """Decode one adapter to float32. Raises CorruptBankError when `data` is not of the layout's length."""
-    tier = Tier(tier)
+    tier = _known(tier)
     if len(data) != encoded_size(layout, tier):
         raise CorruptBankError(
             f"an adapter of {len(data)} bytes, expected {encoded_size(layout, tier)} in tier {tier.value}"
@@ -49,11 +49,17 @@ def decode(data: bytes, layout: AdapterLayout, tier: Tier | str) -> AdapterFacto
     return {module.name: Factors(next(matrices), next(matrices)) for module in layout.modules}
 
 
-def encoded_size(layout: AdapterLayout, tier: Tier | str) -> int:
-    """Number of bytes of one encoded adapter."""
-    return sum(
-        _matrix_size(shape, layout.rank, Tier(tier)) for _, a, b in layout.shapes() for shape in (a, b)
-    )
+def _known(tier: object) -> Tier:
+    try:
+        return Tier(tier)
+    except ValueError:
+        raise CorruptBankError(f"{tier!r:.40} is no tier that this version knows") from None
+
+
+def encoded_size(layout: AdapterLayout, tier: object) -> int:
+    """Number of bytes of one encoded adapter. Raises CorruptBankError for an unknown tier."""
+    tier = _known(tier)
+    return sum(_matrix_size(shape, layout.rank, tier) for _, a, b in layout.shapes() for shape in (a, b))
 
 
 def describe(layout: AdapterLayout, tier: Tier | str) -> dict[str, Any]:

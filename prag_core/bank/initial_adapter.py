@@ -52,9 +52,11 @@ def pack(factors: AdapterFactors, note: str | None = None) -> bytes:
 
 
 def unpack(data: bytes, layout: AdapterLayout) -> AdapterFactors:
-    """Decode the factors of a layout's modules."""
+    """Decode the factors of a layout's modules. Raises ValueError, KeyError or SafetensorError for anything else."""
     tensors = load(data)
-    return {m.name: Factors(tensors[f"{m.name}.a"], tensors[f"{m.name}.b"]) for m in layout.modules}
+    factors = {m.name: Factors(tensors[f"{m.name}.a"], tensors[f"{m.name}.b"]) for m in layout.modules}
+    check_factors(factors, layout)
+    return factors
 
 
 def adds_nothing(factors: AdapterFactors) -> bool:
@@ -117,7 +119,7 @@ def read_warm_start(uri: str) -> WarmStart | None:
             )
         layout = AdapterLayout.from_json(note["layout"])
         warm = WarmStart(unpack(data, layout), layout, note["model"], note["made_from"], note["figures"])
-    except (ValueError, KeyError, TypeError, SafetensorError, CorruptBankError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
         raise StorageError(f"{uri} is damaged, or not a file that prag warmup wrote; make it again") from None
     if warm.sha256 != note["sha256_of_factors"]:
         raise StorageError(

@@ -6,19 +6,23 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prag_core.bank.codec import decode
-from prag_core.bank.snapshot import Entry, Snapshot
+from prag_core.bank.codec import decode, encoded_size
+from prag_core.bank.layout import LARGEST
+from prag_core.bank.names import OBJECT, checked
+from prag_core.bank.snapshot import Entry, Place, Snapshot
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.records import Adapter, AdapterFactors, Key
-from prag_core.storage import read_ranges, storage_errors
+from prag_core.storage import patience, read_ranges, storage_errors
 
 LARGE = 1 << 20  # bytes of an adapter from which several are checked at once, in threads
+PATIENCE = 10.0  # seconds that a store is waited for: somebody waits for the answer
 
 
 class AdapterReader:
@@ -50,12 +54,25 @@ class AdapterReader:
 def read_factors(store: BankStore, entries: Sequence[Entry]) -> dict[Key, AdapterFactors]:
     """Read the adapters at `entries`, float32: one concurrent ranged request each, digests checked. Raises CorruptBankError
     naming object and doc_id when bytes are damaged or missing."""
+    found, wrong = _read_intact(store, entries)
+    if wrong:  # a network may garble what lies there well: once more before the verdict
+        again, wrong = _read_intact(store, wrong)
+        found |= again
+    if wrong:
+        raise CorruptBankError(_describe_damage(store, wrong[0]))
+    return {entry.key: found[entry.key] for entry in entries}
+
+
+def _read_intact(store: BankStore, entries: Sequence[Entry]) -> tuple[dict[Key, AdapterFactors], list[Entry]]:
+    """Read adapters once: those whose bytes are right, and the entries of the others."""
     values = _read_values(store, entries)
-    banks = [store] * len(entries)
     if len(entries) == 1 or max(map(len, values), default=0) < LARGE:
-        return dict(map(_check, banks, entries, values))
-    with ThreadPoolExecutor(min(len(entries), os.cpu_count() or 1)) as pool:
-        return dict(pool.map(_check, banks, entries, values))
+        factors = list(map(_decode, repeat(store), entries, values))
+    else:
+        with ThreadPoolExecutor(min(len(entries), os.cpu_count() or 1)) as pool:
+            factors = list(pool.map(_decode, repeat(store), entries, values))
+    pairs = list(zip(entries, factors, strict=True))
+    return {entry.key: f for entry, f in pairs if f is not None}, [entry for entry, f in pairs if f is None]
 
 
 def read_usable(
@@ -77,10 +94,10 @@ def read_usable(
 
 
 def _read_values(store: BankStore, entries: Sequence[Entry]) -> list[bytes]:
-    places = [entry.place for entry in entries]
+    places = [_place(store, entry) for entry in entries]
     paths = [store.path(place.path) for place in places]
     try:
-        with storage_errors("reading", store.uri):
+        with storage_errors("reading", store.uri), patience(PATIENCE):
             return read_ranges(
                 store.fs, paths, [place.start for place in places], [place.end for place in places]
             )
@@ -88,14 +105,30 @@ def _read_values(store: BankStore, entries: Sequence[Entry]) -> list[bytes]:
         raise CorruptBankError(f"{error.filename} is missing; run prag bank verify") from None
 
 
-def _check(store: BankStore, entry: Entry, value: bytes) -> tuple[Key, AdapterFactors]:
-    """Decode an adapter. Raises CorruptBankError when the bytes are not those that were written."""
-    if hashlib.sha256(value).hexdigest() != entry.sha256:
-        path = store.path(entry.place.path)
+def _place(store: BankStore, entry: Entry) -> Place:
+    """Where an adapter lies. Raises CorruptBankError for a place that no adapter of the bank has."""
+    where = f"{store.uri}: the snapshot's index"
+    place = entry.place
+    checked(place.path, OBJECT, where)
+    if not (
+        0 <= place.start <= LARGEST and place.end - place.start == encoded_size(store.layout, entry.tier)
+    ):
         raise CorruptBankError(
-            f"{path} is damaged at the adapter of {show_key(*entry.key)}; run prag bank verify"
+            f"{where} gives the adapter of {show_key(*entry.key)} a place that it cannot have; run prag bank verify"
         )
-    return entry.key, decode(value, store.layout, str(entry.tier))
+    return place
+
+
+def _decode(store: BankStore, entry: Entry, value: bytes) -> AdapterFactors | None:
+    """Decode an adapter. None when the bytes are not those that were written."""
+    if hashlib.sha256(value).hexdigest() != entry.sha256:
+        return None
+    return decode(value, store.layout, str(entry.tier))
+
+
+def _describe_damage(store: BankStore, entry: Entry) -> str:
+    path, name = store.path(entry.place.path), show_key(*entry.key)
+    return f"{path} is damaged at the adapter of {name}; run prag bank verify"
 
 
 def show_key(doc_id: str, chunk: int) -> str:

@@ -15,11 +15,20 @@ import pyarrow as pa
 
 from prag_core.bank import tables
 from prag_core.bank.layout import BANK_FILE, ObjectInfo
-from prag_core.bank.sealed import unseal
+from prag_core.bank.sealed import read_sealed
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import Recipe
 from prag_core.models.lora import AdapterLayout
-from prag_core.storage import FileSystem, open_root, put_whole, read, read_many, storage_errors
+from prag_core.storage import (
+    FileSystem,
+    is_local,
+    leads_out,
+    open_root,
+    put_whole,
+    read,
+    read_ranges,
+    storage_errors,
+)
 
 
 class BankStore:
@@ -54,25 +63,37 @@ class BankStore:
         return self._opened
 
     def path(self, relative: str) -> str:
-        """Path of an object in the file system."""
+        """Path of an object in the file system. Raises CorruptBankError if a link within a local bank leads out of it."""
+        if is_local(self.fs) and leads_out(self.root, relative):
+            raise CorruptBankError(
+                f"{self.root}/{relative}: a link in this bank leads out of it; put what it names in its place"
+            )
         return f"{self.root}/{relative}"
 
     def read_sealed(self, path: str) -> dict[str, Any]:
         """Read the fields of a sealed JSON file. Raises FileNotFoundError, or CorruptBankError naming the file."""
-        return unseal(read(self.fs, self.path(path)), self.path(path))
+        return read_sealed(self.fs, self.path(path))
 
     def read_objects(self, infos: Sequence[ObjectInfo]) -> list[bytes]:
-        """Read whole objects concurrently. Raises CorruptBankError naming one that is missing or not what was written."""
+        """Read whole objects concurrently, and those whose bytes are wrong once more: a network may garble them. Raises
+        CorruptBankError naming one that is missing or not what was written."""
+        contents = dict(zip(infos, self._read_whole(infos), strict=True))
+        wrong = [info for info, data in contents.items() if not _is_intact(data, info)]
+        contents |= zip(wrong, self._read_whole(wrong), strict=True)
+        for info in wrong:
+            if not _is_intact(contents[info], info):
+                raise CorruptBankError(_describe_damage(self.path(info.path), contents[info], info))
+        return [contents[info] for info in infos]
+
+    def _read_whole(self, infos: Sequence[ObjectInfo]) -> list[bytes]:
+        paths, ends = [self.path(info.path) for info in infos], [info.bytes + 1 for info in infos]
         try:
             with storage_errors("reading", self.uri):
-                contents = read_many(self.fs, [self.path(info.path) for info in infos])
+                return read_ranges(self.fs, paths, [0] * len(paths), ends)
         except FileNotFoundError as error:
             raise CorruptBankError(
                 f"{error.filename} is missing; restore it from a copy, or train its documents again"
             ) from None
-        for data, info in zip(contents, infos, strict=True):
-            self._check(data, info)
-        return contents
 
     def read_tables(self, infos: Sequence[ObjectInfo]) -> list[pa.Table]:
         """Read Parquet objects concurrently, checked as `read_objects` does."""
@@ -98,9 +119,12 @@ class BankStore:
             put_whole(self.fs, self.path(path), data)
         return ObjectInfo(path, table.num_rows, len(data), hashlib.sha256(data).hexdigest())
 
-    def _check(self, data: bytes, info: ObjectInfo) -> None:
-        if hashlib.sha256(data).hexdigest() != info.sha256:
-            raise CorruptBankError(
-                f"{self.path(info.path)} is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…; "
-                "run prag bank verify"
-            )
+
+def _is_intact(data: bytes, info: ObjectInfo) -> bool:
+    return hashlib.sha256(data).hexdigest() == info.sha256
+
+
+def _describe_damage(path: str, data: bytes, info: ObjectInfo) -> str:
+    if len(data) < info.bytes:
+        return f"{path} is damaged: it ends after {len(data):,} of {info.bytes:,} bytes; run prag bank verify"
+    return f"{path} is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…; run prag bank verify"

@@ -6,6 +6,7 @@ fixes the order and shapes of all factors, so an adapter is a flat vector that a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -56,8 +57,15 @@ class AdapterLayout:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> AdapterLayout:
+        """Take a layout from JSON. Raises KeyError, TypeError or ValueError for anything else."""
         modules = tuple(ModuleShape(**m) for m in fields["modules"])
-        return cls(modules, int(fields["rank"]), float(fields["alpha"]))
+        layout = cls(modules, int(fields["rank"]), float(fields["alpha"]))
+        sizes = [layout.rank, *(size for m in modules for size in (m.in_features, m.out_features))]
+        if not all(type(size) is int and 0 < size < 1 << 31 for size in sizes):
+            raise ValueError("a rank or a size of a module is not a positive whole number")
+        if not math.isfinite(layout.alpha) or not all(isinstance(m.name, str) for m in modules):
+            raise ValueError("alpha is not a finite number, or a module has no name")
+        return layout
 
 
 def target_modules(names: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from prag_core.errors import StorageError
+from prag_core.storage.retries import is_away
 
 UNREACHABLE = ("EndpointConnection", "ConnectTimeout", "ConnectionClosed", "Could not connect")
 
@@ -32,7 +33,8 @@ def storage_errors(doing: str, uri: str) -> Iterator[None]:
 
 def _advice(error: Exception, uri: str) -> str | None:
     """What a user can do about a storage error; None when it is not one."""
-    text = f"{type(error).__name__}: {error} {error.__cause__ or ''}"  # some servers give a code only
+    causes: list[BaseException | None] = [error, error.__cause__, getattr(error.__cause__, "__cause__", None)]
+    text = " ".join(f"{type(e).__name__}: {e}" for e in causes if e)  # some servers give a code only
     remote = "://" in uri and not uri.startswith("file:")
     if "NoCredentials" in text or "PartialCredentials" in text:
         return "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -40,6 +42,8 @@ def _advice(error: Exception, uri: str) -> str | None:
         return "the bucket does not exist; create it, or correct the URI"
     if any(name in text for name in UNREACHABLE):
         return f"the server cannot be reached ({_first_line(error)}); check AWS_ENDPOINT_URL and the network"
+    if remote and is_away(error):
+        return f"the server does not answer ({_first_line(error)}); run the same again when it does"
     if isinstance(error, PermissionError) and remote:
         return f"refused ({_first_line(error)}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and their rights here"
     if isinstance(error, PermissionError):

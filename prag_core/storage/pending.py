@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -9,7 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from prag_core.storage.objects import FileSystem, is_local, temporary_path
+from prag_core.storage.errors import storage_errors
+from prag_core.storage.local import sync_folder, temporary_path
+from prag_core.storage.objects import FileSystem, is_local
+from prag_core.storage.retries import retried
 
 
 class PendingObject(io.RawIOBase):
@@ -30,7 +34,8 @@ class PendingObject(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
-        self._file.write(view)
+        with self._full_disk_is_named():
+            self._file.write(view)
         self._sha256.update(view)
         self.size += len(view)
         return len(view)
@@ -43,20 +48,31 @@ class PendingObject(io.RawIOBase):
         return self._sha256.hexdigest()
 
     def publish(self) -> None:
-        """Make the object visible, whole."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        """Make the object visible, whole. The finished file is kept while the store is waited for."""
         try:
+            with self._full_disk_is_named():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
             if is_local(self.fs):
                 os.replace(self._name, self.path)
+                sync_folder(Path(self.path).parent)
             else:
-                self.fs.put_file(self._name, self.path)
+                retried(self.fs, lambda: self.fs.put_file(self._name, self.path))
         finally:
             self.discard()
 
     def discard(self) -> None:
         """Discard the object. Harmless after `publish`."""
-        self._file.close()
-        Path(self._name).unlink(missing_ok=True)
+        try:
+            with contextlib.suppress(OSError):  # of a full disk, when what is buffered is written
+                self._file.close()
+        finally:
+            Path(self._name).unlink(missing_ok=True)
         self.close()
+
+    def _full_disk_is_named(self) -> contextlib.AbstractContextManager[None]:
+        where = (
+            self.path if is_local(self.fs) else f"{self._name} (set TMPDIR to another disk) for {self.path}"
+        )
+        return storage_errors("writing", where)

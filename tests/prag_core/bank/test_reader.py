@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 
 from prag_core.bank import AdapterReader
-from prag_core.bank.reader import read_adapter_rows
+from prag_core.bank.reader import read_adapter_rows, read_usable
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.records import AdapterFactors
-from prag_core.storage import FileSystem
+from prag_core.storage import FileSystem, put_whole, read
 from tests.prag_core.bank.world import Filled, World
 
 
@@ -100,6 +101,62 @@ def test_a_missing_object_is_named(filled: Filled) -> None:
     Path(filled.bank.path(entry.place.path)).unlink()
     with pytest.raises(CorruptBankError, match=r"adapters/shard0-.*missing"):
         reader.fetch([("b", 0)])
+
+
+@pytest.mark.parametrize("length", [0, 100])
+def test_a_short_object_is_named_with_the_document_and_loses_no_others(
+    bank_uri: str, world: World, length: int
+) -> None:
+    filled = world.fill(world.bank(bank_uri))
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
+    entries = reader.entries(filled.keys)
+    path = filled.bank.path(entries[0].place.path)
+    put_whole(filled.bank.fs, path, read(filled.bank.fs, path)[:length])
+    with pytest.raises(CorruptBankError, match=r"adapters/shard0-.*'a' chunk 0"):
+        reader.fetch([("a", 0)])
+    found, damaged = read_usable(filled.bank, entries)
+    assert list(found) == [("c", 0), ("d", 0)] and list(damaged) == [("a", 0), ("b", 0)]
+
+
+def test_what_a_network_garbles_once_is_read_again(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
+    reader.entries([("a", 0)])
+    paths, original = [], type(filled.bank.fs).cat_file
+
+    def garble(
+        fs: FileSystem, path: str, start: int | None = None, end: int | None = None, **kwargs: object
+    ) -> bytes:
+        paths.append((path, start))
+        data = bytes(original(fs, path, start, end, **kwargs))
+        return data[:-1] if len(paths) == 2 else data
+
+    monkeypatch.setattr(type(filled.bank.fs), "cat_file", garble)
+    found = reader.fetch([("a", 0), ("b", 0), ("c", 0)])
+    assert list(found) == [("a", 0), ("b", 0), ("c", 0)]
+    assert_same(found["b", 0], filled.factors["b", 0])
+    assert len(paths) == 4 and paths[3] == paths[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": -1},
+        {"start": 1 << 50},
+        {"length": 1 << 40},
+        {"adapter_object": "/etc/passwd"},
+        {"adapter_object": "../adapters/x.parquet"},
+        {"tier": "fp8"},
+        {"tier": None},
+    ],
+    ids=str,
+)
+def test_a_place_that_no_adapter_has_is_refused_before_it_is_read(
+    filled: Filled, change: dict[str, Any]
+) -> None:
+    reader = AdapterReader(filled.bank, filled.bank.require_snapshot())
+    (entry,) = reader.entries([("a", 0)])
+    found, damaged = read_usable(filled.bank, [replace(entry, **change)])
+    assert not found and list(damaged) == [("a", 0)]
 
 
 def test_a_reader_survives_pickling(filled: Filled) -> None:

@@ -12,6 +12,7 @@ from prag_core.storage import (
     list_files,
     modified,
     open_root,
+    patience,
     put_whole,
     read,
     read_many,
@@ -68,7 +69,7 @@ def test_an_error_that_left_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -
         raise TimeoutError("no answer")
 
     monkeypatch.setattr(fs, "pipe_file", refuse)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError), patience(0):
         create_exclusive(fs, path, b"ours")
 
 
@@ -92,6 +93,19 @@ def test_ranges_of_several_objects_are_read_in_order(bank_uri: str) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         read_many(fs, [path + "1", path + "missing"])
     assert "missing" in str(caught.value.filename)
+
+
+def test_a_range_beyond_the_end_gives_what_there_is(bank_uri: str) -> None:
+    """On every store: a short or an empty object is for the caller to notice, and to name."""
+    fs, path = place(bank_uri)
+    put_whole(fs, path, b"short")
+    put_whole(fs, f"{path}-empty", b"")
+    assert read_ranges(fs, [path, path, f"{path}-empty"], [3, 9, 4], [90, 12, 9]) == [b"rt", b"", b""]
+    assert (
+        read(fs, f"{path}-empty") == b""
+        and read(fs, path, 2) == b"sh"
+        and read(fs, path, 1 << 40) == b"short"
+    )
 
 
 def test_an_unknown_protocol_is_refused() -> None:
