@@ -14,7 +14,6 @@ from jobs.progress import show_progress
 from jobs.ray_pipeline import Row, run_pipeline
 from jobs.ray_session import ray_session
 from prag_core.bank import Bank, Snapshot
-from prag_core.config.dump import as_yaml
 from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
 from prag_core.planning.plan import Plan
@@ -22,7 +21,6 @@ from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
 from prag_core.planning.run_stats import write_run_stats
 from prag_core.stages.shard import open_augmentations
-from prag_core.versions import installed_versions
 
 SHOWN = 10  # quarantined documents and failed shards that are named
 NOT_TO_REPEAT = ("--retry-quarantined", "--retry-failed", "--dry-run")
@@ -41,7 +39,6 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
         open_augmentations(config.augmentation.uri, prepared.recipe)  # refused now rather than shard by shard
     bank = Bank.create(config.bank.uri, prepared.recipe, prepared.layout, prepared.initial)
     plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
-    record_run(bank, plan, config)
     for line in (plan.summary(), *prepared.notes, *plan.rejections()):
         console.print(line)
     rows = run_shards(config, bank, plan, console) if plan.shards else []
@@ -50,13 +47,6 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
     failed = [row for row in rows if row["error"]]
     report(config.bank.uri, snapshot, failed, command, console)
     return 1 if failed else 0
-
-
-def record_run(bank: Bank, plan: Plan, config: Config) -> None:
-    """Keep the resolved settings and the versions beside the plan."""
-    bank.write_run(plan.run, "config.yaml", as_yaml(config).encode())
-    versions = "".join(f"{package}=={version}\n" for package, version in installed_versions().items())
-    bank.write_run(plan.run, "versions.txt", versions.encode())
 
 
 def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list[Row]:

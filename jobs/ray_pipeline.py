@@ -19,7 +19,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from prag_core.config.schema import Config, RayConfig
 from prag_core.errors import EngineDiedError, PragError
-from prag_core.planning.plan import Shard
+from prag_core.planning.plan import Shard, documents_of
 from prag_core.stages.shard import AugmentStage, ShardStage, TrainStage
 from prag_core.terminal.streams import warn
 
@@ -41,7 +41,7 @@ class StageActor:
         name = self.kind.stage.value
         try:
             self.stage = self.stage or self.kind(*self.arguments)
-            result = self.stage.run(row["shard_id"], row["documents_object"])
+            result = self.stage.run(row["shard_id"], documents_of(row))
         except EngineDiedError as error:
             warn(f"shard {row['shard_id']}: {error}; this worker ends, to be started anew")
             os._exit(1)

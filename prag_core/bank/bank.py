@@ -144,13 +144,17 @@ class Bank(BankStore):
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def write_run(self, run: str, name: str, data: bytes) -> None:
+    def write_run(self, run: str, name: str, data: bytes, rows: int = 0) -> ObjectInfo:
         """Write a file of a run, once. The same bytes may be written again; other bytes are a BankError."""
-        runs.write_run(self, run, name, data)
+        return runs.write_run(self, run, name, data, rows)
 
     def read_run(self, run: str, name: str) -> bytes:
-        """Read a file of a run. Raises BankError if there is none."""
+        """Read a file of a run. Raises BankError if there is none, CorruptBankError if it is not what the run's plan names."""
         return runs.read_run(self, run, name)
+
+    def read_run_sealed(self, run: str, name: str) -> Any:
+        """Read plan.json or shards.json of a run. Raises BankError if there is none, CorruptBankError if it is damaged."""
+        return runs.read_run_sealed(self, run, name)
 
     def list_runs(self) -> list[str]:
         """List the runs that have files, oldest first."""

@@ -2,14 +2,16 @@
 
 BANK/runs/<run>/wanted.parquet     doc_id, chunk, content_hash of the whole corpus
 BANK/runs/<run>/members.parquet    shard_id, content_hash of the documents still to do
-BANK/runs/<run>/plan.json          counts, estimate, shards; written last: with it the planning is finished
+BANK/runs/<run>/config.yaml        the resolved settings
+BANK/runs/<run>/versions.txt       the installed packages
+BANK/runs/<run>/plan.json          counts, estimate, shards, and the digests of these files and of the shards' documents;
+                                   sealed, and written last: with it the planning is finished
 """
 
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,10 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from prag_core.bank import Bank
-from prag_core.bank.names import OBJECT, SHARD_ID, checked
+from prag_core.bank import Bank, ObjectInfo
+from prag_core.bank.names import OBJECT, SHA256, SHARD_ID, checked
+from prag_core.bank.runs import PLAN_FILE
+from prag_core.bank.sealed import seal
+from prag_core.bank.tables import from_parquet
+from prag_core.config.dump import as_yaml
+from prag_core.config.schema import Config
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.planning.estimate import Estimate
+from prag_core.versions import installed_versions
 
 MEMBERS = pa.schema([("shard_id", pa.dictionary(pa.int32(), pa.string())), ("content_hash", pa.string())])
 
@@ -33,6 +41,21 @@ class Shard:
     documents_object: str  # path within the bank; empty in a plan that wrote nothing
     num_documents: int
     num_tokens: int
+    documents_bytes: int = 0
+    documents_sha256: str = ""  # of the object; empty in a plan of before digests were kept
+
+    @property
+    def documents(self) -> str | ObjectInfo:
+        """Its documents object, as `Bank.read_documents` takes it."""
+        return documents_of(asdict(self))
+
+
+def documents_of(fields: Mapping[str, Any]) -> str | ObjectInfo:
+    """The documents object of a shard's fields: with its digest, if the plan has it."""
+    path, sha256 = fields["documents_object"], fields.get("documents_sha256")
+    return (
+        ObjectInfo(path, fields["num_documents"], fields["documents_bytes"], sha256) if sha256 else str(path)
+    )
 
 
 @dataclass
@@ -93,10 +116,15 @@ class Plan:
         return [title, *(f"  {line}" for line in [*self.rejected_rows, *more])]
 
 
-def save_plan(bank: Bank, plan: Plan, members: pa.Table) -> None:
-    """Write all of a plan under its run, plan.json last."""
-    bank.write_run(plan.run, "wanted.parquet", _parquet(plan.wanted()))
-    bank.write_run(plan.run, "members.parquet", _parquet(members.unify_dictionaries()))
+def save_plan(bank: Bank, plan: Plan, members: pa.Table, config: Config) -> None:
+    """Write all of a plan under its run, with settings and versions, plan.json last."""
+    versions = "".join(f"{package}=={version}\n" for package, version in installed_versions().items())
+    files = {
+        "wanted.parquet": _parquet(plan.wanted()),
+        "members.parquet": _parquet(members.unify_dictionaries()),
+        "config.yaml": as_yaml(config).encode(),
+        "versions.txt": versions.encode(),
+    }
     fields: dict[str, Any] = {
         "run": plan.run,
         "counts": asdict(plan.counts),
@@ -104,21 +132,28 @@ def save_plan(bank: Bank, plan: Plan, members: pa.Table) -> None:
         "long_documents": plan.long_documents,
         "rejected_rows": plan.rejected_rows,
         "shards": [asdict(shard) for shard in plan.shards],
+        "objects": [asdict(bank.write_run(plan.run, name, data)) for name, data in files.items()],
     }
-    bank.write_run(plan.run, "plan.json", json.dumps(fields, indent=1, ensure_ascii=False).encode())
+    bank.write_run(plan.run, PLAN_FILE, seal(fields))
 
 
 def load_unfinished(bank: Bank) -> tuple[tuple[Shard, ...], pa.Table]:
-    """Load the newest saved plan's shards and their members (shard_id, content_hash); empty ones where there is none."""
+    """Load the newest saved plan's shards and their members (shard_id, content_hash); nothing where there is none. Raises
+    CorruptBankError."""
     for run in sorted(bank.list_runs(), reverse=True):
+        where = f"{bank.uri}/runs/{run}"
         try:
-            fields = json.loads(bank.read_run(run, "plan.json"))
-            members = pq.read_table(pa.BufferReader(bank.read_run(run, "members.parquet")))
+            fields = bank.read_run_sealed(run, PLAN_FILE)
+            members = from_parquet(bank.read_run(run, "members.parquet"), f"{where}/members.parquet")
         except CorruptBankError:
             raise
         except BankError:
             continue  # a run that was stopped while planning
-        return _shards(fields, f"{bank.uri}/runs/{run}/plan.json"), members
+        try:
+            members = members.select(MEMBERS.names).cast(MEMBERS)
+        except (KeyError, pa.ArrowException):
+            raise CorruptBankError(f"{where}/members.parquet does not hold the members of shards") from None
+        return _shards(fields, f"{where}/{PLAN_FILE}"), members
     return (), MEMBERS.empty_table()
 
 
@@ -133,6 +168,11 @@ def _shards(fields: Any, where: str) -> tuple[Shard, ...]:
     for shard in shards:
         checked(shard.shard_id, SHARD_ID, where)
         checked(shard.documents_object, OBJECT, where)
+        if shard.documents_sha256:
+            checked(shard.documents_sha256, SHA256, where)
+        sizes = (shard.num_documents, shard.num_tokens, shard.documents_bytes)
+        if not all(isinstance(size, int | float) and size >= 0 for size in sizes):
+            raise CorruptBankError(f"{where} gives shard {shard.shard_id} no plausible sizes")
     return shards
 
 

@@ -162,7 +162,7 @@ class _Planner:
             members = pa.concat_tables(
                 [members_of(self.members, [shard.shard_id for shard in kept]), *self.new_members]
             )
-            save_plan(self.bank, plan, members)
+            save_plan(self.bank, plan, members, self.config)
         return plan
 
     def _plan(self, document: Document, content: str) -> None:
@@ -216,7 +216,7 @@ class _Planner:
                 self.counts.resumed += shard.num_documents
             elif seen.any() and self.bank:
                 remaining = set(self.members["content_hash"].take(rows[seen]).to_pylist())
-                for document in self.bank.read_documents(shard.documents_object):
+                for document in self.bank.read_documents(shard.documents):
                     if (content := content_hash(document)) in remaining:
                         self._plan(document, content)
         return kept
@@ -242,7 +242,12 @@ def _write_documents(bank: Bank, shards: Sequence[Shard], spool: IO[bytes]) -> l
             group = [(shard, pickle.load(spool)) for shard in shards[start : start + WRITERS]]
             infos = pool.map(lambda item: bank.write_documents(item[0].shard_id, item[1]), group)
             written += [
-                replace(shard, documents_object=info.path)
+                replace(
+                    shard,
+                    documents_object=info.path,
+                    documents_bytes=info.bytes,
+                    documents_sha256=info.sha256,
+                )
                 for (shard, _), info in zip(group, infos, strict=True)
             ]
     return written

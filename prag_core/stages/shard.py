@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from prag_core.augmentation.augment import augment_documents, generator_identity
-from prag_core.bank import Bank, Commit, Stage
+from prag_core.bank import Bank, Commit, ObjectInfo, Stage
 from prag_core.config.schema import Config, ModelConfig
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
@@ -59,13 +59,15 @@ class ShardStage(ABC):
         self.bank = Bank.open(bank_uri)
         self.config = config
 
-    def run(self, shard_id: str, documents_object: str) -> ShardResult:
-        """Do the stage's work on a shard unless it is committed already."""
+    def run(self, shard_id: str, documents: str | ObjectInfo) -> ShardResult:
+        """Do the stage's work on a shard unless it is committed already. `documents` is the object of its documents, or its path
+        where no digest is known."""
         committed = self.bank.find_commit(self.stage, shard_id)
         if committed is None:
             self.load()
         start = time.perf_counter()
-        commit = committed or self._work(shard_id, self.bank.read_documents(documents_object))
+        sources = [documents] if isinstance(documents, ObjectInfo) else []
+        commit = committed or self._work(shard_id, self.bank.read_documents(documents), sources)
         done, failed = commit.object(self.stage.value), commit.object("failures")
         seconds = time.perf_counter() - start
         result = ShardResult(
@@ -78,7 +80,9 @@ class ShardStage(ABC):
         """Load what every shard needs, before its time is taken."""
 
     @abstractmethod
-    def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit: ...
+    def _work(
+        self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo]
+    ) -> Commit: ...
 
 
 def open_augmentations(uri: str, recipe: Recipe) -> Bank:
@@ -121,7 +125,7 @@ class AugmentStage(ShardStage):
         uri = self.config.augmentation.uri
         return open_augmentations(uri, self.bank.recipe) if uri else None
 
-    def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit:
+    def _work(self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo]) -> Commit:
         known = self._known(documents)
         unknown = [document for document in documents if document.key not in known]
         with self.bank.begin(self.stage, shard_id) as writer:
@@ -133,7 +137,7 @@ class AugmentStage(ShardStage):
                 records: list[Augmentation | Failure] = [*written.augmentations, *written.failures]
                 for record in records:
                     writer.add(record)
-            return writer.commit()
+            return writer.commit(sources)
 
     def _known(self, documents: Sequence[Document]) -> dict[Key, Augmentation]:
         """Read the other bank's augmentations of these documents in this wording."""
@@ -178,7 +182,7 @@ class TrainStage(ShardStage):
         uri = self.config.training.replay_uri
         return load_replay(uri) if uri else []
 
-    def _work(self, shard_id: str, documents: Sequence[Document]) -> Commit:
+    def _work(self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo]) -> Commit:
         augmented = self.bank.find_commit(Stage.augmentations, shard_id)
         if augmented is None:
             raise BankError(

@@ -16,7 +16,7 @@ from prag_core.bank import Bank, Stage
 from prag_core.config.schema import BankConfig, Config, CorpusConfig, LongDocuments
 from prag_core.corpus.chunking import PassageLimit, TokenBudget
 from prag_core.corpus.reader import read_corpus
-from prag_core.errors import CorpusError
+from prag_core.errors import CorpusError, CorruptBankError
 from prag_core.identity import Recipe, content_hash
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.planning.plan import Plan, Shard
@@ -310,6 +310,74 @@ def test_an_unfinished_shard_whose_documents_are_gone_is_planned_anew(bank: Bank
     again = plan(TEN)
     assert [s.shard_id for s in again.shards] == [s.shard_id for s in (*first.shards[1:], first.shards[0])]
     assert planned(bank, again)[2] == list("abcd")
+
+
+def test_every_byte_of_a_run_is_checked(bank: Bank, plan: Planner) -> None:
+    made = plan(TEN)
+    folder = Path(bank.uri, "runs", made.run)
+    assert {path.name for path in folder.iterdir()} == {
+        "plan.json",
+        "wanted.parquet",
+        "members.parquet",
+        "config.yaml",
+        "versions.txt",
+    }
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        path.write_bytes(data[:20] + bytes([data[20] ^ 1]) + data[21:])
+        with pytest.raises(CorruptBankError, match=path.name):
+            bank.read_run_sealed(made.run, path.name) if path.name == "plan.json" else bank.read_run(
+                made.run, path.name
+            )
+        if path.name in ("plan.json", "members.parquet"):
+            with pytest.raises(CorruptBankError, match=path.name):
+                plan(TEN)
+        path.write_bytes(data)
+
+
+def test_the_documents_of_an_uncommitted_shard_are_checked(bank: Bank, plan: Planner) -> None:
+    made = plan(TEN)
+    assert plan(TEN).shards == made.shards, "the next plan knows their digests, too"
+    path = Path(bank.uri, made.shards[0].documents_object)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CorruptBankError, match=r"documents/.* is damaged"):
+        bank.read_documents(made.shards[0].documents)
+    with pytest.raises(CorruptBankError, match=r"documents/.* is damaged"):
+        plan(TEN[1:])
+
+
+def test_a_plan_of_before_digests_were_kept_is_resumed(bank: Bank, plan: Planner) -> None:
+    made = plan(TEN)
+    path = Path(bank.uri, "runs", made.run, "plan.json")
+    fields = json.loads(path.read_bytes())
+    del fields["sha256"], fields["objects"]
+    for shard in fields["shards"]:
+        del shard["documents_bytes"], shard["documents_sha256"]
+    path.write_text(json.dumps(fields))
+    again = plan(TEN)
+    assert [s.shard_id for s in again.shards] == [s.shard_id for s in made.shards]
+    assert bank.read_documents(again.shards[0].documents) == bank.read_documents(made.shards[0].documents)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"3",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"shards": [3]}',
+        b'{"shards": [{"shard_id": "../x", "documents_object": "a", "num_documents": 1, "num_tokens": 1}]}',
+        b'{"shards": [{"shard_id": "x", "documents_object": "/etc/passwd", "num_documents": 1, "num_tokens": 1}]}',
+    ],
+)
+def test_a_plan_that_is_none_is_damage(bank: Bank, plan: Planner, content: bytes) -> None:
+    made = plan(TEN)
+    Path(bank.uri, "runs", made.run, "plan.json").write_bytes(content)
+    with pytest.raises(CorruptBankError, match=r"plan\.json"):
+        plan(TEN)
 
 
 def test_the_run_keeps_the_corpus_as_the_snapshot_shall_hold_it(bank: Bank, plan: Planner) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from prag_core.bank import Bank
+from prag_core.bank.runs import SHARDS_FILE
 from prag_core.config.load import load_config
+from prag_core.errors import CorruptBankError
 from prag_core.planning.recipe import prepare_recipe
-from prag_core.planning.run_stats import SHARDS_FILE, read_run_stats, write_run_stats
+from prag_core.planning.run_stats import read_run_stats, write_run_stats
 
 Row = dict[str, object]
 
@@ -52,6 +54,22 @@ def test_the_newest_run_decides_whether_the_bank_is_finished(
     assert read_run_stats(bank).finished is finished
 
 
-def test_the_rows_are_kept_as_json(bank: Bank) -> None:
+def test_the_rows_are_kept_as_sealed_json(bank: Bank) -> None:
     write_run_stats(bank, "20260101", [row(2.0, 4)])
-    assert json.loads(bank.read_run("20260101", SHARDS_FILE)) == [row(2.0, 4)]
+    assert json.loads(bank.read_run("20260101", SHARDS_FILE))["shards"] == [row(2.0, 4)]
+    path = Path(bank.uri, "runs", "20260101", SHARDS_FILE)
+    path.write_bytes(path.read_bytes().replace(b"2.0", b"3.0"))
+    with pytest.raises(CorruptBankError, match=SHARDS_FILE):
+        read_run_stats(bank)
+
+
+def test_rows_of_before_they_were_sealed_are_read(bank: Bank) -> None:
+    bank.write_run("20260101", SHARDS_FILE, json.dumps([row(2.0, 4)], indent=1).encode())
+    assert read_run_stats(bank).trained == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"3", b"[3]", b'[{"error": ""}]', b"[" * 100_000, b'{"shards": 1}'])
+def test_what_holds_no_rows_is_damage(bank: Bank, content: bytes) -> None:
+    bank.write_run("20260101", SHARDS_FILE, content)
+    with pytest.raises(CorruptBankError, match=SHARDS_FILE):
+        read_run_stats(bank)
