@@ -11,7 +11,6 @@ store is first copied to a temporary folder that lives as long as the index. The
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from prag_core.storage import (
     TEMPORARY,
     FileSystem,
     PendingObject,
+    ScratchFolder,
     create_exclusive,
     is_local,
     read,
@@ -77,7 +77,7 @@ def open_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> Lex
 def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
     """Write an index to a folder that has none. Of two that race, one counts, and both are whole."""
     attempt = new_attempt()
-    with tempfile.TemporaryDirectory(prefix="prag-index-") as temporary:
+    with ScratchFolder() as temporary:
         index.scorer.save(temporary, show_progress=False)
         index.stop_scorer.save(temporary, show_progress=False, **STOP_FILES)
         with (
@@ -111,7 +111,7 @@ def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
         )
     source = retrieval_files(folder, checked(fields.get("attempt"), ATTEMPT, marker))
     digests = _digests(fields.get("files"), marker)
-    temporary = None if is_local(fs) else tempfile.TemporaryDirectory(prefix="prag-index-")
+    temporary = None if is_local(fs) else ScratchFolder()
     place = Path(temporary.name if temporary else source)
     for name, sha256 in digests.items():
         _fetch_and_check(fs, f"{source}/{name}", place / name, sha256)

@@ -17,12 +17,14 @@ from prag_core.storage.objects import (
 )
 from prag_core.storage.pending import PendingObject
 from prag_core.storage.retries import patience, retried
+from prag_core.storage.scratch import ScratchFolder
 from prag_core.storage.uploads import Upload, abort_upload, list_uploads
 
 __all__ = [
     "TEMPORARY",
     "FileSystem",
     "PendingObject",
+    "ScratchFolder",
     "Upload",
     "abort_upload",
     "create_exclusive",

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from prag_core.storage.errors import storage_errors
 from prag_core.storage.local import sync_folder, temporary_path
 from prag_core.storage.objects import FileSystem, is_local
 from prag_core.storage.retries import retried
+from prag_core.storage.scratch import ScratchFolder
 
 
 class PendingObject(io.RawIOBase):
@@ -25,8 +25,8 @@ class PendingObject(io.RawIOBase):
         if is_local(fs):
             self._name = str(temporary_path(path))
         else:
-            descriptor, self._name = tempfile.mkstemp(prefix="prag-")
-            os.close(descriptor)
+            self._scratch = ScratchFolder()
+            self._name = f"{self._scratch.name}/object"
         self._file = Path(self._name).open("wb")  # noqa: SIM115
 
     def writable(self) -> bool:
@@ -69,6 +69,8 @@ class PendingObject(io.RawIOBase):
                 self._file.close()
         finally:
             Path(self._name).unlink(missing_ok=True)
+            if not is_local(self.fs):
+                self._scratch.cleanup()
         self.close()
 
     def _full_disk_is_named(self) -> contextlib.AbstractContextManager[None]:
