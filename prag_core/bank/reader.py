@@ -139,13 +139,21 @@ def show_key(doc_id: str, chunk: int) -> str:
 def read_adapter_rows(store: BankStore, path: str) -> Iterator[Adapter]:
     """Read every adapter of an object in order, values checked. Raises CorruptBankError."""
     for row in raw_rows(store, path):
-        value, tier, sha256 = row.pop("value"), row.pop("tier"), row.pop("value_sha256")
-        if hashlib.sha256(value).hexdigest() != sha256:
-            name = show_key(row["doc_id"], row["chunk"])
-            raise CorruptBankError(
-                f"{store.path(path)} is damaged at the adapter of {name}; run prag bank verify"
-            )
-        yield Adapter(factors=decode(value, store.layout, tier), **row)
+        try:
+            adapter = _adapter_of(store, path, row)
+        except (KeyError, TypeError):
+            raise CorruptBankError(f"{store.path(path)} does not hold the columns of adapters") from None
+        yield adapter
+
+
+def _adapter_of(store: BankStore, path: str, row: dict[str, Any]) -> Adapter:
+    value, tier, sha256 = row.pop("value"), row.pop("tier"), row.pop("value_sha256")
+    if hashlib.sha256(value).hexdigest() != sha256:
+        name = show_key(row["doc_id"], row["chunk"])
+        raise CorruptBankError(
+            f"{store.path(path)} is damaged at the adapter of {name}; run prag bank verify"
+        )
+    return Adapter(factors=decode(value, store.layout, tier), **row)
 
 
 def raw_rows(store: BankStore, path: str) -> Iterator[dict[str, Any]]:
@@ -157,5 +165,5 @@ def raw_rows(store: BankStore, path: str) -> Iterator[dict[str, Any]]:
                 yield from parquet.read_row_group(number).to_pylist()
     except FileNotFoundError:
         raise CorruptBankError(f"{store.path(path)} is missing; run prag bank verify") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptBankError(f"{store.path(path)} cannot be read as Parquet: {error}") from None

@@ -84,7 +84,7 @@ def from_parquet(data: bytes, name: str) -> pa.Table:
     """Decode Parquet bytes. Raises CorruptBankError naming the object."""
     try:  # not pq.read_table: its threads may outlive the interpreter
         return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptBankError(f"{name} cannot be read as Parquet: {error}") from None
 
 

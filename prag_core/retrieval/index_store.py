@@ -122,6 +122,8 @@ def load_index(fs: FileSystem, folder: str) -> LexicalIndex:
             place, mmap=fields["stop_postings"] > 0, show_progress=False, **STOP_FILES
         )
         documents = pa.ipc.open_file(pa.memory_map(str(place / DOCUMENTS))).read_all()
+        if not folder.endswith(f"-{_digest(fields['settings'])}"):
+            raise ValueError("its settings are not those that its folder is named after")
         settings = RetrievalConfig(**fields["settings"])
         return LexicalIndex(scorer, stop_scorer, documents, settings, keep_alive=temporary)
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
@@ -142,7 +144,11 @@ def _digests(files: Any, marker: str) -> dict[str, str]:
 
 def _folder(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
     """The folder of an index: of its snapshot, and of the settings that change it (`top_k` and `as_narrowed` do not)."""
-    return bank.path(retrieval_folder(snapshot.name, digest([FORMAT, _identity(settings)])[:16]))
+    return bank.path(retrieval_folder(snapshot.name, _digest(_identity(settings))))
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    return digest([FORMAT, identity])[:16]
 
 
 def _identity(settings: RetrievalConfig) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from fsspec.implementations.local import LocalFileSystem
 from prag_core.errors import StorageError
 from prag_core.storage.errors import storage_errors
 from prag_core.storage.local import NO_LINKS, sync_folder, temporary_file, write_synced
-from prag_core.storage.retries import http_status, is_away, retried
+from prag_core.storage.retries import http_status, is_away, retried, upload
 
 FileSystem: TypeAlias = AbstractFileSystem
 S3_CONFIG = {"max_pool_connections": 64, "connect_timeout": 5, "read_timeout": 30}  # seconds
@@ -164,7 +164,7 @@ def modified(info: dict[str, Any]) -> datetime:
 def put_whole(fs: FileSystem, path: str, data: bytes) -> None:
     """Write a small object so that it is seen whole or not at all. Replaces an existing one."""
     if not is_local(fs):
-        retried(fs, lambda: fs.pipe_file(path, data))
+        retried(fs, lambda: upload(fs, "pipe_file", path, data, size=len(data)))
         return
     with storage_errors("writing", path), temporary_file(path) as temporary:
         write_synced(temporary, data)
@@ -186,7 +186,7 @@ def create_exclusive(fs: FileSystem, path: str, data: bytes) -> bool:
 
 def _create_remote(fs: FileSystem, path: str, data: bytes) -> bool:
     try:
-        fs.pipe_file(path, data, mode="create")
+        upload(fs, "pipe_file", path, data, size=len(data), mode="create")
     except Exception as error:
         try:
             return _holds(fs, path, data)

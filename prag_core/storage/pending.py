@@ -12,7 +12,7 @@ from typing import Any
 from prag_core.storage.errors import storage_errors
 from prag_core.storage.local import sync_folder, temporary_path
 from prag_core.storage.objects import FileSystem, is_local
-from prag_core.storage.retries import retried
+from prag_core.storage.retries import retried, upload
 from prag_core.storage.scratch import ScratchFolder
 
 
@@ -58,7 +58,7 @@ class PendingObject(io.RawIOBase):
                 os.replace(self._name, self.path)
                 sync_folder(Path(self.path).parent)
             else:
-                retried(self.fs, lambda: self.fs.put_file(self._name, self.path))
+                retried(self.fs, lambda: upload(self.fs, "put_file", self._name, self.path, size=self.size))
         finally:
             self.discard()
 

@@ -6,6 +6,7 @@ one that never did is more likely named wrongly, and is an error at once. It is 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
@@ -13,15 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.implementations.local import LocalFileSystem
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 600.0  # seconds that a store is waited for
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds between two attempts
+SILENCE, SLOWEST = 30.0, 1e6  # an upload takes no more seconds than these, and one for so many bytes
 AWAY = {  # names of errors, in whichever library: importing botocore or aiohttp takes half a second
     "ConnectionError",
     "TimeoutError",
@@ -73,6 +76,16 @@ def retried(fs: AbstractFileSystem, action: Callable[[], T]) -> T:
                 logger.warning("the store answers again")
             fs.prag_away = False
             return result
+
+
+def upload(fs: AbstractFileSystem, method: str, *args: Any, size: int, **options: Any) -> None:
+    """Call a method that sends `size` bytes, with an end: aiobotocore has no time-out while it waits to send a body. Raises
+    TimeoutError."""
+    if not isinstance(fs, AsyncFileSystem):
+        getattr(fs, method)(*args, **options)
+        return
+    sending = getattr(fs, f"_{method}")(*args, **options)
+    sync(fs.loop, asyncio.wait_for, sending, SILENCE + size / SLOWEST)
 
 
 def is_away(error: BaseException) -> bool:

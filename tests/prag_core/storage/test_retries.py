@@ -15,7 +15,7 @@ from prag_core.storage.objects import S3_CONFIG
 from tests.prag_core.bank.world import World
 from tests.prag_core.storage.proxy import Proxy
 
-AWAY = 4.0  # seconds
+AWAY = 5.0  # seconds
 
 
 class Flaky:
@@ -75,6 +75,7 @@ def proxy(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy before each of the servers, between them and this process; short time-outs."""
     monkeypatch.setitem(S3_CONFIG, "read_timeout", 0.5)
     monkeypatch.setitem(S3_CONFIG, "connect_timeout", 0.5)
+    monkeypatch.setattr("prag_core.storage.retries.SILENCE", 0.5)
     with Proxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         s3fs.S3FileSystem.clear_instance_cache()
