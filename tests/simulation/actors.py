@@ -7,9 +7,19 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
-from prag_core.bank import AdapterReader, Bank, Stage, delete_documents, gc, restore_documents, verify
+from prag_core.bank import (
+    AdapterReader,
+    Bank,
+    ObjectInfo,
+    Stage,
+    delete_documents,
+    gc,
+    restore_documents,
+    verify,
+)
 from prag_core.bank.snapshot import Snapshot
 from prag_core.errors import BankError, PragError
 from tests.simulation import corpus as texts
@@ -65,26 +75,30 @@ class Hands:
             self.scheduler.sleep(5.0)
 
     def commit(self, bank: Bank, shard: str, part: Corpus, *, augment: bool, pause: float = 0.0) -> bool:
-        """Write documents, and some time later commit their adapters. Tries again as the pipeline does."""
+        """Write documents and, `pause` seconds later, commit their adapters. Tries again from the beginning, as a run does."""
         names = [texts.hash_of(*item) for item in part.items()]
-        what = f"commit {shard} ({' '.join(part)})"
-        written = self.do("write", (), f"write the documents of {shard}", lambda: _write(bank, shard, part))
-        if pause:
-            self.scheduler.sleep(pause)
+        for _ in range(3):
+            written = self.do(
+                "write", (), f"write the documents of {shard}", lambda: _write(bank, shard, part)
+            )
+            if written:
+                self.scheduler.sleep(pause)
+                work = partial(self._train, bank, shard, part, written, augment=augment)
+                if self.do("commit", names, f"commit {shard} ({' '.join(part)})", work):
+                    return True
+        return False
 
-        def work() -> Any:
-            inputs = [written] if written else []
-            if augment:
-                with bank.begin(Stage.augmentations, shard) as writer:
-                    for item in part.items():
-                        writer.add(texts.augmentation(*item))
-                    inputs = list(writer.commit(inputs).objects)
-            with bank.begin(Stage.adapters, shard) as writer:
+    def _train(self, bank: Bank, shard: str, part: Corpus, written: ObjectInfo, *, augment: bool) -> str:
+        inputs = [written]
+        if augment:
+            with bank.begin(Stage.augmentations, shard) as writer:
                 for item in part.items():
-                    writer.add(texts.adapter(*item, self.scheduler.chance.random()))
-                return writer.commit(inputs).attempt[:4]
-
-        return any(self.do("commit", names, what, work) for _ in range(3))
+                    writer.add(texts.augmentation(*item))
+                inputs = list(writer.commit(inputs).objects)
+        with bank.begin(Stage.adapters, shard) as writer:
+            for item in part.items():
+                writer.add(texts.adapter(*item, self.scheduler.chance.random()))
+            return writer.commit(inputs).attempt[:4]
 
     def publish(self, bank: Bank, corpus: Corpus) -> Snapshot | None:
         names = [texts.hash_of(*item) for item in corpus.items()]
@@ -164,7 +178,7 @@ class Hands:
         self.oracle.check_accounted(seen, step, where, publish)
 
 
-def _write(bank: Bank, shard: str, part: Corpus) -> Any:
+def _write(bank: Bank, shard: str, part: Corpus) -> ObjectInfo:
     return bank.write_documents(shard, [texts.document(*item) for item in part.items()])
 
 
