@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from prag_core.bank import Bank, Snapshot
-from prag_core.bank.snapshot import list_names, load
+from prag_core.bank.snapshot import load, newest_name
 from prag_core.storage import storage_errors
 
 logger = logging.getLogger("ray.serve")
@@ -32,7 +32,7 @@ class SnapshotWatch:
 
     def _read(self) -> Snapshot:
         with storage_errors("reading", self.bank.uri):
-            name, *_ = list_names(self.bank)
+            name = newest_name(self.bank) or self.newest.name
             return self.newest if name == self.newest.name else load(self.bank, name)
 
     async def keep_looking(self, seconds: float, also: Callable[[], Awaitable[None]] | None = None) -> None:

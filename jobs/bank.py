@@ -110,7 +110,12 @@ def _parser() -> argparse.ArgumentParser:
         type=duration,
         default="24h",
         metavar="TIME",
-        help="Keep what is younger: 30m, 24h, 7d (default: 24h).",
+        help="Keep what is younger: 90m, 24h, 7d (default: 24h).",
+    )
+    clear.add_argument(
+        "--force",
+        action="store_true",
+        help="Allow a grace period under an hour. Nothing else may be using the bank.",
     )
     for sub in (ls, inspect, check, clear):
         sub.add_argument("--json", action="store_true", help="Print JSON.")
@@ -273,13 +278,14 @@ def base_model_of(bank: Bank) -> str | None:
 
 
 def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
-    report = gc(bank, options.grace, dry_run=not options.apply)
+    report = gc(bank, options.grace, dry_run=not options.apply, force=options.force)
     if options.json:
         say(json.dumps(asdict(report), ensure_ascii=False))
         return 0
     would = "" if options.apply else "would be "
     table = make_table("what", "how many", "bytes")
     table.add_row(f"deleted documents {would}erased", str(len(report.erased)), "")
+    table.add_row(f"wordings that left the corpus {would}erased", str(report.freed), "")
     table.add_row(f"shards {would}rewritten", str(len(report.rewritten)), "")
     table.add_row(f"files {would}removed", str(len(report.removed)), f"{sum(report.removed.values()):,}")
     table.add_row(f"uploads {would}given up", str(len(report.uploads)), "")

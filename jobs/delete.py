@@ -11,8 +11,10 @@ from prag_core.bank import Bank, delete_documents, restore_documents
 from prag_core.terminal.parser import Parser
 from prag_core.terminal.streams import say
 
-EPILOG = """Deleted documents leave the newest snapshot at once and stay out whatever the corpus says. Their bytes are erased by
-prag bank gc, after its grace period; until then --restore brings them back. Retrieval must be indexed again: prag index.
+EPILOG = """Deleted documents are out of every answer at once, and stay out whatever the corpus says, until --restore. Their
+bytes are
+erased by prag bank gc after its grace period; a document that is restored later than that must be trained again. Rebuild the
+retrieval index when convenient: prag index.
 
 examples:
   prag delete out/bank --doc-id 12345 --doc-id 67890

@@ -13,7 +13,7 @@ from rich.console import Console
 from jobs.progress import show_progress
 from jobs.ray_pipeline import Row, run_pipeline
 from jobs.ray_session import ray_session
-from prag_core.bank import Bank, Snapshot
+from prag_core.bank import Bank, Snapshot, hold_lease
 from prag_core.config.schema import Config
 from prag_core.corpus.reader import read_corpus
 from prag_core.planning.plan import Plan
@@ -41,8 +41,9 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
     plan = make_plan(config, bank, documents, prepared, write=True, retry_failed=retry_failed)
     for line in (plan.summary(), *prepared.notes, *plan.rejections()):
         console.print(line)
-    rows = run_shards(config, bank, plan, console) if plan.shards else []
-    snapshot = bank.write_snapshot(plan.wanted())
+    with hold_lease(bank, plan.run):
+        rows = run_shards(config, bank, plan, console) if plan.shards else []
+        snapshot = bank.write_snapshot(plan.wanted())
     write_run_stats(bank, plan.run, rows)
     failed = [row for row in rows if row["error"]]
     report(config.bank.uri, snapshot, failed, command, console)

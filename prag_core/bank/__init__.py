@@ -8,6 +8,7 @@ from prag_core.bank.export import export_adapter, export_initial
 from prag_core.bank.gc.collect import GcReport, gc
 from prag_core.bank.initial_adapter import WarmStart, load_warm_start, read_warm_start, write_warm_start
 from prag_core.bank.layout import ObjectInfo, Stage
+from prag_core.bank.lease import hold_lease
 from prag_core.bank.reader import AdapterReader
 from prag_core.bank.snapshot import Entry, Snapshot
 from prag_core.bank.verify import Problem, verify
@@ -32,6 +33,7 @@ __all__ = [
     "export_adapter",
     "export_initial",
     "gc",
+    "hold_lease",
     "load_warm_start",
     "read_warm_start",
     "restore_documents",

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import pyarrow as pa
 
-from prag_core.bank import commits, initial_adapter, publish, runs, snapshot, tables
+from prag_core.bank import commits, initial_adapter, runs, snapshot, tables
 from prag_core.bank.commits import Commit
 from prag_core.bank.layout import BANK_FILE, ObjectInfo, Stage, initial_path, new_attempt, object_path
+from prag_core.bank.publish import Request, publish
 from prag_core.bank.sealed import seal, unseal
 from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.store import BankStore
@@ -134,9 +135,18 @@ class Bank(BankStore):
         """List the shards that a stage has committed, without reading their commits."""
         return commits.list_shards(self, stage)
 
-    def committed_rows(self) -> pa.Table:
-        """Every committed adapter and failure with the columns of a snapshot's index, wanted or not, unsorted, with repeats."""
-        return commits.committed_rows(self).rows
+    def committed_rows(self, columns: Sequence[str] = tables.INDEX.names) -> pa.Table:
+        """Every committed adapter and failure with columns of a snapshot's index, wanted or not, unsorted, with repeats: the
+        catalog of the newest snapshot, and what was committed since."""
+        return snapshot.on_newest(self, lambda: self._committed_rows(columns))
+
+    def _committed_rows(self, columns: Sequence[str]) -> pa.Table:
+        newest = self.latest_snapshot()
+        known = [newest.read_part(part).select(columns) for part in newest.parts] if newest else []
+        committed = commits.read_committed(self, newest.commits if newest else ())
+        new = [rows.select(columns) for rows in committed.rows]
+        nothing = tables.INDEX.empty_table().select(columns)
+        return pa.concat_tables([nothing, *known, *new]).unify_dictionaries()
 
     def read_augmentations(self, commit: Commit) -> list[Augmentation]:
         objects = self.read_tables(commit.all("augmentations"))
@@ -167,17 +177,17 @@ class Bank(BankStore):
         return snapshot.load_all(self)
 
     def latest_snapshot(self) -> Snapshot | None:
-        """Load the snapshot with the highest number and, among equals, the smallest digest. None before the first."""
+        """Load the newest published snapshot. None before the first. Raises CorruptBankError if it is lost or damaged."""
         return snapshot.latest(self)
 
     def require_snapshot(self) -> Snapshot:
         """Load the newest snapshot. Raises BankError, saying what to run, before the first."""
         return snapshot.require(self)
 
-    def write_snapshot(self, wanted: pa.Table, deleted: Collection[str] = ()) -> Snapshot:
-        """Publish what of `wanted` (doc_id, chunk, content_hash) is committed, without documents that were deleted before or
-        are in `deleted`. Returns the newest snapshot unchanged if it says the same already."""
-        return publish.publish(self, lambda parent, tombstones: wanted, deleted=deleted)
+    def write_snapshot(self, wanted: pa.Table) -> Snapshot:
+        """Publish what of `wanted` (doc_id, chunk, content_hash) is committed and not deleted. Returns the newest snapshot
+        unchanged if it says the same already."""
+        return publish(self, Request(wanted=wanted.select(tables.WANTED.names).cast(tables.WANTED)))
 
 
 def _describe_difference(uri: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:

@@ -1,15 +1,17 @@
-"""Commits: one small write-once file a shard and stage says which attempt counts, and which objects it is made of.
+"""Commits: which attempt at a shard counts, and which objects it is made of.
 
-A marker is created if absent and read back. On a store where two racing creates can both succeed, the later one stays.
-Both attempts are whole, each writer returns the commit it reads back, and a snapshot names its objects one by one, so either
-is right. Only gc ever replaces a marker, by one without the rows of deleted documents.
+An attempt first writes a commit of its own under a unique name, then makes sure that none of its objects is about to be cleared
+away, then creates the marker of the shard if there is none. The winner of a shard is its highest generation; within generation
+0 the attempt in the marker or, without one, that with the smallest name; of several rewritings that with the smallest name. A
+marker that is lost, damaged, or replaced on a store where two racing creates both succeed therefore loses nothing. Generations
+above 0 are written by gc and repair: the same rows without those that were erased.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,11 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prag_core.bank import tables
-from prag_core.bank.layout import ObjectInfo, Stage, marker_path
+from prag_core.bank.condemned import check_safe
+from prag_core.bank.layout import COMMIT, ObjectInfo, Stage, commit_path, marker_path
+from prag_core.bank.names import ATTEMPT, SHARD_ID, checked
 from prag_core.bank.sealed import seal, unseal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
-from prag_core.storage import create_exclusive, list_files, read, read_many, storage_errors
+from prag_core.storage import create_exclusive, list_files, put_whole, read, read_many, storage_errors
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Commit:
     shard_id: str
     attempt: str
     objects: tuple[ObjectInfo, ...]
+    generation: int = 0
 
     def object(self, kind: str) -> ObjectInfo | None:
         """The object of a kind: documents, augmentations, adapters, rows, or its own failures (`all` has earlier ones too)."""
@@ -41,69 +46,139 @@ class Commit:
     def all(self, kind: str) -> list[ObjectInfo]:
         return [info for info in self.objects if info.kind == kind]
 
+    @property
+    def path(self) -> str:
+        """Where this attempt keeps its commit, whether it wins or not."""
+        return commit_path(self.stage, self.shard_id, self.generation, self.attempt)
+
+
+@dataclass
+class CommitFiles:
+    """The commit files of one shard and stage, as a listing shows them."""
+
+    stage: Stage
+    shard_id: str
+    marked: bool = False
+    attempts: list[tuple[int, str]] = field(default_factory=list)  # generation, attempt
+
+    @property
+    def generation(self) -> int:
+        return max((generation for generation, _ in self.attempts), default=0)
+
+    def candidates(self) -> Iterator[str]:
+        """Paths of the commits that may count, the winner first. The others stand in for it if it is damaged or lost."""
+        marker = marker_path(self.stage, self.shard_id)
+        for generation in sorted({generation for generation, _ in self.attempts} | {0}, reverse=True):
+            if generation == 0 and self.marked:
+                yield marker
+            names = sorted(attempt for number, attempt in self.attempts if number == generation)
+            yield from (commit_path(self.stage, self.shard_id, generation, name) for name in names)
+
 
 def claim(store: BankStore, commit: Commit) -> Commit:
-    """Claim the shard for this attempt. Returns the commit that the bank names afterwards."""
-    path = marker_path(commit.stage, commit.shard_id)
+    """Commit an attempt whose objects are written. Returns the commit that counts. Raises BankError if gc clears the
+    attempt's objects away, because it lay for longer than the grace period: then it does not count."""
     with storage_errors("writing", store.uri):
-        if create_exclusive(store.fs, store.path(path), to_marker(store, commit)):
-            return commit
+        put_whole(store.fs, store.path(commit.path), encode_commit(store, commit))
+        check_safe(store, [info.path for info in commit.objects], f"the commit of shard {commit.shard_id}")
+        if commit.generation == 0:
+            marker = marker_path(commit.stage, commit.shard_id)
+            if create_exclusive(store.fs, store.path(marker), encode_commit(store, commit)):
+                return commit
     return find(store, commit.stage, commit.shard_id) or commit
 
 
+def list_commit_files(store: BankStore, stage: Stage, shard_id: str = "") -> dict[str, CommitFiles]:
+    """List the commit files of a stage, or of one of its shards, by shard. Reads none."""
+    with storage_errors("reading", store.uri):
+        names = list_files(store.fs, store.path(f"commits/{stage.value}"), shard_id)
+    shards: dict[str, CommitFiles] = {}
+    for name in names:
+        if (match := COMMIT.fullmatch(name)) and shard_id in ("", match["shard"]):
+            files = shards.setdefault(match["shard"], CommitFiles(stage, match["shard"]))
+            if match["attempt"]:
+                files.attempts.append((int(match["generation"]), match["attempt"]))
+            else:
+                files.marked = True
+    return shards
+
+
 def find(store: BankStore, stage: Stage, shard_id: str) -> Commit | None:
-    """Read the commit of a shard, or None if there is none. Raises CorruptBankError for a damaged one."""
-    path = marker_path(stage, shard_id)
-    try:
-        with storage_errors("reading", store.uri):
-            return from_marker(store, read(store.fs, store.path(path)), path)
-    except FileNotFoundError:
-        return None
+    """Read the commit of a shard that counts, or None if there is none. Raises CorruptBankError if no copy of it is whole."""
+    files = list_commit_files(store, stage, shard_id).get(shard_id)
+    return read_winner(store, files) if files else None
+
+
+def read_winner(store: BankStore, files: CommitFiles) -> Commit:
+    """Read the first of a shard's commits that is whole. Raises CorruptBankError, of the first, if none is."""
+    first: BankError | None = None
+    for path in files.candidates():
+        try:
+            with storage_errors("reading", store.uri):
+                return decode_commit(store, read(store.fs, store.path(path)), path)
+        except FileNotFoundError:
+            first = first or CorruptBankError(f"{store.path(path)} is missing; run prag bank repair")
+        except CorruptBankError as error:
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def list_shards(store: BankStore, stage: Stage) -> set[str]:
-    """List the shards that have a marker, reading none."""
-    with storage_errors("reading", store.uri):
-        names = list_files(store.fs, store.path(f"commits/{stage.value}"))
-    return {
-        name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")
-    }
+    """List the shards that have a commit, reading none."""
+    return set(list_commit_files(store, stage))
 
 
 def list_all(store: BankStore, stage: Stage) -> dict[str, Commit]:
-    """Read every commit of a stage, by shard: one listing, then concurrent reads."""
-    paths = [marker_path(stage, shard_id) for shard_id in sorted(list_shards(store, stage))]
-    with storage_errors("reading", store.uri):
-        contents = read_many(store.fs, [store.path(path) for path in paths])
-    commits = [from_marker(store, data, path) for path, data in zip(paths, contents, strict=True)]
+    """Read the commit that counts of every shard of a stage: one listing, then concurrent reads."""
+    return read_winners(store, list(list_commit_files(store, stage).values()))
+
+
+def read_winners(store: BankStore, shards: Sequence[CommitFiles]) -> dict[str, Commit]:
+    """Read the winning commits of some shards at once, and a shard's others only where the first is not whole."""
+    paths = [next(files.candidates()) for files in shards]
+    try:
+        with storage_errors("reading", store.uri):
+            contents = read_many(store.fs, [store.path(path) for path in paths])
+        commits = [decode_commit(store, data, path) for path, data in zip(paths, contents, strict=True)]
+    except (FileNotFoundError, CorruptBankError):
+        commits = [read_winner(store, files) for files in shards]
     return {commit.shard_id: commit for commit in commits}
 
 
-def to_marker(store: BankStore, commit: Commit) -> bytes:
-    """Encode a commit as the content of its marker."""
-    return seal(
-        {
-            "stage": commit.stage.value,
-            "shard_id": commit.shard_id,
-            "attempt": commit.attempt,
-            "recipe_id": store.recipe.id,
-            "objects": [asdict(info) for info in commit.objects],
-        }
-    )
+def encode_commit(store: BankStore, commit: Commit) -> bytes:
+    """Encode a commit as the content of its file and of the marker."""
+    fields: dict[str, Any] = {
+        "stage": commit.stage.value,
+        "shard_id": commit.shard_id,
+        "attempt": commit.attempt,
+        "recipe_id": store.recipe.id,
+        "objects": [asdict(info) for info in commit.objects],
+    }
+    return seal(fields | ({"generation": commit.generation} if commit.generation else {}))
 
 
-def from_marker(store: BankStore, data: bytes, path: str) -> Commit:
-    """Decode the marker at `path`. Raises CorruptBankError if it is damaged, BankError if it is of another recipe."""
+def decode_commit(store: BankStore, data: bytes, path: str) -> Commit:
+    """Decode the commit at `path`. Raises CorruptBankError if it is damaged, BankError if it is of another recipe."""
     fields: dict[str, Any] = unseal(data, store.path(path))
-    if fields["recipe_id"] != store.recipe.id:
+    where = store.path(path)
+    if fields.get("recipe_id") != store.recipe.id:
         raise BankError(
-            f"{store.path(path)} is of another recipe: two runs created this bank at once; start a bank for each"
+            f"{where} is of another recipe: two runs created this bank at once; start a bank for each"
         )
-    objects = tuple(ObjectInfo(**info) for info in fields["objects"])
-    commit = Commit(Stage(fields["stage"]), fields["shard_id"], fields["attempt"], objects)
-    if marker_path(commit.stage, commit.shard_id) != path:
+    try:
+        objects = tuple(ObjectInfo.from_fields(info, where) for info in fields["objects"])
+        stage, generation = Stage(fields["stage"]), int(fields.get("generation", 0))
+        shard_id, attempt = (
+            checked(fields["shard_id"], SHARD_ID, where),
+            checked(fields["attempt"], ATTEMPT, where),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptBankError(f"{where} is no commit that this version can read: {error}") from None
+    commit = Commit(stage, shard_id, attempt, objects, generation)
+    if path not in (commit.path, marker_path(commit.stage, commit.shard_id)):
         raise CorruptBankError(
-            f"{store.path(path)} is the marker of another shard ({commit.shard_id}); restore it from a copy"
+            f"{store.path(path)} is the commit of another shard ({commit.shard_id}); restore it from a copy"
         )
     return commit
 
@@ -138,30 +213,72 @@ def _documents_of(store: BankStore, shard_id: str) -> list[ObjectInfo]:
 
 
 class Committed(NamedTuple):
-    """Everything that is committed: adapters and failures, one row each with the columns of an index (unsorted, with repeats),
-    and every object by path."""
+    """What some shards have committed: adapters and failures, one row each with the columns of an index (a table an object,
+    unsorted, with repeats), every object by path, the commits, and what was passed over because it is damaged."""
 
-    rows: pa.Table
+    rows: list[pa.Table]
     objects: dict[str, ObjectInfo]
+    commits: list[Commit]
+    damaged: list[str]
 
 
-def committed_rows(store: BankStore) -> Committed:
-    """Read every commit, and the rows of its adapters and failures. An object that several commits name is read once."""
-    commits = [
-        commit
-        for stage in (Stage.augmentations, Stage.adapters)
-        for commit in list_all(store, stage).values()
+def read_committed(store: BankStore, known: Collection[tuple[str, str, int]] = ()) -> Committed:
+    """Read the commits that are not `known` (stage, shard, generation), and the rows of their adapters and failures. What is
+    damaged is passed over and named: it must not keep others waiting."""
+    shards = [
+        files
+        for stage in Stage
+        for files in list_commit_files(store, stage).values()
+        if (stage.value, files.shard_id, files.generation) not in known
     ]
+    committed = Committed([], {}, [], [])
+    try:
+        winners = [
+            commit
+            for stage in Stage
+            for commit in read_winners(store, [files for files in shards if files.stage is stage]).values()
+        ]
+        _add_rows(store, committed, winners)
+    except (CorruptBankError, FileNotFoundError):
+        committed = Committed([], {}, [], [])
+        for files in shards:
+            _add_first_whole(store, committed, files)
+    return committed
+
+
+def _add_first_whole(store: BankStore, committed: Committed, files: CommitFiles) -> None:
+    """Add a shard by the first of its commits whose rows can be read, or name it among the damaged."""
+    problem = ""
+    for path in files.candidates():
+        try:
+            with storage_errors("reading", store.uri):
+                commit = decode_commit(store, read(store.fs, store.path(path)), path)
+            return _add_rows(store, committed, [commit])
+        except FileNotFoundError:
+            problem = problem or f"{store.path(path)} is missing"
+        except CorruptBankError as error:
+            problem = problem or str(error)
+    committed.damaged.append(problem)
+    return None
+
+
+def _add_rows(store: BankStore, committed: Committed, commits: Sequence[Commit]) -> None:
+    """Read the rows and failures of commits, each object once, and add them."""
     owners = {
-        info: commit for commit in commits for kind in ("failures", "rows") for info in commit.all(kind)
+        info: commit
+        for commit in commits
+        for kind in ("failures", "rows")
+        for info in commit.all(kind)
+        if info.path not in committed.objects
     }
     threshold = store.recipe.fields.get("acceptance", {}).get("threshold")
-    parts = [
+    contents = store.read_tables(list(owners))
+    committed.rows.extend(
         _index_rows(commit, info, rows, threshold)
-        for (info, commit), rows in zip(owners.items(), store.read_tables(list(owners)), strict=True)
-    ]
-    rows = pa.concat_tables([tables.INDEX.empty_table(), *parts]).unify_dictionaries()
-    return Committed(rows, {info.path: info for commit in commits for info in commit.objects})
+        for (info, commit), rows in zip(owners.items(), contents, strict=True)
+    )
+    committed.objects.update({info.path: info for commit in commits for info in commit.objects})
+    committed.commits.extend(commits)
 
 
 def _index_rows(commit: Commit, info: ObjectInfo, rows: pa.Table, threshold: float | None) -> pa.Table:

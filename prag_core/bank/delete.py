@@ -1,59 +1,59 @@
 """Taking documents out of a bank, and putting them back.
 
-Deleting writes a snapshot without the documents. Its tombstones go into every later snapshot, whatever the corpus says,
-until they are lifted (`restore_documents`) or `gc` has erased the bytes.
+A deletion is an event (`deletions`): it is in force when it is written, whatever else runs. Publishing a snapshot that knows it
+is how servers notice; it reads neither commits nor parts, so a deletion costs the same in a bank of any size. A deletion stays,
+also after gc has erased the bytes, until `restore_documents` lifts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-import pyarrow as pa
-
-from prag_core.bank import tables
-from prag_core.bank.commits import committed_rows
-from prag_core.bank.publish import Tombstones, publish
-from prag_core.bank.snapshot import Snapshot, require
+from prag_core.bank.commits import read_committed
+from prag_core.bank.deletions import write_event
+from prag_core.bank.publish import Request, publish
+from prag_core.bank.snapshot import Snapshot, on_newest, require
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 
+EVENT_ONLY = Request(absorb=False)
+
 
 def delete_documents(store: BankStore, doc_ids: Collection[str]) -> Snapshot:
-    """Publish a snapshot without these documents (all their chunks). Raises BankError, with their names, for documents that the
-    bank does not have."""
-    newest = require(store)
-    unknown = set(doc_ids) - newest.deleted.keys() - _ids_among(newest.index, doc_ids)
-    if unknown:
-        unknown -= _ids_among(committed_rows(store).rows, unknown)
-    if unknown:
+    """Delete documents (all their chunks), and publish a snapshot that says so. Raises BankError, with their names, for
+    documents that the bank does not have; then none is deleted."""
+    new = set(doc_ids) - require(store).deleted.keys()
+    if unknown := on_newest(store, lambda: _unknown(store, new)):
         raise BankError(f"{store.uri} has no {_list(unknown)}; nothing was deleted")
-    return publish(store, same_corpus, deleted=doc_ids)
+    if new:
+        write_event(store, "delete", new)
+    try:
+        return publish(store, EVENT_ONLY)
+    except BankError as error:
+        raise BankError(
+            f"the documents are deleted and out of every answer, but no new snapshot could be published: {error}"
+        ) from error
+
+
+def _unknown(store: BankStore, doc_ids: Collection[str]) -> set[str]:
+    """Those of the documents that the bank does not have, in any wording."""
+    newest = require(store)
+    unknown = set(doc_ids) - set(newest.rows_of(doc_ids)["doc_id"].to_pylist())
+    if unknown:  # perhaps committed by a run that has not published
+        committed = read_committed(store, newest.commits)
+        unknown -= {doc_id for rows in committed.rows for doc_id in rows["doc_id"].to_pylist()}
+    return unknown
 
 
 def restore_documents(store: BankStore, doc_ids: Collection[str]) -> Snapshot:
-    """Publish a snapshot that has these deleted documents again. Raises BankError, with their names, for documents that are not
-    deleted, or already erased."""
-    unknown = set(doc_ids) - require(store).deleted.keys()
-    if unknown:
-        raise BankError(
-            f"{store.uri} has no deletion of {_list(unknown)} to lift; documents that gc has erased must be trained again"
-        )
-
-    def wanted(parent: Snapshot | None, tombstones: Tombstones) -> pa.Table:
-        rows = [(doc_id, *row) for doc_id in doc_ids for row in tombstones.get(doc_id, {"rows": []})["rows"]]
-        return pa.concat_tables([same_corpus(parent, tombstones), tables.wanted_table(rows)])
-
-    return publish(store, wanted, restored=doc_ids)
-
-
-def same_corpus(parent: Snapshot | None, tombstones: Tombstones) -> pa.Table:
-    """Ask for the documents of the newest snapshot, as `publish` wants to be told."""
-    return parent.index.select(tables.WANTED.names) if parent else tables.WANTED.empty_table()
-
-
-def _ids_among(rows: pa.Table, doc_ids: Collection[str]) -> set[str]:
-    """Those of `doc_ids` that `rows` has."""
-    return set(rows["doc_id"].filter(tables.has_doc_id(rows, doc_ids)).to_pylist())
+    """Lift the deletions of documents, and publish a snapshot that has them again; those whose bytes gc has begun to erase must
+    be trained again. Raises BankError, with their names, for documents that are not deleted."""
+    deleted = require(store).deleted
+    if unknown := set(doc_ids) - deleted.keys():
+        raise BankError(f"{store.uri} has no deletion of {_list(unknown)} to lift; nothing was changed")
+    lifts = {event for doc_id in doc_ids for event in deleted[doc_id].events}
+    write_event(store, "restore", set(doc_ids), lifts)
+    return publish(store, EVENT_ONLY)
 
 
 def _list(doc_ids: Collection[str]) -> str:

@@ -8,8 +8,14 @@
     BANK/adapters/<shard>-<attempt>.parquet        one row an adapter
     BANK/rows/<shard>-<attempt>.parquet            location of each adapter's bytes in that object
     BANK/failures/<shard>-<attempt>.parquet        quarantined documents, with the reasons
-    BANK/commits/<stage>/<shard>.json           the attempt of a shard that counts
-    BANK/snapshots/<number>-<digest>/…          manifest.json and index.parquet: one complete view of the corpus
+    BANK/commits/<stage>/<shard>.<g>-<attempt>.json   what an attempt wrote; g counts the rewritings of the shard
+    BANK/commits/<stage>/<shard>.json           the attempt that was first
+    BANK/deletions/<event>.json                 documents deleted, restored or erased
+    BANK/snapshots/<number>-<digest>/manifest.json    one complete view of the corpus; beside it a copy of its claim
+    BANK/catalog/<attempt>-<n>.parquet          parts of the catalog and its tables of objects, shared by snapshots
+    BANK/published/<number>.json                the claim: which snapshot has this number
+    BANK/condemned/<gc>.json                    files that a garbage collection is about to remove
+    BANK/damaged/<repair>/…                     what a repair has set apart
     BANK/indexes/<snapshot>-<settings>/…        a retrieval index of a snapshot: index.json names the attempt that counts,
                                                 whose files lie in a folder of its name
 
@@ -25,13 +31,20 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Self
 
-from prag_core.bank.names import OBJECT, SHA256, checked
+from prag_core.bank.names import ATTEMPT, OBJECT, OWN, SHA256, SHARD_ID, checked
 from prag_core.errors import CorruptBankError
 
 BANK_FILE = "bank.json"
 MANIFEST = re.compile(r"snapshots/(([0-9]{8,18})-([0-9a-f]{16}))/manifest\.json")
 INDEX_MARKER = re.compile(r"(indexes/([0-9]{8,18}-[0-9a-f]{16})-[0-9a-f]{1,64})/index\.json")
 LARGEST = 1 << 40  # bytes or rows of an object, beyond what any has
+CLAIM = re.compile(r"published/([0-9]{8,18})\.json")
+COPY = re.compile(r"snapshots/(([0-9]{8,18})-[0-9a-f]{16})/published\.json")
+COMMIT = re.compile(
+    rf"(?P<shard>{SHARD_ID.pattern})(\.(?P<generation>[0-9]{{1,6}})-(?P<attempt>{ATTEMPT.pattern}))?\.json"
+)
+EVENT = re.compile(rf"deletions/({ATTEMPT.pattern})\.json")
+CONDEMNED = re.compile(rf"condemned/({ATTEMPT.pattern})\.json")
 
 
 class Stage(Enum):
@@ -99,6 +112,11 @@ def marker_path(stage: Stage, shard_id: str) -> str:
     return f"commits/{stage.value}/{shard_id}.json"
 
 
+def commit_path(stage: Stage, shard_id: str, generation: int, attempt: str) -> str:
+    """Path of the commit of one attempt."""
+    return f"commits/{stage.value}/{shard_id}.{generation}-{attempt}.json"
+
+
 def initial_path(sha256: str) -> str:
     return f"init/{sha256[:16]}.safetensors"
 
@@ -112,8 +130,41 @@ def manifest_path(snapshot: str) -> str:
 
 
 def index_path(snapshot: str) -> str:
-    """Path of a snapshot's own index: its table of documents, not a retrieval index."""
+    """Path of the one part of a snapshot that was written before catalogs had parts."""
     return f"snapshots/{snapshot}/index.parquet"
+
+
+def claim_path(number: int) -> str:
+    """Path of the file that says which snapshot has a number."""
+    return f"published/{number:08d}.json"
+
+
+def claim_copy_path(snapshot: str) -> str:
+    """Path of the copy of a snapshot's claim, which tells if the claim is lost."""
+    return f"snapshots/{snapshot}/published.json"
+
+
+def catalog_path(attempt: str, name: str) -> str:
+    """Path of a part of the catalog, or of one of its tables."""
+    return f"catalog/{attempt}-{name}.parquet"
+
+
+def event_path(event: str) -> str:
+    return f"deletions/{event}.json"
+
+
+def condemned_path(record: str) -> str:
+    return f"condemned/{record}.json"
+
+
+def is_own(name: str) -> bool:
+    """Whether a file is one that a bank writes. Nothing else under its root is ever touched."""
+    return OWN.fullmatch(name) is not None
+
+
+def shard_of(object_path: str) -> str:
+    """The shard that a data object belongs to."""
+    return object_path.split("/", 1)[1].rsplit("-", 1)[0]
 
 
 def retrieval_folder(snapshot: str, settings: str) -> str:

@@ -28,8 +28,24 @@ OBJECT = re.compile(  # path of an object that something else in the bank names 
             rf"(?:documents|augmentations|adapters|rows|failures)/{_SHARD}-{_ATTEMPT}\.parquet",
             r"init/[0-9a-f]{16}\.safetensors",
             rf"runs/{_RUN}/(?:wanted\.parquet|members\.parquet|config\.yaml|versions\.txt)",
-            rf"snapshots/(?:{_SNAPSHOT}/index|parts/{_ATTEMPT}-[0-9]{{1,9}})\.parquet",
+            rf"snapshots/{_SNAPSHOT}/index\.parquet",
+            rf"catalog/{_ATTEMPT}-(?:[0-9]{{1,9}}|objects|commits)\.parquet",
             rf"indexes/{_SNAPSHOT}-[0-9a-f]{{1,64}}/{_ATTEMPT}/(?:{_INDEX_FILE})",
+        )
+    )
+)
+OWN = re.compile(  # path of any file that a bank writes, finished or not
+    "|".join(
+        (
+            OBJECT.pattern,
+            r"bank\.json|(?:deletions|condemned)/[0-9a-f]{16}\.json|published/[0-9]{8,18}\.json",
+            rf"runs/{_RUN}/(?:plan|shards)\.json|runs/{_RUN}/lease",
+            rf"commits/(?:augmentations|adapters)/{_SHARD}(?:\.[0-9]{{1,6}}-{_ATTEMPT})?\.json",
+            rf"snapshots/{_SNAPSHOT}/(?:manifest|published)\.json",
+            rf"indexes/{_SNAPSHOT}-[0-9a-f]{{1,64}}/index\.json",
+            r"damaged/[0-9a-f]{16}/.+",
+            rf"(?:(?:init|documents|augmentations|adapters|rows|failures|deletions|condemned|catalog|published|commits/[a-z]+"
+            rf"|runs/{_RUN}|snapshots/{_SNAPSHOT}|indexes/[^/]+(?:/{_ATTEMPT})?)/)?\.tmp-[0-9a-f]+",
         )
     )
 )

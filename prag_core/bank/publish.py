@@ -1,59 +1,83 @@
-"""Publishing a snapshot: the wanted documents, joined with what is committed, less the deleted ones, as one write-once folder.
+"""Publishing a snapshot: the newest one with what was committed since, as the corpus of a run or as it was.
 
-Runs may race, and a deletion must survive that: a writer that finds, after writing, another snapshot of the same number or
-one built beside its own, builds once more on top of it with the deletions of both.
+A publisher writes the parts of the catalog that change, then the manifest, then makes sure that none of its new parts is
+condemned, and then claims the number. If the number is taken it starts again from the snapshot that has it. On a store where
+two claims of one number can both succeed it looks once more afterwards: if another snapshot of its number is there, it
+publishes again on top. Deletions are not part of this: they are in force before anything is published (`deletions`).
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import random
 import time
-from collections.abc import Callable, Collection
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from prag_core.bank import tables
-from prag_core.bank.commits import Committed, committed_rows
-from prag_core.bank.layout import index_path, manifest_path
+from prag_core.bank.catalog import Change, Part, merge
+from prag_core.bank.commits import Committed, read_committed
+from prag_core.bank.condemned import read_condemned
+from prag_core.bank.deletions import Deletions, catch_up, now
+from prag_core.bank.layout import (
+    ObjectInfo,
+    catalog_path,
+    claim_copy_path,
+    claim_path,
+    manifest_path,
+    new_attempt,
+)
 from prag_core.bank.sealed import seal
-from prag_core.bank.snapshot import Snapshot, list_names, load, name_of
+from prag_core.bank.snapshot import (
+    FORMAT,
+    Published,
+    Snapshot,
+    latest,
+    list_published,
+    load,
+    name_of,
+    on_newest,
+)
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
-from prag_core.storage import put_whole, storage_errors
+from prag_core.storage import create_exclusive, is_local, put_whole, storage_errors
 
-Tombstones = dict[str, dict[str, Any]]  # deleted doc_id → {"at": time, "rows": [[chunk, content_hash], …]}
-Wanted = Callable[[Snapshot | None, Tombstones], pa.Table]  # (parent, tombstones) → rows of `tables.WANTED`
-OBJECT_COLUMNS = ("documents_object", "augmentations_object", "adapter_object")
+logger = logging.getLogger(__name__)
+KINDS = {
+    "documents": "documents_object",
+    "augmentations": "augmentations_object",
+    "adapters": "adapter_object",
+}
 MOST_ROUNDS = 50
+COMMITS = pa.schema([("stage", pa.string()), ("shard_id", pa.string()), ("generation", pa.int64())])
+OBJECTS = pa.schema(
+    [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
+)
 
 
-def publish(
-    store: BankStore,
-    wanted: Wanted,
-    *,
-    deleted: Collection[str] = (),
-    restored: Collection[str] = (),
-) -> Snapshot:
-    """Write the snapshot of `wanted(parent, tombstones)` after the newest one, with its tombstones, plus those of `deleted`,
-    less those of `restored`. Returns the newest snapshot instead if it says the same already."""
+@dataclass(frozen=True)
+class Request:
+    """What is to be published. `wanted`: the corpus, as rows of `tables.WANTED`; None leaves it as it is. `absorb`: take in
+    what was committed since the newest snapshot. Of gc: wordings to be `erased`, and whether wordings that no run has published
+    are `settled` to leave (see `catalog.Change`), and objects that no row names any more forgotten."""
+
+    wanted: pa.Table | None = None
+    absorb: bool = True
+    erased: pa.Table | None = None
+    settled: bool = False
+
+
+def publish(store: BankStore, request: Request) -> Snapshot:
+    """Publish the snapshot after the newest one. Returns the newest instead if it says the same already."""
     with storage_errors("writing", store.uri):
-        committed = committed_rows(store)
         for attempt in range(MOST_ROUNDS):
-            newest = _newest(store)
-            parent = newest[0] if newest else None
-            tombstones = {
-                doc_id: stone for snapshot in reversed(newest) for doc_id, stone in snapshot.deleted.items()
-            }
-            rows = wanted(parent, tombstones).select(tables.WANTED.names).cast(tables.WANTED)
-            for doc_id in restored:
-                tombstones.pop(doc_id, None)
-            snapshot = _write(store, parent, committed, rows, _bury(tombstones, deleted, rows))
-            if snapshot is parent or _counts(snapshot, _newest(store)):
+            snapshot, done = on_newest(store, partial(_round, store, request))
+            if snapshot and done:
                 return snapshot
             time.sleep(random.random() * 0.05 * attempt)
     raise BankError(
@@ -61,92 +85,156 @@ def publish(
     )
 
 
-def _newest(store: BankStore) -> list[Snapshot]:
-    """Load the snapshots with the highest number: one, unless runs raced. The one that counts comes first."""
-    names = list_names(store)
-    return [load(store, name) for name in names if name.split("-")[0] == names[0].split("-")[0]]
+def _round(store: BankStore, request: Request) -> tuple[Snapshot | None, bool]:
+    """Write and claim a snapshot on top of the newest. Returns what is the newest then, None if another took the number, and
+    whether that is all."""
+    published = list_published(store)
+    base = _base(store, published)
+    snapshot = _write(store, base, request, published)
+    return snapshot, snapshot is base or (snapshot is not None and _alone(store, snapshot))
 
 
-def _counts(snapshot: Snapshot, newest: list[Snapshot]) -> bool:
-    """Whether a snapshot just written counts, or was built upon, and no deletion made beside it is missing from it."""
-    if newest[0].number > snapshot.number:
-        return bool(newest[0].manifest["parent"] == snapshot.name)
-    return newest[0].name == snapshot.name and all(
-        other.deleted.keys() <= snapshot.deleted.keys() for other in newest
-    )
-
-
-def _bury(tombstones: Tombstones, deleted: Collection[str], wanted: pa.Table) -> Tombstones:
-    """Add the tombstones of `deleted`, and write to each the content hashes that are wanted of it now (to restore it by)."""
-    buried = {doc_id: {"at": now(), "rows": []} for doc_id in deleted} | tombstones
-    gone = wanted.filter(tables.has_doc_id(wanted, buried))
-    fresh: Tombstones = {}
-    for row in gone.to_pylist():
-        stone = fresh.setdefault(row["doc_id"], {"at": buried[row["doc_id"]]["at"], "rows": []})
-        stone["rows"].append([row["chunk"], row["content_hash"]])
-    return dict(sorted((buried | fresh).items()))
+def _base(store: BankStore, published: Published) -> Snapshot | None:
+    """The snapshot to build on: the one that counts. Where the store let others claim its number too, one that says more than
+    deletions comes before one that does not."""
+    base = latest(store)
+    if base is None or base.manifest.get("absorbed", True):
+        return base
+    others = [load(store, other) for other in published.copies.get(base.number, ()) if other != base.name]
+    return next((other for other in others if other.manifest["absorbed"]), base)
 
 
 def _write(
-    store: BankStore, parent: Snapshot | None, committed: Committed, wanted: pa.Table, tombstones: Tombstones
-) -> Snapshot:
-    """Write the next snapshot, or return `parent` if it says the same."""
-    index = select_rows(committed.rows, wanted.filter(pc.invert(tables.has_doc_id(wanted, tombstones))))
-    data = tables.to_parquet(index)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if parent and parent.manifest["index"]["sha256"] == sha256 and parent.deleted.keys() == tombstones.keys():
-        return parent
+    store: BankStore, base: Snapshot | None, request: Request, published: Published
+) -> Snapshot | None:
+    """Write the next snapshot and claim its number. Returns `base` if there is nothing to say, None if the number was taken."""
+    number = max(published.newest, base.number if base else 0) + 1
+    known = base.deletions if base else catch_up(store, Deletions())
+    committed = Committed([], {}, [], [])
+    absorb = request.absorb or base is None or base.is_old
+    if absorb:
+        committed = read_committed(store, base.commits if base else ())
+        for problem in committed.damaged:
+            logger.warning("%s; passed over: its documents are new for the next run", problem)
+    attempt = new_attempt()
+    parts = _merge(store, base, request, committed, number, attempt)
+    objects = _objects(store, base, committed, parts, prune=request.erased is not None)
+    if (
+        base
+        and not base.is_old
+        and [part.info for part in parts] == [part.info for part in base.parts]
+        and known.events == set(base.manifest["events"])
+        and (objects is None or objects == base.objects)
+    ):
+        return base
     manifest = {
-        "number": parent.number + 1 if parent else 1,
-        "parent": parent.name if parent else None,
+        "format": FORMAT,
+        "number": number,
+        "parent": base.name if base else None,
         "recipe_id": store.recipe.id,
-        "index": {"path": "index.parquet", "rows": index.num_rows, "bytes": len(data), "sha256": sha256},
-        "objects": [asdict(committed.objects[path]) for path in _object_paths(index)],
-        "counts": tables.count_statuses(index) | {"deleted": len(tombstones)},
-        "deleted": tombstones,
+        "created": now(),
+        "absorbed": absorb,
+        "parts": [part.to_json() for part in parts],
+        "objects": _keep_objects(store, base, objects, attempt),
+        "commits": _keep_commits(store, base, committed, attempt),
+        **known.to_manifest(),
     }
-    return _place(store, manifest, data)
+    return _claim(store, manifest, attempt)
 
 
-def _object_paths(index: pa.Table) -> list[str]:
-    """Paths of the objects that an index names, sorted."""
-    columns = [index[name].cast(pa.string()).unique().to_pylist() for name in OBJECT_COLUMNS]
-    return sorted({path for column in columns for path in column if path})
+def _merge(
+    store: BankStore, base: Snapshot | None, request: Request, committed: Committed, number: int, attempt: str
+) -> list[Part]:
+    """Merge what was committed into the catalog of `base`, and write the parts that change."""
+    names = count()
+    nothing = tables.WANTED.empty_table()
+    change = Change(
+        rows=[rows for rows in committed.rows if rows.num_rows],
+        wanted=request.wanted,
+        erased=nothing if request.erased is None else request.erased,
+        deleted=base.deletions.documents if base else (),
+        number=number,
+        settled=request.settled,
+    )
+    if change.wanted is None and base and base.is_old:
+        change = change._replace(wanted=_corpus_of_old(base))
+
+    def write(rows: pa.Table) -> ObjectInfo:
+        return store.write_table(catalog_path(attempt, str(next(names))), rows)
+
+    return merge(base.parts if base else [], change, base.read_part if base else _no_part, write)
 
 
-def select_rows(committed: pa.Table, wanted: pa.Table) -> pa.Table:
-    """Select the committed rows that are wanted, one a document, sorted by (doc_id, chunk). Of several, adapters come before
-    those that failed their exam and these before failures; of adapters the one whose object's name sorts first, of failures the
-    one with most attempts."""
-    rows = committed.filter(tables.is_among(committed, wanted))
-    order = {
-        "doc_id": rows["doc_id"],
-        "chunk": rows["chunk"],
-        "status": pc.index_in(rows["status"].cast(pa.string()), pa.array(tables.STATUSES)),
-        "adapter_object": rows["adapter_object"].cast(pa.string()),
-        "attempts": pc.negate(rows["attempts"]),
-        "documents_object": rows["documents_object"].cast(pa.string()),
-        "reason": rows["reason"],
-    }
-    rows = rows.take(pc.sort_indices(pa.table(order), sort_keys=[(name, "ascending") for name in order]))
-    if rows.num_rows > 1:
-        repeats = [
-            pc.equal(rows[name].slice(1), rows[name].slice(0, rows.num_rows - 1))
-            for name in ("doc_id", "chunk")
-        ]
-        rows = rows.filter(pa.chunked_array([pa.array([True]), *pc.invert(pc.and_(*repeats)).chunks]))
-    return tables.index_rows(rows, {})
+def _no_part(part: Part) -> pa.Table:
+    raise AssertionError(f"there is no {part} before the first snapshot")
 
 
-def _place(store: BankStore, manifest: dict[str, Any], index: bytes) -> Snapshot:
-    """Write the index first, then the manifest, which makes the snapshot visible."""
-    sealed = seal(manifest | {"created": now()})
-    name = name_of(manifest["number"], sealed)
-    put_whole(store.fs, store.path(index_path(name)), index)
+def _corpus_of_old(base: Snapshot) -> pa.Table:
+    """The corpus of a snapshot of the old format. Its index leaves out what is deleted, its manifest says in which wordings."""
+    rows = [
+        (doc_id, *row) for doc_id, stone in base.manifest["deleted"].items() for row in stone.get("rows", ())
+    ]
+    return pa.concat_tables(
+        [base.read_part(base.parts[0]).select(tables.WANTED.names), tables.wanted_table(rows)]
+    )
+
+
+def _objects(
+    store: BankStore, base: Snapshot | None, committed: Committed, parts: Sequence[Part], *, prune: bool
+) -> dict[str, ObjectInfo] | None:
+    """The objects that the rows of a snapshot name, by path: those of the one before and of new commits; with `prune` only
+    those that a row still names. None if they are those of the one before."""
+    if base and not base.is_old and not committed.commits and not prune:
+        return None
+    objects = {**(base.objects if base else {}), **committed.objects}
+    objects = {path: info for path, info in objects.items() if info.kind in KINDS}
+    if not prune:
+        return objects
+    used: set[str | None] = set()
+    for part in parts:
+        rows = store.read_table(part.info)
+        used.update(*(rows[column].cast(pa.string()).unique().to_pylist() for column in KINDS.values()))
+    return {path: info for path, info in objects.items() if path in used}
+
+
+def _keep_objects(
+    store: BankStore, base: Snapshot | None, objects: dict[str, ObjectInfo] | None, attempt: str
+) -> dict[str, Any]:
+    """Keep the table of objects, unless it is that of `base`. Returns where it is."""
+    if base and (objects is None or (not base.is_old and objects == base.objects)):
+        return dict(base.manifest["objects"])
+    rows = [asdict(info) for _, info in sorted((objects or {}).items())]
+    return asdict(store.write_table(catalog_path(attempt, "objects"), pa.Table.from_pylist(rows, OBJECTS)))
+
+
+def _keep_commits(
+    store: BankStore, base: Snapshot | None, committed: Committed, attempt: str
+) -> dict[str, Any]:
+    """Keep the table of the commits that the catalog has taken in, unless there are no new ones. Returns where it is."""
+    if base and not base.is_old and not committed.commits:
+        return dict(base.manifest["commits"])
+    known = {(commit.stage.value, commit.shard_id, commit.generation) for commit in committed.commits}
+    rows = [
+        dict(zip(COMMITS.names, row, strict=True))
+        for row in sorted(known | (base.commits if base else set()))
+    ]
+    return asdict(store.write_table(catalog_path(attempt, "commits"), pa.Table.from_pylist(rows, COMMITS)))
+
+
+def _claim(store: BankStore, manifest: dict[str, Any], attempt: str) -> Snapshot | None:
+    """Write a manifest and claim its number. Returns None if the number was taken, or gc wants the new parts."""
+    sealed = seal(manifest)
+    number, name = manifest["number"], name_of(manifest["number"], sealed)
     put_whole(store.fs, store.path(manifest_path(name)), sealed)
+    if any(path.startswith(f"catalog/{attempt}-") for path in read_condemned(store).files):
+        return None
+    claim = seal({"number": number, "name": name})
+    if not create_exclusive(store.fs, store.path(claim_path(number)), claim):
+        return None
+    put_whole(store.fs, store.path(claim_copy_path(name)), claim)
     return load(store, name)
 
 
-def now() -> str:
-    """The current time in UTC, ISO 8601 with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _alone(store: BankStore, snapshot: Snapshot) -> bool:
+    """Whether no other snapshot of its number was written. A local folder excludes, so there it need not be asked."""
+    return is_local(store.fs) or list_published(store).written[snapshot.number] == [snapshot.name]

@@ -1,33 +1,46 @@
 """A snapshot: the documents that make up the corpus, and where the bytes of each lie. Written once, whole, never changed.
 
-`snapshots/<number>-<digest>/manifest.json` (sealed) names the index, the data objects with their digests, the counts and
-the documents that were deleted; `index.parquet` has one row a document, sorted by (doc_id, chunk). Everything read through a
-snapshot is checked against the digests it carries.
+`snapshots/<number>-<digest>/manifest.json` (sealed) names the parts of the catalog, the tables of data objects with their
+digests and of commits, the counts, and the deletions that were known. Deletions that came later are added when a snapshot is
+loaded: it never shows a document that was deleted before. Everything read through a snapshot is checked against the digests it
+carries. Manifests of format 1, with one index and the objects in the manifest itself, are read as well.
 """
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import tables
-from prag_core.bank.layout import MANIFEST, ObjectInfo, index_path, manifest_path
+from prag_core.bank.catalog import CATALOG, Part, count_current
+from prag_core.bank.deletions import Deletion, Deletions, catch_up
+from prag_core.bank.layout import (
+    CLAIM,
+    COPY,
+    MANIFEST,
+    ObjectInfo,
+    claim_path,
+    index_path,
+    manifest_path,
+)
+from prag_core.bank.names import SNAPSHOT, checked
 from prag_core.bank.sealed import unseal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.records import Augmentation, Document, Failure, Key
 from prag_core.storage import list_files, read, storage_errors
 
-BULK = 2000  # keys from which one scan is quicker than a search for each
+T = TypeVar("T")
+FORMAT = 2
+SEARCH_COST = 20  # rows that a scan looks at in the time of one search
 TOGETHER = 16  # objects that are read at once
 
 
@@ -81,13 +94,17 @@ class Entry:
 
 
 class Snapshot:
-    """A fixed, complete view of a bank. The index is read when first needed. Pickles without it."""
+    """A fixed, complete view of a bank. Parts of the catalog are read when first needed. Pickles without them."""
 
-    def __init__(self, store: BankStore, name: str, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, store: BankStore, name: str, manifest: dict[str, Any], deletions: Deletions | None = None
+    ) -> None:
         self.store, self.name, self.manifest = store, name, manifest
+        self.deletions = deletions or Deletions.of_manifest(manifest)
+        self._visible: dict[str, pa.Table] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Snapshot, (self.store, self.name, self.manifest)
+        return Snapshot, (self.store, self.name, self.manifest, self.deletions)
 
     @property
     def number(self) -> int:
@@ -98,56 +115,125 @@ class Snapshot:
         return self.name.split("-")[1]
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Documents by status: adapter, text_only, failed, deleted."""
-        return {status: self.manifest["counts"].get(status, 0) for status in (*tables.STATUSES, "deleted")}
+    def _where(self) -> str:
+        return self.store.path(manifest_path(self.name))
+
+    def _info(self, name: str) -> ObjectInfo:
+        """An object that the manifest names."""
+        return ObjectInfo.from_fields(self.manifest[name], self._where)
 
     @property
-    def deleted(self) -> dict[str, dict[str, Any]]:
-        """Deleted doc_ids, each with the time of its deletion and the (chunk, content_hash) pairs that it had."""
-        return dict(self.manifest["deleted"])
+    def is_old(self) -> bool:
+        """Whether it has the format of before there were parts and claims."""
+        return "parts" not in self.manifest
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Documents by status: adapter, text_only, failed, deleted."""
+        gone = self.rows_of(self.deletions.documents) if self.deletions.documents else CATALOG.empty_table()
+        counts = [sum(column) for column in zip(*(part.counts for part in self.parts), strict=True)] or [
+            0
+        ] * 3
+        left = [count - hidden for count, hidden in zip(counts, count_current(gone), strict=True)]
+        return dict(zip(tables.STATUSES, left, strict=True)) | {"deleted": len(self.deletions.documents)}
+
+    @property
+    def deleted(self) -> dict[str, Deletion]:
+        """Deleted doc_ids, each with the time and the events of its deletion."""
+        return dict(self.deletions.documents)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The parts of the catalog, by ranges of doc_id."""
+        if self.is_old:
+            counts = self.manifest["counts"]
+            known = tuple(counts.get(status, 0) for status in tables.STATUSES)
+            return [Part("", self._info("index"), known)]
+        return [Part.from_json(fields, self._where) for fields in self.manifest["parts"]]
 
     @cached_property
     def objects(self) -> dict[str, ObjectInfo]:
         """The data objects this snapshot rests on, by path."""
-        return {fields["path"]: ObjectInfo(**fields) for fields in self.manifest["objects"]}
+        rows = self.manifest["objects"]
+        if isinstance(rows, dict):
+            rows = self.store.read_table(self._info("objects")).to_pylist()
+        return {info.path: info for info in (ObjectInfo.from_fields(fields, self._where) for fields in rows)}
+
+    @cached_property
+    def commits(self) -> frozenset[tuple[str, str, int]]:
+        """The commits this snapshot's catalog has taken in: (stage, shard, generation). Older manifests do not say."""
+        if "commits" not in self.manifest:
+            return frozenset()
+        table = self.store.read_table(self._info("commits"))
+        return frozenset(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+    def read_part(self, part: Part) -> pa.Table:
+        """Read a part whole, in columns of the catalog. Raises CorruptBankError if it is damaged."""
+        rows = self.store.read_table(part.info)
+        for name, value in (("score", None), ("current", True), ("left", None)):  # what older parts lack
+            if name not in rows.column_names:
+                column = pa.array([value] * rows.num_rows, CATALOG.field(name).type)
+                rows = rows.append_column(CATALOG.field(name), column)
+        return rows.select(CATALOG.names).combine_chunks()
 
     @cached_property
     def index(self) -> pa.Table:
-        """One row a document (columns of `tables.INDEX`), sorted by (doc_id, chunk). Raises CorruptBankError if damaged."""
-        index = self.store.read_tables([ObjectInfo(**self.manifest["index"])])[0].combine_chunks()
-        if "score" not in index.column_names:  # written before there were exams
-            index = index.append_column("score", pa.nulls(index.num_rows, pa.float64()))
-        return index
+        """One row a document (columns of `tables.INDEX`), sorted by (doc_id, chunk). Reads all parts. Raises CorruptBankError
+        if one is damaged."""
+        parts = [self._visible_rows(part) for part in self.parts]
+        return pa.concat_tables([tables.INDEX.empty_table(), *parts]).unify_dictionaries()
+
+    def _visible_rows(self, part: Part) -> pa.Table:
+        """The documents of a part: its current rows, less those that are deleted."""
+        if part.info.path not in self._visible:
+            rows = self.read_part(part)
+            rows = rows.filter(rows["current"]).select(tables.INDEX.names)
+            if self.deletions.documents:
+                rows = rows.filter(pc.invert(tables.has_doc_id(rows, self.deletions.documents)))
+            self._visible[part.info.path] = rows.combine_chunks()
+        return self._visible[part.info.path]
+
+    def _parts_of(self, doc_ids: Collection[str]) -> dict[Part, list[str]]:
+        """The parts that hold these documents, if any do, each with its share of them."""
+        firsts = [part.first for part in self.parts]
+        shares: defaultdict[Part, list[str]] = defaultdict(list)
+        for doc_id in sorted(set(doc_ids)) if firsts else ():
+            shares[self.parts[max(0, bisect_right(firsts, doc_id) - 1)]].append(doc_id)
+        return shares
+
+    def rows_of(self, doc_ids: Collection[str]) -> pa.Table:
+        """The catalog's rows of these documents, in every wording, deleted or not. Reads the parts they belong to."""
+        found = [CATALOG.empty_table()]
+        for part, share in self._parts_of(doc_ids).items():
+            rows = self.read_part(part)
+            found.append(rows.filter(tables.has_doc_id(rows, share)))
+        return pa.concat_tables(found)
 
     def lookup(self, keys: Collection[Key]) -> dict[Key, Entry]:
         """Look up keys. Those that the snapshot does not have are left out."""
-        numbers = self._search(keys) if len(keys) < BULK else self._scan(keys)
-        entries = (Entry(**row) for row in self.index.take(pa.array(numbers, pa.int64())).to_pylist())
-        return {entry.key: entry for entry in entries}
-
-    def _search(self, keys: Collection[Key]) -> list[int]:
-        if not self.index.num_rows:
-            return []
-        doc_ids, chunks = (self.index[name].chunk(0) for name in ("doc_id", "chunk"))
-        numbers = []
-        for key in set(keys):
-            row = bisect_left(range(len(doc_ids)), key, key=lambda i: (doc_ids[i].as_py(), chunks[i].as_py()))
-            if row < len(doc_ids) and (doc_ids[row].as_py(), chunks[row].as_py()) == key:
-                numbers.append(row)
-        return numbers
-
-    def _scan(self, keys: Collection[Key]) -> list[int]:
-        doc_ids, chunks = zip(*keys, strict=True)
-        asked = pa.table({"doc_id": pa.array(doc_ids, pa.string()), "chunk": pa.array(chunks, pa.int32())})
-        return np.flatnonzero(tables.is_among(self.index, asked, ["doc_id", "chunk"]).to_numpy()).tolist()
+        asked: defaultdict[str, set[Key]] = defaultdict(set)
+        for key in keys:
+            asked[key[0]].add(key)
+        entries: dict[Key, Entry] = {}
+        for part, doc_ids in self._parts_of(asked).items():
+            rows = self._visible_rows(part)
+            wanted = {key for doc_id in doc_ids for key in asked[doc_id]}
+            numbers = (
+                _search(rows, wanted) if len(wanted) * SEARCH_COST < rows.num_rows else _scan(rows, wanted)
+            )
+            for row in rows.take(pa.array(numbers, pa.int64())).to_pylist():
+                entry = Entry(**row)
+                entries[entry.key] = entry
+        return entries
 
     def keys_of(self, doc_ids: Collection[str]) -> list[Key]:
         """List the keys of these documents: one for every chunk that the snapshot has of them."""
-        rows = self.index.select(["doc_id", "chunk"])
-        return [
-            (row["doc_id"], row["chunk"]) for row in rows.filter(tables.has_doc_id(rows, doc_ids)).to_pylist()
-        ]
+        keys: list[Key] = []
+        for part, share in self._parts_of(doc_ids).items():
+            rows = self._visible_rows(part).select(["doc_id", "chunk"])
+            found = rows.filter(tables.has_doc_id(rows, share)).to_pylist()
+            keys += [(row["doc_id"], row["chunk"]) for row in found]
+        return keys
 
     def documents(self) -> Iterator[Document]:
         """Read every document of the snapshot, quarantined ones too, object by object."""
@@ -208,12 +294,104 @@ def _matching(table: pa.Table, rows: pa.Table) -> pa.Table:
     return table.filter(tables.is_among(table, rows))
 
 
+def _search(rows: pa.Table, keys: Collection[Key]) -> list[int]:
+    """Find keys by bisection: the numbers of their rows."""
+    doc_ids, chunks = (rows[name].combine_chunks() for name in ("doc_id", "chunk"))
+    numbers = []
+    for key in keys:
+        row = bisect_left(range(len(doc_ids)), key, key=lambda i: (doc_ids[i].as_py(), chunks[i].as_py()))
+        if row < len(doc_ids) and (doc_ids[row].as_py(), chunks[row].as_py()) == key:
+            numbers.append(row)
+    return numbers
+
+
+def _scan(rows: pa.Table, keys: Collection[Key]) -> list[int]:
+    """Find keys by looking at every row once: the numbers of their rows."""
+    pairs = zip(rows["doc_id"].to_pylist(), rows["chunk"].to_pylist(), strict=True)
+    return [number for number, key in enumerate(pairs) if key in keys]
+
+
+class Published(NamedTuple):
+    """What the listings say of a bank's snapshots: the numbers that are claimed, and the snapshots by number that are written,
+    and those of them that have a copy of their claim."""
+
+    claims: frozenset[int]
+    written: dict[int, list[str]]
+    copies: dict[int, list[str]]
+
+    @property
+    def newest(self) -> int:
+        return max(self.claims, default=0)
+
+
+def list_published(store: BankStore) -> Published:
+    """List snapshots first and claims afterwards, so that a claim whose copy was seen is seen too, unless it is lost."""
+    with storage_errors("reading", store.uri):
+        files = [f"snapshots/{name}" for name in list_files(store.fs, store.path("snapshots"))]
+        claimed = [f"published/{name}" for name in list_files(store.fs, store.path("published"))]
+    claims = frozenset(int(match[1]) for match in map(CLAIM.fullmatch, claimed) if match)
+    found: list[dict[int, list[str]]] = []
+    for pattern in (MANIFEST, COPY):
+        names: defaultdict[int, list[str]] = defaultdict(list)
+        for match in filter(None, map(pattern.fullmatch, sorted(files))):
+            names[int(match[2])].append(match[1])
+        found.append(dict(names))
+    return Published(claims, *found)
+
+
+def newest_name(store: BankStore, published: Published | None = None) -> str | None:
+    """Name of the snapshot that counts: that of the highest claimed number. None before the first.
+
+    Raises CorruptBankError if the newest claim is lost. Banks made before there were claims have the smallest name of the
+    highest number.
+    """
+    published = published or list_published(store)
+    later = [
+        name for number, names in published.copies.items() if number > published.newest for name in names
+    ]
+    if later:
+        raise CorruptBankError(
+            f"{store.path(claim_path(int(later[0].split('-')[0])))} is missing, by which snapshot {later[0]} counts; "
+            f"run prag bank repair {store.uri}"
+        )
+    if published.claims:
+        return _claimed(store, published.newest, published)
+    unclaimed = sorted(published.written.items(), reverse=True)
+    return next((name for _, names in unclaimed for name in names if _is_old(store, name)), None)
+
+
+def _claimed(store: BankStore, number: int, published: Published) -> str:
+    """Name of the snapshot that has a number, by its claim or, if that is damaged, by the claim's copy."""
+    path = store.path(claim_path(number))
+    try:
+        return checked(unseal(read(store.fs, path), path).get("name"), SNAPSHOT, path)
+    except (CorruptBankError, FileNotFoundError) as error:
+        if len(copies := published.copies.get(number, [])) == 1:
+            return copies[0]
+        raise CorruptBankError(f"{path} is damaged or missing; run prag bank repair {store.uri}") from error
+
+
+def _is_old(store: BankStore, name: str) -> bool:
+    """Whether a snapshot was written before there were claims. One that lacks its claim was never published."""
+    path = store.path(manifest_path(name))
+    return bool(unseal(read(store.fs, path), path).get("format", 1) < FORMAT)
+
+
 def list_names(store: BankStore) -> list[str]:
-    """List the names of all whole snapshots, the one that counts first."""
-    files = list_files(store.fs, store.path("snapshots"))
-    matches = [MANIFEST.fullmatch(f"snapshots/{name}") for name in files]
-    names = [(-int(match[2]), match[3], match[1]) for match in matches if match]
-    return [name for *_, name in sorted(names)]
+    """List the names of published snapshots, the one that counts first."""
+    published = list_published(store)
+    newest = newest_name(store, published)
+    if newest is None:
+        return []
+    oldest_claim = min(published.claims, default=int(newest.split("-")[0]) + 1)
+    earlier = [
+        name
+        for number, names in sorted(published.written.items(), reverse=True)
+        for name in names
+        if number < int(newest.split("-")[0])
+        and (number < oldest_claim or name in published.copies.get(number, ()))
+    ]
+    return [newest, *earlier]
 
 
 def name_of(number: int, sealed: bytes) -> str:
@@ -222,27 +400,58 @@ def name_of(number: int, sealed: bytes) -> str:
 
 
 def load(store: BankStore, name: str) -> Snapshot:
-    """Load a snapshot by reading its manifest. Raises CorruptBankError if it is damaged."""
+    """Load a snapshot by reading its manifest, and the deletions since. Raises CorruptBankError if it is damaged or missing."""
     path = store.path(manifest_path(name))
-    data = read(store.fs, path)
+    try:
+        data = read(store.fs, path)
+    except FileNotFoundError:
+        raise CorruptBankError(
+            f"{path} is missing: the snapshot was published and its manifest is lost; run prag bank repair {store.uri}"
+        ) from None
     manifest = unseal(data, path)
-    if name_of(manifest["number"], data) != name:
+    if name_of(manifest.get("number", 0), data) != name:
         raise CorruptBankError(f"{path} is the manifest of another snapshot; restore it from a copy")
-    manifest["index"]["path"] = index_path(name)
-    return Snapshot(store, name, manifest)
+    if manifest.get("format", 1) not in range(1, FORMAT + 1):
+        raise BankError(
+            f"{path} has format {manifest['format']}, this version reads {FORMAT}; use the version that wrote it"
+        )
+    try:
+        if "index" in manifest:
+            manifest["index"]["path"] = index_path(name)
+        snapshot = Snapshot(store, name, manifest)
+        _ = snapshot.parts, snapshot.is_old or (snapshot._info("objects"), snapshot._info("commits"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptBankError(f"{path} is no manifest that this version can read: {error}") from None
+    snapshot.deletions = catch_up(store, snapshot.deletions)
+    return snapshot
 
 
 def load_all(store: BankStore) -> list[Snapshot]:
-    """Load every snapshot, newest first."""
+    """Load every published snapshot, newest first."""
     with storage_errors("reading", store.uri):
         return [load(store, name) for name in list_names(store)]
 
 
+def on_newest(store: BankStore, action: Callable[[], T]) -> T:
+    """Do what reads the newest snapshot; again, where it fails on one that was superseded and cleared away meanwhile."""
+    while True:
+        newest = newest_name(store)
+        try:
+            return action()
+        except CorruptBankError:
+            if newest_name(store) == newest:
+                raise
+
+
 def latest(store: BankStore) -> Snapshot | None:
-    """Load the snapshot with the highest number and, among equals, the smallest digest. None before the first."""
+    """Load the snapshot that counts. None before the first. Raises CorruptBankError if it is lost or damaged."""
+
+    def newest() -> Snapshot | None:
+        name = newest_name(store)
+        return load(store, name) if name else None
+
     with storage_errors("reading", store.uri):
-        names = list_names(store)
-        return load(store, names[0]) if names else None
+        return on_newest(store, newest)
 
 
 def require(store: BankStore) -> Snapshot:

@@ -1,32 +1,38 @@
 """Verification of a bank: every byte that something counts on, against the digests it was written with.
 
-Covers store.json, the initial adapter, all commit markers and the objects they name, the manifests and indexes of all
-snapshots and the objects of the newest, every adapter's own digest and place in its object, and retrieval indexes.
-Files that nothing names are reported as information: leftovers for `gc`, not damage.
+Covers bank.json, the initial adapter, the commits that count and their objects, deletions, claims, the manifests and catalogs
+of all published snapshots and the objects of the newest, every adapter's own digest and place in its object, and retrieval
+indexes. A bank may be at work meanwhile: what looks damaged is looked at again, and only what stays so is an error. Files that
+nothing refers to are reported as information: work in progress, or leftovers for `gc`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prag_core.bank import commits, snapshot, tables
+from prag_core.bank import commits, deletions, snapshot, tables
+from prag_core.bank.condemned import read_condemned
 from prag_core.bank.gc.mark import mark
 from prag_core.bank.layout import (
     BANK_FILE,
     ObjectInfo,
     Stage,
     adapters_path,
+    claim_copy_path,
+    claim_path,
+    event_path,
     index_path,
+    is_own,
     manifest_path,
-    marker_path,
     retrieval_files,
     retrieval_folders,
     retrieval_marker,
@@ -35,10 +41,11 @@ from prag_core.bank.reader import show_key
 from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
-from prag_core.storage import TEMPORARY, list_files, storage_errors
+from prag_core.storage import TEMPORARY, list_files, read, storage_errors
 
 T = TypeVar("T")
 BLOCK = 1 << 23
+LOOKS_AGAIN = 2
 PLACE = ["doc_id", "chunk", "content_hash", "start", "length", "sha256", "adapter_object"]
 
 
@@ -54,13 +61,29 @@ class Problem:
 def verify(store: BankStore) -> list[Problem]:
     """Check everything. Returns the problems, errors first; a sound bank has none, or infos alone."""
     with storage_errors("verifying", store.uri):
-        return sorted(_Verifier(store).run(), key=lambda problem: (problem.severity, problem.path))
+        problems = _Verifier(store).run()
+        for _ in range(LOOKS_AGAIN):
+            if not errors_among(problems):
+                break
+            before = {problem.path for problem in errors_among(problems)}
+            problems = [
+                problem
+                for problem in _Verifier(store).run()
+                if problem.severity == "info" or problem.path in before
+            ]
+        return sorted(problems, key=lambda problem: (problem.severity, problem.path))
+
+
+def errors_among(problems: Iterable[Problem]) -> list[Problem]:
+    """Those of the problems that are damage."""
+    return [problem for problem in problems if problem.severity == "error"]
 
 
 class _Verifier:
     def __init__(self, store: BankStore) -> None:
         self.store = store
-        self.files = list_files(store.fs, store.root)
+        self.all_files = list_files(store.fs, store.root)
+        self.files = {name: info for name, info in self.all_files.items() if is_own(name)}
         self.problems: list[Problem] = []
         self.objects: dict[str, ObjectInfo] = {}
         self.rows: dict[str, pa.Table] = {}  # by adapters object
@@ -69,13 +92,8 @@ class _Verifier:
         initial = self.store.fields["initial"]
         self._attempt(BANK_FILE, partial(self.store.read_sealed, BANK_FILE))
         self._expect(ObjectInfo(initial["path"], 1, initial["bytes"], initial["sha256"]))
-        for stage in Stage:
-            for shard_id in sorted(commits.list_shards(self.store, stage)):
-                commit = self._attempt(
-                    marker_path(stage, shard_id), partial(commits.find, self.store, stage, shard_id)
-                )
-                for info in commit.objects if commit else ():
-                    self._expect(info)
+        self._commits()
+        self._deletions()
         snapshots = self._snapshots()
         for info in snapshots[0].objects.values() if snapshots else ():
             self._expect(info)
@@ -83,8 +101,27 @@ class _Verifier:
         self._check_objects()
         if snapshots:
             self._check_index(snapshots[0])
-        self._orphans(snapshots)
+        self._left_over()
         return self.problems
+
+    def _commits(self) -> None:
+        """The commit that counts of every shard, its objects, and the file that stands in for it should it be lost."""
+        for stage in Stage:
+            for _, shard in sorted(commits.list_commit_files(self.store, stage).items()):
+                first = next(shard.candidates())
+                commit = self._attempt(first, partial(self._commit, first))
+                if commit:
+                    for info in commit.objects:
+                        self._expect(info)
+                    if commit.path != first and (commit.generation, commit.attempt) in shard.attempts:
+                        self._attempt(commit.path, partial(self._commit, commit.path))
+
+    def _commit(self, path: str) -> commits.Commit:
+        return commits.decode_commit(self.store, read(self.store.fs, self.store.path(path)), path)
+
+    def _deletions(self) -> None:
+        for event in sorted(deletions.list_events(self.store)):
+            self._attempt(event_path(event), partial(deletions.read_events, self.store, [event]))
 
     def _attempt(self, path: str, check: Callable[[], T]) -> T | None:
         """Return the result of a check, or None after noting a problem with `path`."""
@@ -104,13 +141,30 @@ class _Verifier:
             )
 
     def _snapshots(self) -> list[Snapshot]:
-        """The snapshots whose manifest and index are whole, newest first."""
+        """The published snapshots whose manifest and catalog are whole, the newest first; none if the newest is not."""
+        published = snapshot.list_published(self.store)
+        for number in published.claims:
+            self._attempt(claim_path(number), partial(self.store.read_sealed, claim_path(number)))
+        for name in (name for names in published.copies.values() for name in names):
+            self._attempt(claim_copy_path(name), partial(self.store.read_sealed, claim_copy_path(name)))
+        lost = claim_path(max(published.copies, default=published.newest))
+        names = self._attempt(lost, partial(snapshot.list_names, self.store)) or []
         whole = []
-        for name in snapshot.list_names(self.store):
+        for name in names:
             loaded = self._attempt(manifest_path(name), partial(snapshot.load, self.store, name))
-            if loaded and self._attempt(index_path(name), partial(getattr, loaded, "index")) is not None:
+            if loaded and self._catalog(loaded):
                 whole.append(loaded)
-        return whole
+        return whole if names and whole and whole[0].name == names[0] else []
+
+    def _catalog(self, loaded: Snapshot) -> bool:
+        """Whether the parts and tables of a snapshot can be read."""
+        if loaded.is_old:
+            return self._attempt(index_path(loaded.name), partial(getattr, loaded, "index")) is not None
+        tables_of = [ObjectInfo(**loaded.manifest[name]) for name in ("objects", "commits")]
+        infos = [*(part.info for part in loaded.parts), *tables_of]
+        return all(
+            self._attempt(info.path, partial(self.store.read_table, info)) is not None for info in infos
+        )
 
     def _retrieval_indexes(self) -> None:
         for folder in retrieval_folders(self.files):
@@ -148,7 +202,7 @@ class _Verifier:
             yield Problem(
                 info.path, f"is damaged: its SHA-256 is not the recorded {info.sha256[:12]}…{place}"
             )
-        elif damaged or (info.kind == "adapters" and len(rows) != info.rows):
+        elif damaged or (info.path in self.rows and len(rows) != info.rows):
             yield Problem(info.path, f"does not hold the adapters its rows say: {', '.join(damaged[:5])}")
 
     def _digest(self, path: str, rows: list[dict[str, Any]]) -> tuple[str, list[str]]:
@@ -168,12 +222,12 @@ class _Verifier:
         return whole.hexdigest(), damaged
 
     def _check_index(self, newest: Snapshot) -> None:
-        """Check that the index agrees with its counts and with the rows of its objects, and has every document once."""
-        index, path = newest.index, index_path(newest.name)
+        """Check that the catalog agrees with its counts and with the rows of its objects, and has every document once."""
+        index, path = newest.index, manifest_path(newest.name)
         statuses = index["status"].cast(pa.string())
         counts = tables.count_statuses(index) | {"deleted": len(newest.deleted)}
         if counts != newest.counts:
-            self.problems.append(Problem(path, f"holds {counts}, its manifest says {newest.counts}"))
+            self.problems.append(Problem(path, f"holds {counts}, its parts say {newest.counts}"))
         if len(pc.unique(tables.join_keys(index, ["doc_id", "chunk"]))) != index.num_rows:
             self.problems.append(Problem(path, "has a document twice"))
         adapters = index.filter(pc.not_equal(statuses, "failed"))
@@ -181,19 +235,32 @@ class _Verifier:
             rows.select(PLACE[:-1]).append_column(PLACE[-1], pa.array([name] * rows.num_rows))
             for name, rows in self.rows.items()
         ]
+        known = adapters.filter(
+            pc.is_in(adapters["adapter_object"].cast(pa.string()), pa.array(list(self.rows)))
+        )
         if parts:
-            confirmed = tables.is_among(adapters, pa.concat_tables(parts), PLACE)
-            for row in adapters.filter(pc.invert(confirmed)).slice(0, 5).to_pylist():
+            confirmed = tables.is_among(known, pa.concat_tables(parts), PLACE)
+            for row in known.filter(pc.invert(confirmed)).slice(0, 5).to_pylist():
                 key = show_key(row["doc_id"], row["chunk"])
                 self.problems.append(Problem(path, f"places the adapter of {key} where it is not"))
 
-    def _orphans(self, snapshots: list[Snapshot]) -> None:
-        if any(problem.severity == "error" for problem in self.problems):
-            return  # the files that a damaged commit names are unknown
-        marked = mark(self.store, self.files.keys(), snapshots)
+    def _left_over(self) -> None:
+        """Report the files that nothing refers to, unless damage keeps that from being known."""
+        self.problems += [
+            Problem(name, "is no file of the bank; gc leaves it alone", "info")
+            for name in sorted(self.all_files.keys() - self.files.keys())
+        ]
+        if errors_among(self.problems):
+            return
+        try:
+            ever = datetime.min.replace(tzinfo=UTC)  # superseded snapshots are left over for gc to judge
+            marked = mark(self.store, self.files, ever, datetime.now(UTC), read_condemned(self.store))
+        except BankError:  # superseded while we looked
+            return
         for name in sorted(self.files.keys() - marked):
-            kind = "an unfinished file" if TEMPORARY in name else "named by nothing that counts"
-            self.problems.append(Problem(name, f"{kind}; prag bank gc clears it away", "info"))
+            kind = "an unfinished file" if TEMPORARY in name else "referred to by nothing"
+            text = f"{kind}: work in progress, or left over for prag bank gc"
+            self.problems.append(Problem(name, text, "info"))
 
 
 def _blocks(file: Any, count: int | None, whole: Any) -> Iterator[bytes]:

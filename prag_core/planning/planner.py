@@ -97,7 +97,8 @@ class _Planner:
         self.member_seen = np.zeros(self.members.num_rows, dtype=bool)
         self.snapshot = bank.latest_snapshot() if bank else None
         self.deleted = frozenset(self.snapshot.deleted) if self.snapshot else frozenset()
-        self.known = KnownDocuments(bank.committed_rows() if bank else None, self.members["content_hash"])
+        committed = bank.committed_rows(["content_hash", "status"]) if bank else None
+        self.known = KnownDocuments(committed, self.members["content_hash"])
         size = encoded_size(prepared.layout, config.bank.tier)
         self.estimator = Estimator(config, prepared.tokenizer, size, prepared.num_parameters)
         self.max_documents = max(

@@ -21,17 +21,17 @@ class Bank:
     def __init__(self) -> None:
         self.numbers, self.looks, self.broken = [1], 0, False
 
-    def list_names(self, _: Any) -> list[str]:
+    def newest_name(self, _: Any) -> str:
         self.looks += 1
         if self.broken:
             raise OSError("no route to the store")
-        return [f"{number:08}-a" for number in sorted(self.numbers, reverse=True)]
+        return f"{max(self.numbers):08}-a"
 
 
 @pytest.fixture
 def bank(monkeypatch: pytest.MonkeyPatch) -> Bank:
     bank = Bank()
-    monkeypatch.setattr(watch, "list_names", bank.list_names)
+    monkeypatch.setattr(watch, "newest_name", bank.newest_name)
     monkeypatch.setattr(
         watch, "load", lambda _, name: SimpleNamespace(name=name, number=int(name.split("-")[0]))
     )

@@ -200,10 +200,10 @@ def test_delete_restore_and_gc(uri: str, capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["delete", uri, "--doc-id", "ada", "--doc-id", "cy"]) == 0 and names() == {"bo"}
     assert cli.main(["delete", uri, "--doc-id", "cy", "--restore"]) == 0 and names() == {"bo", "cy"}
     assert (
-        cli.main(["bank", "gc", uri, "--grace", "0s"]) == 0
+        cli.main(["bank", "gc", uri, "--grace", "0s", "--force"]) == 0
         and "Nothing was changed" in capsys.readouterr().out
     )
-    assert cli.main(["bank", "gc", uri, "--grace", "0s", "--apply", "--json"]) == 0
+    assert cli.main(["bank", "gc", uri, "--grace", "0s", "--force", "--apply", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["erased"] == ["ada"]
     assert b"ada" not in b"".join(path.read_bytes() for path in Path(uri, "adapters").iterdir())
     assert cli.main(["delete", uri, "--doc-id", "nobody"]) == 1 and "'nobody'" in capsys.readouterr().err

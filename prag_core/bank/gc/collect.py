@@ -1,26 +1,45 @@
-"""Collect garbage: erase deleted documents, then sweep files that nothing names.
+"""Collect garbage: erase deleted documents and wordings that have left, then sweep files that nothing refers to.
 
-Nothing is touched before the grace period: not a deleted document's bytes (the deletion can be lifted until then), not a
-snapshot that a server may still be reading, not an object that a running job may be about to commit. A deletion is thus final
-after two runs: the first rewrites the shards without the document and publishes a snapshot of them, the second sweeps the
-objects that only older snapshots named. With a grace of zero one run does both. Run one gc at a time.
+Nothing is touched before the grace period, by the store's own clock: not a deleted document's bytes (the deletion can be lifted
+until then), not a snapshot that a server may still be reading. Whatever the clocks say, nothing is removed that the bank refers
+to: gc writes down what it wants to remove before it looks (see `condemned`). Several may run at once. A deletion is final after
+two runs: the first rewrites the shards without the document and publishes a snapshot of them, the second sweeps the objects
+that only older snapshots named. With a grace of zero, which must be forced, one run does both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from prag_core.bank.delete import same_corpus
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prag_core.bank import tables
+from prag_core.bank.condemned import Condemned, condemn, drop_records, read_condemned
+from prag_core.bank.deletions import catch_up, list_events, write_event
 from prag_core.bank.gc.erase import erase, shards_holding
-from prag_core.bank.gc.mark import mark
-from prag_core.bank.publish import publish
-from prag_core.bank.snapshot import Snapshot, latest, load_all
+from prag_core.bank.gc.mark import Files, live_runs, mark
+from prag_core.bank.layout import is_own, new_attempt
+from prag_core.bank.publish import Request, publish
+from prag_core.bank.snapshot import Snapshot, latest, list_published, on_newest
 from prag_core.bank.store import BankStore
-from prag_core.storage import abort_upload, list_files, list_uploads, modified, remove, storage_errors
+from prag_core.errors import BankError
+from prag_core.storage import (
+    TEMPORARY,
+    abort_upload,
+    list_files,
+    list_uploads,
+    modified,
+    put_whole,
+    remove,
+    storage_errors,
+)
 
 GRACE = timedelta(hours=24)
+SHORTEST = timedelta(hours=1)  # a grace below this must be forced
+FIRST_TO_GO = ("published/", "manifest.json", "published.json", "index.json", "commits/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +48,47 @@ class GcReport:
 
     dry_run: bool
     erased: tuple[str, ...]  # deleted documents whose rows were erased
+    freed: int  # wordings that were replaced, or whose document left the corpus, erased too
     rewritten: tuple[str, ...]  # shards that held them
     removed: dict[str, int]
-    waiting: dict[str, int]  # files that nothing names, but within the grace period
+    waiting: dict[str, int]  # files that nothing refers to, but within the grace period
     uploads: tuple[str, ...]  # unfinished uploads that were aborted
 
 
-def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True) -> GcReport:
+@dataclass(frozen=True)
+class Erasable:
+    """What may be erased: deleted documents, with all their wordings, and wordings that are not current. Wordings are rows of
+    `tables.WANTED`."""
+
+    doc_ids: frozenset[str]
+    deleted: pa.Table
+    wordings: pa.Table
+
+
+def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, force: bool = False) -> GcReport:
     """Erase and sweep whatever has outlived the grace period. With `dry_run` nothing changes, and `removed` does not yet count
-    the files that erasing would leave behind."""
+    the files that erasing would leave behind. Raises BankError for a grace under an hour, unless `force`."""
+    if grace < SHORTEST and not force:
+        raise BankError(
+            f"a grace of {grace} may take files from runs and servers that are at work; leave it at an hour or more, "
+            "or force it (--force) when nothing else uses the bank"
+        )
     with storage_errors("clearing", store.uri):
-        before = datetime.now(UTC) - grace if grace > timedelta(0) else datetime.max.replace(tzinfo=UTC)
-        erased = _erasable(latest(store), before)
-        rewritten = shards_holding(store, erased) if erased else []
-        if erased and not dry_run:
-            for shard_id in rewritten:
-                erase(store, shard_id, erased)
-            publish(store, same_corpus, restored=erased)
-        removed, waiting = _sweep(store, before, dry_run)
+        now = datetime.now(UTC) if dry_run else store_time(store)
+        before = now - grace if grace > timedelta(0) else datetime.max.replace(tzinfo=UTC)
+        files = own_files(store)
+        if latest(store) and not dry_run:
+            idle = _is_idle(files, now - max(grace, SHORTEST), now)
+            publish(store, Request(erased=tables.WANTED.empty_table(), settled=idle))
+        erasable = on_newest(store, lambda: find_erasable(store, latest(store), files, before))
+        rewritten = shards_holding(store, erasable.doc_ids, erasable.wordings)
+        if rewritten and not dry_run:
+            _erase(store, erasable, rewritten)
+        removed, waiting = _sweep(store, before, now, dry_run)
         return GcReport(
             dry_run=dry_run,
-            erased=tuple(sorted(erased)),
+            erased=tuple(sorted(erasable.doc_ids)),
+            freed=erasable.wordings.num_rows,
             rewritten=tuple(rewritten),
             removed=removed,
             waiting=waiting,
@@ -57,43 +96,112 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True) -> GcRe
         )
 
 
-def _erasable(newest: Snapshot | None, before: datetime) -> set[str]:
-    """Documents deleted no later than `before`."""
-    deleted = newest.deleted if newest else {}
-    return {doc_id for doc_id, stone in deleted.items() if datetime.fromisoformat(stone["at"]) <= before}
+def store_time(store: BankStore) -> datetime:
+    """What time it is by the clock of the store: that of a file just written. Other machines' clocks may be wrong."""
+    name = f"{TEMPORARY}{new_attempt()}"
+    put_whole(store.fs, store.path(f"condemned/{name}"), b"")
+    try:
+        return modified(list_files(store.fs, store.path("condemned"), name)[name])
+    finally:
+        remove(store.fs, store.root, [f"condemned/{name}"])
 
 
-def _sweep(store: BankStore, before: datetime, dry_run: bool) -> tuple[dict[str, int], dict[str, int]]:
-    """Remove files that nothing names. Lists first and marks afterwards, so that a file that is named in between is kept.
+def own_files(store: BankStore) -> Files:
+    """List the files that the bank has written. Others under its root are not its business."""
+    return {name: info for name, info in list_files(store.fs, store.root).items() if is_own(name)}
+
+
+def _is_idle(files: Files, before: datetime, now: datetime) -> bool:
+    """Whether every run has been quiet since `before`, so that what none has published may leave."""
+    runs = [info for name, info in files.items() if name.startswith("runs/")]
+    return bool(runs) and not live_runs(files, now) and all(modified(info) <= before for info in runs)
+
+
+def find_erasable(store: BankStore, newest: Snapshot | None, files: Files, before: datetime) -> Erasable:
+    """Find what was deleted, replaced, or left the corpus no later than `before`."""
+    if newest is None:
+        return Erasable(frozenset(), tables.WANTED.empty_table(), tables.WANTED.empty_table())
+    written = list_events(store)
+    long_deleted = [
+        doc_id
+        for doc_id, deletion in newest.deleted.items()
+        if min(written.get(event) or datetime.fromisoformat(deletion.at) for event in deletion.events)
+        <= before
+    ]
+    deleted = newest.rows_of(long_deleted).select(tables.WANTED.names)
+    found = list_published(store).written
+    recent = {
+        number
+        for number, names in found.items()
+        if any(f"snapshots/{name}/manifest.json" not in files for name in names)
+        or max(modified(files[f"snapshots/{name}/manifest.json"]) for name in names) > before
+    }
+    wordings = [tables.WANTED.empty_table()]
+    for part in newest.parts:
+        rows = newest.read_part(part)
+        left = pc.and_not(
+            pc.is_valid(rows["left"]), pc.is_in(rows["left"], pa.array(sorted(recent), pa.int64()))
+        )
+        gone = pc.and_(pc.invert(rows["current"]), left)
+        wordings.append(rows.filter(gone).select(tables.WANTED.names))
+    return Erasable(frozenset(deleted["doc_id"].to_pylist()), deleted, pa.concat_tables(wordings))
+
+
+def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> None:
+    """Rewrite shards without what is erasable, and publish a snapshot of what they are now. A deletion that is lifted meanwhile
+    is either seen here, or sees that erasing has begun."""
+    doc_ids = erasable.doc_ids
+    if doc_ids:
+        write_event(store, "erase", doc_ids)
+        newest = latest(store)
+        assert newest is not None
+        doc_ids = doc_ids & catch_up(store, newest.deletions).documents.keys()
+    for shard_id in shards:
+        erase(store, shard_id, doc_ids, erasable.wordings)
+    publish(store, Request(erased=pa.concat_tables([erasable.wordings, erasable.deleted])))
+
+
+def _sweep(
+    store: BankStore, before: datetime, now: datetime, dry_run: bool
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Remove files that nothing refers to: list, write down which shall go, look what is referred to, and only then remove.
     Returns the removed files and those that are too young, with their bytes."""
-    files = list_files(store.fs, store.root)
-    marked = mark(store, files.keys(), _readable(load_all(store), before))
-    removed: dict[str, int] = {}
-    waiting: dict[str, int] = {}
-    for name, info in sorted(files.items()):
-        if name not in marked:
-            group = removed if modified(info) <= before else waiting
-            group[name] = int(info.get("size") or 0)
-    if not dry_run:
-        remove(store.fs, store.root, _manifests_first(removed))
-    return removed, waiting
+    files = own_files(store)
+    left_over = files.keys() - mark(store, files, before, now, read_condemned(store))
+    old = {name for name in left_over if modified(files[name]) <= before}
+    if old and not dry_run:
+        record = condemn(store, old)
+        condemned = read_condemned(store)
+        others = Condemned({name: of for name, of in condemned.records.items() if name != record})
+        old -= mark(store, files, before, now, others)
+        remove(store.fs, store.root, sorted(old, key=_order))
+        drop_records(store, [record])
+        _drop_finished(store, others)
+    sizes = {name: int(files[name].get("size") or 0) for name in sorted(left_over)}
+    return (
+        {name: size for name, size in sizes.items() if name in old},
+        {name: size for name, size in sizes.items() if name not in old and modified(files[name]) > before},
+    )
 
 
-def _readable(snapshots: Sequence[Snapshot], before: datetime) -> list[Snapshot]:
-    """The newest snapshot, and those that were superseded after `before`. Takes and returns them newest first."""
-    superseded = zip(snapshots[1:], snapshots, strict=False)
-    young = [old for old, new in superseded if datetime.fromisoformat(new.manifest["created"]) > before]
-    return [*snapshots[:1], *young]
+def _order(name: str) -> tuple[bool, str]:
+    """Sort so that what refers to files goes before them."""
+    return not (name.startswith(FIRST_TO_GO) or name.endswith(FIRST_TO_GO)), name
 
 
-def _manifests_first(names: Collection[str]) -> list[str]:
-    """Sort so that a snapshot or index disappears before the files that it names."""
-    return sorted(names, key=lambda name: (not name.endswith(("manifest.json", "index.json")), name))
+def _drop_finished(store: BankStore, condemned: Condemned) -> None:
+    """Drop the records of other gcs, killed or alive, of whose files none is left."""
+    files = own_files(store)
+    drop_records(store, [name for name, of in condemned.records.items() if not of & files.keys()])
 
 
 def _sweep_uploads(store: BankStore, before: datetime, dry_run: bool) -> list[str]:
-    """Abort unfinished uploads that began before `before`. Returns their paths."""
-    stale = [upload for upload in list_uploads(store.fs, store.root) if upload.started <= before]
+    """Abort unfinished uploads of the bank's own files that began before `before`. Returns their paths."""
+    stale = [
+        upload
+        for upload in list_uploads(store.fs, store.root)
+        if upload.started <= before and is_own(upload.path.removeprefix(f"{store.root}/"))
+    ]
     for upload in stale if not dry_run else []:
         abort_upload(store.fs, upload)
     return [upload.path for upload in stale]

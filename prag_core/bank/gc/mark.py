@@ -1,54 +1,156 @@
-"""Mark: find the files of a bank that something counts on. The others are left over, for `collect` to sweep."""
+"""Mark: find the files of a bank that something refers to. The others are left over, for `collect` to sweep."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
-from prag_core.bank.commits import Commit, list_all
+from prag_core.bank.commits import CommitFiles, decode_commit, list_commit_files
+from prag_core.bank.condemned import Condemned
 from prag_core.bank.layout import (
     BANK_FILE,
     Stage,
-    index_path,
+    claim_copy_path,
+    claim_path,
     manifest_path,
     marker_path,
     retrieval_files,
     retrieval_folders,
     retrieval_marker,
 )
-from prag_core.bank.snapshot import Snapshot
+from prag_core.bank.lease import LEASE_TIME
+from prag_core.bank.snapshot import Snapshot, list_published, load, newest_name, on_newest
 from prag_core.bank.store import BankStore
 from prag_core.errors import CorruptBankError
-from prag_core.storage import read
+from prag_core.storage import modified, read, read_many
+
+Files = Mapping[str, dict[str, Any]]
+KEPT = ("runs/", "deletions/", "condemned/")
+LEASE = re.compile(r"runs/([^/]+)/lease")
+PLAN = re.compile(r"runs/([^/]+)/plan\.json")
 
 
-def mark(store: BankStore, files: Collection[str], snapshots: Collection[Snapshot]) -> set[str]:
-    """Paths that the bank's commits, these snapshots, the newest plan and the retrieval indexes of these snapshots name, and
-    all files of runs. `files` are all files of the bank, listed before this is called."""
+def mark(store: BankStore, files: Files, before: datetime, now: datetime, condemned: Condemned) -> set[str]:
+    """Find what the bank refers to: commits that count with their objects, readable snapshots and those being published, plans of
+    live runs and the newest plan, and the retrieval indexes of these snapshots.
+
+    `files` are the bank's own files, listed before. A commit one of whose objects is missing or condemned keeps those that
+    would stand in for it as well.
+    """
+    return on_newest(store, partial(_mark, store, files, before, now, condemned))
+
+
+def _mark(store: BankStore, files: Files, before: datetime, now: datetime, condemned: Condemned) -> set[str]:
     names = {BANK_FILE, store.fields["initial"]["path"]}
-    names |= {name for name in files if name.startswith("runs/")}
-    committed = {stage: list_all(store, stage) for stage in Stage}
-    for stage, commits in committed.items():
-        for shard_id, commit in commits.items():
-            names |= {marker_path(stage, shard_id), *(info.path for info in commit.objects)}
+    names |= {name for name in files if name.startswith(KEPT)}
+    unsure = files.keys() - condemned.files
+    for stage in Stage:
+        shards = list(list_commit_files(store, stage).values())
+        contents = _read_first(store, shards)
+        for shard in shards:
+            names |= set(_commit_and_objects(store, shard, contents, unsure))
+    snapshots = readable_snapshots(store, files, before)
+    newest = newest_name(store)
     for snapshot in snapshots:
-        names |= {manifest_path(snapshot.name), index_path(snapshot.name), *snapshot.objects}
-    names |= _planned_documents(store, files, committed[Stage.adapters])
+        try:
+            names |= set(_files_of(snapshot))
+        except CorruptBankError:
+            if snapshot.name == newest:
+                raise  # what it names is unknown: nothing may be removed
+    names |= _planned_documents(store, files, now)
     names |= _retrieval_indexes(store, files, {snapshot.name for snapshot in snapshots})
     return names
 
 
-def _planned_documents(store: BankStore, files: Collection[str], committed: dict[str, Commit]) -> set[str]:
-    """Documents that wait for their shard to be trained, by the newest run's plan: resuming reads them."""
-    plans = sorted(name for name in files if re.fullmatch(r"runs/[^/]+/plan\.json", name))
-    if not plans:
-        return set()
-    shards = json.loads(read(store.fs, store.path(plans[-1]))).get("shards", [])
-    return {shard["documents_object"] for shard in shards if shard["shard_id"] not in committed}
+def _files_of(snapshot: Snapshot) -> Iterator[str]:
+    """A snapshot's own files, the parts of its catalog, and its objects."""
+    yield from (manifest_path(snapshot.name), claim_copy_path(snapshot.name), claim_path(snapshot.number))
+    yield from (part.info.path for part in snapshot.parts)
+    if not snapshot.is_old:
+        yield from (snapshot.manifest[table]["path"] for table in ("objects", "commits"))
+    yield from snapshot.objects
 
 
-def _retrieval_indexes(store: BankStore, files: Collection[str], snapshots: set[str]) -> set[str]:
+def _read_first(store: BankStore, shards: Sequence[CommitFiles]) -> dict[str, bytes]:
+    """Read the first commit of every shard at once; none if one of them cannot be read."""
+    paths = [next(shard.candidates()) for shard in shards]
+    try:
+        return dict(zip(paths, read_many(store.fs, [store.path(path) for path in paths]), strict=True))
+    except FileNotFoundError:
+        return {}
+
+
+def _commit_and_objects(
+    store: BankStore, shard: CommitFiles, contents: Mapping[str, bytes], present: Collection[str]
+) -> Iterator[str]:
+    """A shard's commit files and objects, of its candidates up to the first that is whole. The marker always stays."""
+    for path in shard.candidates():
+        try:
+            data = contents[path] if path in contents else read(store.fs, store.path(path))
+            commit = decode_commit(store, data, path)
+        except (FileNotFoundError, CorruptBankError):
+            yield path  # for verify and repair to name
+            continue
+        yield from (path, commit.path, *(info.path for info in commit.objects))
+        if all(info.path in present for info in commit.objects):
+            break
+    if shard.marked:
+        yield marker_path(shard.stage, shard.shard_id)
+
+
+def readable_snapshots(store: BankStore, files: Files, before: datetime) -> list[Snapshot]:
+    """The newest snapshot, those superseded after `before`, and those that may be published yet."""
+    published = list_published(store)
+    newest = newest_name(store, published)
+    number = int(newest.split("-")[0]) if newest else 0
+    kept = [name for n, names in published.written.items() if n >= number for name in names]
+    numbers = sorted((n for n in published.written if n <= number), reverse=True)
+    for later, earlier in pairwise(numbers):
+        if any(_time(files, name) > before for name in published.written[later]):
+            kept += published.written[earlier]
+    loaded = []
+    for name in kept:
+        try:
+            loaded.append(load(store, name))
+        except CorruptBankError:
+            if name == newest:
+                raise  # what it names is unknown: nothing may be removed
+    return loaded
+
+
+def _time(files: Files, snapshot: str) -> datetime:
+    """When a snapshot was written, by the store's clock. One that was not there yet at the listing is as young as can be."""
+    info = files.get(manifest_path(snapshot))
+    return modified(info) if info else datetime.max.replace(tzinfo=UTC)
+
+
+def live_runs(files: Files, now: datetime) -> set[str]:
+    """Runs that have renewed their lease lately."""
+    leases = {match[1]: info for name, info in files.items() if (match := LEASE.fullmatch(name))}
+    return {run for run, info in leases.items() if modified(info) > now - LEASE_TIME}
+
+
+def _planned_documents(store: BankStore, files: Files, now: datetime) -> set[str]:
+    """Documents that wait for their shard to be trained, by the plans of live runs and the newest plan: resuming reads them.
+    All of them if a plan is damaged."""
+    runs = sorted(match[1] for name in files if (match := PLAN.fullmatch(name)))
+    committed = set(list_commit_files(store, Stage.adapters))
+    names: set[str] = set()
+    for run in {*runs[-1:], *(live_runs(files, now) & set(runs))}:
+        try:
+            plan = json.loads(read(store.fs, store.path(f"runs/{run}/plan.json")))
+            names |= {s["documents_object"] for s in plan["shards"] if s["shard_id"] not in committed}
+        except (ValueError, KeyError, TypeError):
+            return {name for name in files if name.startswith("documents/")}
+    return names
+
+
+def _retrieval_indexes(store: BankStore, files: Files, snapshots: set[str]) -> set[str]:
     """Files of the retrieval indexes of these snapshots: those of the attempt that counts or, if its marker is damaged, all."""
     names: set[str] = set()
     for folder, snapshot in retrieval_folders(files).items():
@@ -57,7 +159,7 @@ def _retrieval_indexes(store: BankStore, files: Collection[str], snapshots: set[
         marker = retrieval_marker(folder)
         try:
             kept = retrieval_files(folder, store.read_sealed(marker)["attempt"])
-        except CorruptBankError:
+        except (CorruptBankError, FileNotFoundError, KeyError):
             kept = folder
         names |= {marker, *(name for name in files if name.startswith(f"{kept}/"))}
     return names

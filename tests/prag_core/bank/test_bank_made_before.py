@@ -64,13 +64,14 @@ def test_its_recipe_has_todays_name_and_the_bank_is_sound(config: Config) -> Non
     assert verify(bank) == []
 
 
-def test_nothing_of_it_is_planned_or_published_anew(config: Config) -> None:
+def test_nothing_of_it_is_planned_anew_and_its_next_snapshot_says_the_same(config: Config) -> None:
     before = {path: path.read_bytes() for path in Path(config.bank.uri).rglob("*") if path.is_file()}
     bank, plan = open_and_plan(config)
     assert (plan.counts.documents, plan.counts.done, plan.shards) == (3, 3, ())
-    assert bank.write_snapshot(plan.wanted()).name == bank.require_snapshot().name
-    after = {path: path.read_bytes() for path in Path(config.bank.uri).rglob("*") if path.is_file()}
-    assert after == before
+    old = bank.require_snapshot()
+    new = bank.write_snapshot(plan.wanted())  # in today's format, once
+    assert new.index.equals(old.index) and bank.write_snapshot(plan.wanted()).name == new.name
+    assert before == {path: path.read_bytes() for path in before} and verify(bank) == []
 
 
 def test_its_documents_augmentations_and_adapters_are_read(config: Config) -> None:

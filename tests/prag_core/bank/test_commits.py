@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from prag_core.bank import AdapterReader, Bank, Commit, Stage, verify
+from prag_core.bank.condemned import condemn
 from prag_core.errors import BankError, CorruptBankError
 from tests.prag_core.bank.world import Filled, World, object_of
 
@@ -54,13 +55,57 @@ def test_a_marker_replaced_behind_the_winner_is_harmless(filled: Filled, world: 
     """What a store without an exclusive put may do: both attempts were told that they won."""
     bank = filled.bank
     marker = Path(bank.root, "commits/adapters/shard0.json")
-    before = bank.require_snapshot()
     marker.unlink()
-    world.train(bank, "shard0", filled.documents[:2], seed=50)
+    again = world.train(bank, "shard0", filled.documents[:2], seed=50)
+    assert bank.find_commit(Stage.adapters, "shard0") == again
     after = bank.write_snapshot(world.wanted(filled.documents))
-    for snapshot, seed in ((before, 0), (after, 50)):
-        found = AdapterReader(bank, snapshot).fetch([("a", 0)])["a", 0]["layers.0.mlp.gate_proj"].a
-        assert (found == _a(world, seed)).all()
+    found = AdapterReader(bank, after).fetch([("a", 0)])["a", 0]["layers.0.mlp.gate_proj"].a
+    assert (found == _a(world, 0)).all()  # the catalog keeps what it has taken in
+
+
+@pytest.mark.parametrize("damage", ["lost", "flipped"])
+def test_the_commit_of_the_attempt_stands_in_for_a_marker(filled: Filled, damage: str) -> None:
+    marker = Path(filled.bank.root, "commits/adapters/shard0.json")
+    before = filled.bank.list_commits(Stage.adapters)
+    if damage == "lost":
+        marker.unlink()
+    else:
+        marker.write_bytes(marker.read_bytes().replace(b"shard0", b"shardO"))
+    assert filled.bank.list_commits(Stage.adapters) == before
+    assert filled.bank.find_commit(Stage.adapters, "shard0") == before["shard0"]
+
+
+def test_an_attempt_whose_marker_was_never_written_counts(filled: Filled, world: World) -> None:
+    """It was killed between its commit and the marker: its work is not lost."""
+    documents = world.documents(["e"])
+    commit = world.train(
+        filled.bank, "shard2", documents, world.augment(filled.bank, "shard2", documents).objects
+    )
+    Path(filled.bank.root, "commits/adapters/shard2.json").unlink()
+    assert filled.bank.find_commit(Stage.adapters, "shard2") == commit
+    assert filled.bank.write_snapshot(world.wanted(documents)).counts["adapter"] == 1
+
+
+def test_what_gc_has_condemned_is_not_committed(filled: Filled, world: World) -> None:
+    (document,) = world.documents(["e"])
+    source = filled.bank.write_documents("shard2", [document])
+    condemn(filled.bank, [source.path])
+    with pytest.raises(BankError, match="clears away"):
+        world.train(filled.bank, "shard2", [document], [source])
+
+
+def test_a_damaged_commit_is_passed_over_and_named_and_the_others_are_read(
+    filled: Filled, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = world.documents(["shard2", "shard3"])
+    for document in new:
+        shard = document.doc_id
+        world.train(filled.bank, shard, [document], world.augment(filled.bank, shard, [document]).objects)
+    rows = next(Path(filled.bank.root, "rows").glob("shard2-*"))
+    rows.write_bytes(rows.read_bytes()[:-1] + b"\0")
+    snapshot = filled.bank.write_snapshot(world.wanted([*filled.documents, *new]))
+    assert set(snapshot.lookup([("shard2", 0), ("shard3", 0), ("a", 0)])) == {("shard3", 0), ("a", 0)}
+    assert rows.name in caplog.text and "passed over" in caplog.text
 
 
 def test_a_commit_names_what_it_was_made_from_even_when_not_told(filled: Filled, world: World) -> None:
@@ -98,8 +143,8 @@ def test_committed_shards_reads_nothing(filled: Filled, monkeypatch: pytest.Monk
 
 
 def test_a_damaged_marker_is_named(filled: Filled) -> None:
-    marker = Path(filled.bank.root, "commits/adapters/shard0.json")
-    marker.write_bytes(marker.read_bytes().replace(b"shard0", b"shardO"))
+    for path in Path(filled.bank.root, "commits/adapters").glob("shard0*"):
+        path.write_bytes(path.read_bytes().replace(b"shard0", b"shardO"))
     with pytest.raises(CorruptBankError, match=r"shard0\.json"):
         filled.bank.find_commit(Stage.adapters, "shard0")
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import random
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from prag_core.bank import Bank, Snapshot, Stage, tables
+from prag_core.bank import Bank, Snapshot, Stage, delete_documents
+from prag_core.bank.deletions import write_event
 from prag_core.errors import BankError, CorruptBankError
 from tests.prag_core.bank.world import Filled, World, committed, object_of
 
@@ -116,18 +117,6 @@ def test_an_accepted_adapter_wins_over_one_that_was_not_and_that_over_a_failure(
     ]
 
 
-def test_an_index_from_before_there_were_exams_is_read(
-    filled: Filled, monkeypatch: pytest.MonkeyPatch, world: World
-) -> None:
-    older = tables.INDEX.remove(tables.INDEX.get_field_index("score"))
-    with monkeypatch.context() as patch:
-        patch.setattr(tables, "INDEX", older)
-        snapshot = filled.bank.write_snapshot(world.wanted(filled.documents[:3]))
-    assert pq.read_schema(filled.bank.path(f"snapshots/{snapshot.name}/index.parquet")).names == older.names
-    entries = Bank.open(filled.bank.uri).require_snapshot().lookup([("a", 0)])
-    assert (entries["a", 0].status, entries["a", 0].score) == ("adapter", None)
-
-
 def test_raced_snapshots_are_whole_and_the_reader_takes_one(bank_uri: str, world: World) -> None:
     filled = world.fill(world.bank(bank_uri))
 
@@ -138,21 +127,68 @@ def test_raced_snapshots_are_whole_and_the_reader_takes_one(bank_uri: str, world
         written = list(pool.map(write, range(3)))
     assert [snapshot.counts["adapter"] for snapshot in written] == [1, 2, 3]
     everything = Bank.open(bank_uri).snapshots()
-    assert [(-s.number, s.digest) for s in everything] == sorted((-s.number, s.digest) for s in everything)
+    numbers = [snapshot.number for snapshot in everything]
+    assert numbers == sorted(set(numbers), reverse=True) and {s.name for s in written} <= {
+        s.name for s in everything
+    }
     assert Bank.open(bank_uri).require_snapshot().name == everything[0].name
     assert all(snapshot.index.num_rows == snapshot.counts["adapter"] for snapshot in everything)
 
 
-def test_a_damaged_manifest_or_index_is_named(filled: Filled) -> None:
-    name = filled.bank.require_snapshot().name
-    index = Path(filled.bank.root, "snapshots", name, "index.parquet")
-    index.write_bytes(index.read_bytes()[:-1] + b"\0")
-    with pytest.raises(CorruptBankError, match=r"index\.parquet"):
+def test_a_damaged_manifest_or_part_is_named(filled: Filled) -> None:
+    snapshot = filled.bank.require_snapshot()
+    part = Path(filled.bank.path(snapshot.parts[0].info.path))
+    part.write_bytes(part.read_bytes()[:-1] + b"\0")
+    with pytest.raises(CorruptBankError, match=part.name):
         filled.bank.require_snapshot().lookup([("a", 0)])
-    manifest = index.with_name("manifest.json")
-    manifest.write_bytes(manifest.read_bytes().replace(b'"adapter": 3', b'"adapter": 4'))
+    manifest = Path(filled.bank.path(f"snapshots/{snapshot.name}/manifest.json"))
+    manifest.write_bytes(manifest.read_bytes().replace(b'"number": 1', b'"number": 2'))
     with pytest.raises(CorruptBankError, match=r"manifest\.json"):
         filled.bank.require_snapshot()
+
+
+@pytest.mark.parametrize("lost", ["manifest", "folder", "claim"])
+def test_a_lost_newest_snapshot_is_an_error_that_names_it_and_not_the_one_before(
+    filled: Filled, lost: str
+) -> None:
+    newest = delete_documents(filled.bank, ["a"])
+    folder = Path(filled.bank.path(f"snapshots/{newest.name}"))
+    if lost == "claim":
+        Path(filled.bank.path("published/00000002.json")).unlink()
+    elif lost == "manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        shutil.rmtree(folder)
+    with pytest.raises(CorruptBankError, match=newest.name):
+        filled.bank.latest_snapshot()
+    with pytest.raises(CorruptBankError, match=newest.name):
+        filled.bank.write_snapshot(filled.bank.snapshots()[0].index)
+
+
+def test_a_damaged_claim_is_read_from_its_copy(filled: Filled) -> None:
+    name = filled.bank.require_snapshot().name
+    Path(filled.bank.path("published/00000001.json")).write_bytes(b"damaged")
+    assert filled.bank.require_snapshot().name == name
+
+
+def test_a_snapshot_that_was_written_and_not_claimed_does_not_count(filled: Filled, world: World) -> None:
+    """Its publisher was killed in between; the next one takes the number."""
+    newest = delete_documents(filled.bank, ["a"])
+    Path(filled.bank.path("published/00000002.json")).unlink()
+    Path(filled.bank.path(f"snapshots/{newest.name}/published.json")).unlink()
+    assert filled.bank.require_snapshot().number == 1
+    assert filled.bank.write_snapshot(world.wanted(filled.documents[:2])).number == 2
+
+
+def test_a_deletion_is_in_force_for_whoever_opens_any_snapshot_afterwards(filled: Filled) -> None:
+    """Even if the snapshot that tells of it was never published."""
+    write_event(filled.bank, "delete", ["a"])
+    snapshot = filled.bank.require_snapshot()
+    assert not snapshot.lookup([("a", 0)]) and "a" not in snapshot.index["doc_id"].to_pylist()
+    assert (
+        snapshot.keys_of(["a"]) == [] and snapshot.counts["adapter"] == 2 and snapshot.counts["deleted"] == 1
+    )
+    assert "a" not in {document.doc_id for document in snapshot.documents()}
 
 
 def test_documents_that_were_never_kept_are_asked_for_in_vain(filled: Filled, world: World) -> None:
@@ -167,6 +203,8 @@ def test_many_keys_are_looked_up_as_few_are(filled: Filled, monkeypatch: pytest.
     from prag_core.bank import snapshot
 
     keys = [("a", 0), ("a", 1), ("c", 0), ("zz", 0), ("", 0), ("d", 0)]
-    few = filled.bank.require_snapshot().lookup(keys)
-    monkeypatch.setattr(snapshot, "BULK", 1)
-    assert filled.bank.require_snapshot().lookup(keys) == few and set(few) == {("a", 0), ("c", 0), ("d", 0)}
+    found = []
+    for cost in (0, 10**9):
+        monkeypatch.setattr(snapshot, "SEARCH_COST", cost)
+        found.append(filled.bank.require_snapshot().lookup(keys))
+    assert found[0] == found[1] and set(found[0]) == {("a", 0), ("c", 0), ("d", 0)}

@@ -33,7 +33,7 @@ def test_one_flipped_byte_anywhere_names_the_object(filled: Filled) -> None:
     draw = random.Random(0)
     root = Path(filled.bank.root)
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    assert len({path.relative_to(root).parts[0] for path in files}) == 9  # every kind of object
+    assert len({path.relative_to(root).parts[0] for path in files}) == 11  # every kind of object
     for path in files:
         good = path.read_bytes()
         for place in {0, len(good) - 1, *(draw.randrange(len(good)) for _ in range(3))}:
@@ -71,6 +71,7 @@ def test_leftovers_are_information_not_damage(filled: Filled, world: World) -> N
     found = verify(filled.bank)
     assert {p.severity for p in found} == {"info"} and {p.path.split("/")[0] for p in found} == {
         "adapters",
+        "commits",
         "rows",
     }
 

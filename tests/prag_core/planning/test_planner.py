@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from prag_core.bank import Bank, Stage
+from prag_core.bank.deletions import write_event
 from prag_core.config.schema import BankConfig, Config, CorpusConfig, LongDocuments
 from prag_core.corpus.chunking import PassageLimit, TokenBudget
 from prag_core.corpus.reader import read_corpus
@@ -274,7 +275,8 @@ def test_a_retry_that_was_killed_is_resumed(bank: Bank, plan: Planner) -> None:
 
 def test_deleted_documents_stay_out_even_in_another_wording(bank: Bank, plan: Planner) -> None:
     finish(bank, plan(TEN[:4]))
-    bank.write_snapshot(plan(TEN[:4]).wanted(), deleted=["b", "c"])
+    write_event(bank, "delete", ["b", "c"])
+    bank.write_snapshot(plan(TEN[:4]).wanted())
     again = plan([*TEN[:1], *docs("b", wording="new text"), *TEN[2:5]])
     assert planned(bank, again) == [["e"]]
     assert (again.counts.deleted, again.counts.done) == (2, 2)
@@ -282,7 +284,8 @@ def test_deleted_documents_stay_out_even_in_another_wording(bank: Bank, plan: Pl
 
 def test_a_deletion_takes_the_document_out_of_an_unfinished_shard(bank: Bank, plan: Planner) -> None:
     first = plan(TEN)
-    bank.write_snapshot(first.wanted(), deleted=["b"])
+    write_event(bank, "delete", ["b"])
+    bank.write_snapshot(first.wanted())
     assert planned(bank, plan(TEN)) == [list("efgh"), list("ij"), list("acd")]
 
 
@@ -445,7 +448,8 @@ def test_whatever_happens_to_runs_and_corpus_the_last_whole_run_leaves_every_doc
                 train(bank, shard)
         if rng.random() < 0.2:
             deleted |= set(rng.sample(sorted(corpus), 1))
-            bank.write_snapshot(made.wanted(), deleted=sorted(deleted))
+            write_event(bank, "delete", deleted)
+            bank.write_snapshot(made.wanted())
     made = plan(list(corpus.values()))
     todo = [document.key for shard in made.shards for document in bank.read_documents(shard.documents_object)]
     assert len(todo) == len(set(todo)) == made.counts.new + made.counts.resumed

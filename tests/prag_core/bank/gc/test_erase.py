@@ -2,22 +2,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prag_core.bank import Stage
+from prag_core.bank import Commit, Stage
+from prag_core.bank.commits import claim
 from prag_core.bank.gc.erase import erase, shards_holding
+from prag_core.bank.tables import WANTED
 from tests.prag_core.bank.world import Filled, World, committed, object_of
+
+NOTHING = WANTED.empty_table()
 
 
 def test_shards_are_found_by_their_adapters_failures_and_augmentations(filled: Filled, world: World) -> None:
-    world.augment(filled.bank, "augmented only", world.documents(["e"]))
-    assert shards_holding(filled.bank, ["a"]) == ["shard0"]
-    assert shards_holding(filled.bank, ["b", "d"]) == ["shard0", "shard1"]
-    assert shards_holding(filled.bank, ["e"]) == ["augmented only"]
-    assert shards_holding(filled.bank, ["nobody"]) == []
+    world.augment(filled.bank, "augmented_only", world.documents(["e"]))
+    assert shards_holding(filled.bank, ["a"], NOTHING) == ["shard0"]
+    assert shards_holding(filled.bank, ["b", "d"], NOTHING) == ["shard0", "shard1"]
+    assert shards_holding(filled.bank, ["e"], NOTHING) == ["augmented_only"]
+    assert shards_holding(filled.bank, ["nobody"], NOTHING) == []
 
 
 def test_both_stages_name_the_same_new_objects_and_the_old_ones_stay(filled: Filled) -> None:
     before = committed(filled.bank, Stage.adapters, "shard0")
-    erase(filled.bank, "shard0", ["a"])
+    erase(filled.bank, "shard0", ["a"], NOTHING)
     trained = committed(filled.bank, Stage.adapters, "shard0")
     augmented = committed(filled.bank, Stage.augmentations, "shard0")
     for kind in ("documents", "augmentations"):
@@ -25,3 +29,26 @@ def test_both_stages_name_the_same_new_objects_and_the_old_ones_stay(filled: Fil
         assert object_of(trained, kind).rows == 1
     assert trained.attempt != before.attempt
     assert all(Path(filled.bank.root, info.path).exists() for info in (*before.objects, *trained.objects))
+
+
+def test_a_wording_is_erased_and_others_of_its_document_are_not(filled: Filled, world: World) -> None:
+    old = filled.documents[0]
+    new = type(old)("a", "another wording")
+    world.train(filled.bank, "both", [old, new], world.augment(filled.bank, "both", [old, new]).objects)
+    wordings = world.wanted([old]).cast(WANTED)
+    assert shards_holding(filled.bank, [], wordings) == ["both", "shard0"]
+    erase(filled.bank, "both", [], wordings)
+    assert filled.bank.read_documents(
+        object_of(committed(filled.bank, Stage.adapters, "both"), "documents")
+    ) == [new]
+
+
+def test_two_that_erase_at_once_leave_one_whole_commit(filled: Filled) -> None:
+    """Each has read the same commit; both write the next generation."""
+    before = committed(filled.bank, Stage.adapters, "shard0")
+    erase(filled.bank, "shard0", ["a"], NOTHING)
+    first = committed(filled.bank, Stage.adapters, "shard0")
+    rival = Commit(Stage.adapters, "shard0", "0" * 16, before.objects, first.generation)
+    claim(filled.bank, rival)
+    assert committed(filled.bank, Stage.adapters, "shard0") == rival  # the smaller name
+    assert all(Path(filled.bank.root, info.path).exists() for info in (*first.objects, *rival.objects))
