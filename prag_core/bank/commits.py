@@ -25,7 +25,7 @@ from prag_core.bank.names import ATTEMPT, SHARD_ID, checked
 from prag_core.bank.sealed import seal, unseal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
-from prag_core.storage import create_exclusive, list_files, put_whole, read, read_many, storage_errors
+from prag_core.storage import create_exclusive, list_files, put_whole, read, read_many, remove, storage_errors
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,13 @@ def claim(store: BankStore, commit: Commit) -> Commit:
     attempt's objects away, because it lay for longer than the grace period: then it does not count."""
     with storage_errors("writing", store.uri):
         put_whole(store.fs, store.path(commit.path), encode_commit(store, commit))
-        check_safe(store, [info.path for info in commit.objects], f"the commit of shard {commit.shard_id}")
+        try:
+            check_safe(
+                store, [info.path for info in commit.objects], f"the commit of shard {commit.shard_id}"
+            )
+        except BankError:
+            remove(store.fs, store.root, [commit.path])
+            raise
         if commit.generation == 0:
             marker = marker_path(commit.stage, commit.shard_id)
             if create_exclusive(store.fs, store.path(marker), encode_commit(store, commit)):
@@ -109,19 +115,30 @@ def find(store: BankStore, stage: Stage, shard_id: str) -> Commit | None:
     return read_winner(store, files) if files else None
 
 
-def read_winner(store: BankStore, files: CommitFiles) -> Commit:
-    """Read the first of a shard's commits that is whole. Raises CorruptBankError, of the first, if none is."""
+def read_winner(store: BankStore, files: CommitFiles) -> Commit | None:
+    """Read the first of a shard's commits that is whole; None if the writer of each died while gc took its objects. Raises
+    CorruptBankError, of the first, if they are damaged."""
     first: BankError | None = None
     for path in files.candidates():
         try:
             with storage_errors("reading", store.uri):
-                return decode_commit(store, read(store.fs, store.path(path)), path)
+                commit = decode_commit(store, read(store.fs, store.path(path)), path)
+                if _is_whole(store, commit, path):
+                    return commit
         except FileNotFoundError:
-            first = first or CorruptBankError(f"{store.path(path)} is missing; run prag bank repair")
+            continue  # swept since the listing
         except CorruptBankError as error:
             first = first or error
-    assert first is not None
-    raise first
+    if first is not None:
+        raise first
+    return None
+
+
+def _is_whole(store: BankStore, commit: Commit, path: str) -> bool:
+    """Whether a commit's objects are there. What a marker names was made sure of before the marker was written."""
+    if path == marker_path(commit.stage, commit.shard_id):
+        return True
+    return all(store.fs.exists(store.path(info.path)) for info in commit.objects)
 
 
 def list_shards(store: BankStore, stage: Stage) -> set[str]:
@@ -137,13 +154,18 @@ def list_all(store: BankStore, stage: Stage) -> dict[str, Commit]:
 def read_winners(store: BankStore, shards: Sequence[CommitFiles]) -> dict[str, Commit]:
     """Read the winning commits of some shards at once, and a shard's others only where the first is not whole."""
     paths = [next(files.candidates()) for files in shards]
+    commits: list[Commit | None]
     try:
         with storage_errors("reading", store.uri):
             contents = read_many(store.fs, [store.path(path) for path in paths])
-        commits = [decode_commit(store, data, path) for path, data in zip(paths, contents, strict=True)]
+            first = [decode_commit(store, data, path) for path, data in zip(paths, contents, strict=True)]
+            commits = [
+                commit if _is_whole(store, commit, path) else read_winner(store, files)
+                for commit, path, files in zip(first, paths, shards, strict=True)
+            ]
     except (FileNotFoundError, CorruptBankError):
         commits = [read_winner(store, files) for files in shards]
-    return {commit.shard_id: commit for commit in commits}
+    return {commit.shard_id: commit for commit in commits if commit}
 
 
 def encode_commit(store: BankStore, commit: Commit) -> bytes:
@@ -253,12 +275,14 @@ def _add_first_whole(store: BankStore, committed: Committed, files: CommitFiles)
         try:
             with storage_errors("reading", store.uri):
                 commit = decode_commit(store, read(store.fs, store.path(path)), path)
-            return _add_rows(store, committed, [commit])
+                if _is_whole(store, commit, path):
+                    return _add_rows(store, committed, [commit])
         except FileNotFoundError:
-            problem = problem or f"{store.path(path)} is missing"
+            continue
         except CorruptBankError as error:
             problem = problem or str(error)
-    committed.damaged.append(problem)
+    if problem:
+        committed.damaged.append(problem)
     return None
 
 

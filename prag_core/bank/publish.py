@@ -22,7 +22,7 @@ import pyarrow as pa
 from prag_core.bank import tables
 from prag_core.bank.catalog import Change, Part, merge
 from prag_core.bank.commits import Committed, read_committed
-from prag_core.bank.condemned import read_condemned
+from prag_core.bank.condemned import check_safe
 from prag_core.bank.deletions import Deletions, catch_up, now
 from prag_core.bank.layout import (
     ObjectInfo,
@@ -226,7 +226,13 @@ def _claim(store: BankStore, manifest: dict[str, Any], attempt: str) -> Snapshot
     sealed = seal(manifest)
     number, name = manifest["number"], name_of(manifest["number"], sealed)
     put_whole(store.fs, store.path(manifest_path(name)), sealed)
-    if any(path.startswith(f"catalog/{attempt}-") for path in read_condemned(store).files):
+    named = [fields["object"]["path"] for fields in manifest["parts"]]
+    named += [manifest[table]["path"] for table in ("objects", "commits")]
+    try:
+        check_safe(
+            store, [path for path in named if path.startswith(f"catalog/{attempt}-")], f"snapshot {name}"
+        )
+    except BankError:
         return None
     claim = seal({"number": number, "name": name})
     if not create_exclusive(store.fs, store.path(claim_path(number)), claim):
@@ -236,5 +242,9 @@ def _claim(store: BankStore, manifest: dict[str, Any], attempt: str) -> Snapshot
 
 
 def _alone(store: BankStore, snapshot: Snapshot) -> bool:
-    """Whether no other snapshot of its number was written. A local folder excludes, so there it need not be asked."""
-    return is_local(store.fs) or list_published(store).written[snapshot.number] == [snapshot.name]
+    """Whether no other snapshot of its number was written, nor a newer one. A local folder excludes, so there it need not be
+    asked."""
+    if is_local(store.fs):
+        return True
+    published = list_published(store)
+    return published.newest == snapshot.number and published.written.get(snapshot.number) == [snapshot.name]

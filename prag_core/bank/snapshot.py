@@ -364,7 +364,8 @@ def _claimed(store: BankStore, number: int, published: Published) -> str:
     """Name of the snapshot that has a number, by its claim or, if that is damaged, by the claim's copy."""
     path = store.path(claim_path(number))
     try:
-        return checked(unseal(read(store.fs, path), path).get("name"), SNAPSHOT, path)
+        with storage_errors("reading", store.uri):
+            return checked(unseal(read(store.fs, path), path).get("name"), SNAPSHOT, path)
     except (CorruptBankError, FileNotFoundError) as error:
         if len(copies := published.copies.get(number, [])) == 1:
             return copies[0]
@@ -374,7 +375,8 @@ def _claimed(store: BankStore, number: int, published: Published) -> str:
 def _is_old(store: BankStore, name: str) -> bool:
     """Whether a snapshot was written before there were claims. One that lacks its claim was never published."""
     path = store.path(manifest_path(name))
-    return bool(unseal(read(store.fs, path), path).get("format", 1) < FORMAT)
+    with storage_errors("reading", store.uri):
+        return bool(unseal(read(store.fs, path), path).get("format", 1) < FORMAT)
 
 
 def list_names(store: BankStore) -> list[str]:
@@ -403,7 +405,8 @@ def load(store: BankStore, name: str) -> Snapshot:
     """Load a snapshot by reading its manifest, and the deletions since. Raises CorruptBankError if it is damaged or missing."""
     path = store.path(manifest_path(name))
     try:
-        data = read(store.fs, path)
+        with storage_errors("reading", store.uri):
+            data = read(store.fs, path)
     except FileNotFoundError:
         raise CorruptBankError(
             f"{path} is missing: the snapshot was published and its manifest is lost; run prag bank repair {store.uri}"

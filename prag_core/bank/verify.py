@@ -143,7 +143,7 @@ class _Verifier:
     def _snapshots(self) -> list[Snapshot]:
         """The published snapshots whose manifest and catalog are whole, the newest first; none if the newest is not."""
         published = snapshot.list_published(self.store)
-        for number in published.claims:
+        for number in published.claims & {published.newest, *published.copies}:
             self._attempt(claim_path(number), partial(self.store.read_sealed, claim_path(number)))
         for name in (name for names in published.copies.values() for name in names):
             self._attempt(claim_copy_path(name), partial(self.store.read_sealed, claim_copy_path(name)))
@@ -196,7 +196,11 @@ class _Verifier:
             yield Problem(info.path, f"is damaged: {size} bytes, expected {info.bytes}")
             return
         rows = self.rows[info.path].to_pylist() if info.path in self.rows else []
-        whole, damaged = self._digest(info.path, rows)
+        try:
+            whole, damaged = self._digest(info.path, rows)
+        except FileNotFoundError:
+            yield Problem(info.path, "is missing")
+            return
         if whole != info.sha256:
             place = f", at the adapter of {', '.join(damaged[:5])}" if damaged else ""
             yield Problem(
@@ -236,7 +240,7 @@ class _Verifier:
             for name, rows in self.rows.items()
         ]
         known = adapters.filter(
-            pc.is_in(adapters["adapter_object"].cast(pa.string()), pa.array(list(self.rows)))
+            pc.is_in(adapters["adapter_object"].cast(pa.string()), pa.array(list(self.rows), pa.string()))
         )
         if parts:
             confirmed = tables.is_among(known, pa.concat_tables(parts), PLACE)

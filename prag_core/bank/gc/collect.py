@@ -39,7 +39,7 @@ from prag_core.storage import (
 
 GRACE = timedelta(hours=24)
 SHORTEST = timedelta(hours=1)  # a grace below this must be forced
-FIRST_TO_GO = ("published/", "manifest.json", "published.json", "index.json", "commits/")
+FIRST_TO_GO = ("manifest.json", "published.json", "index.json", "commits/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +82,15 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, forc
             publish(store, Request(erased=tables.WANTED.empty_table(), settled=idle))
         erasable = on_newest(store, lambda: find_erasable(store, latest(store), files, before))
         rewritten = shards_holding(store, erasable.doc_ids, erasable.wordings)
-        if rewritten and not dry_run:
+        due = rewritten or erasable.deleted.num_rows or erasable.wordings.num_rows
+        if due and not dry_run:
             _erase(store, erasable, rewritten)
         removed, waiting = _sweep(store, before, now, dry_run)
         return GcReport(
             dry_run=dry_run,
-            erased=tuple(sorted(erasable.doc_ids)),
+            erased=tuple(
+                sorted(erasable.doc_ids if rewritten else set(erasable.deleted["doc_id"].to_pylist()))
+            ),
             freed=erasable.wordings.num_rows,
             rewritten=tuple(rewritten),
             removed=removed,
@@ -144,7 +147,7 @@ def find_erasable(store: BankStore, newest: Snapshot | None, files: Files, befor
         )
         gone = pc.and_(pc.invert(rows["current"]), left)
         wordings.append(rows.filter(gone).select(tables.WANTED.names))
-    return Erasable(frozenset(deleted["doc_id"].to_pylist()), deleted, pa.concat_tables(wordings))
+    return Erasable(frozenset(long_deleted), deleted, pa.concat_tables(wordings))
 
 
 def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> None:

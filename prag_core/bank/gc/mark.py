@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,6 @@ from prag_core.bank.layout import (
     BANK_FILE,
     Stage,
     claim_copy_path,
-    claim_path,
     manifest_path,
     marker_path,
     retrieval_files,
@@ -30,7 +29,7 @@ from prag_core.errors import CorruptBankError
 from prag_core.storage import modified, read, read_many
 
 Files = Mapping[str, dict[str, Any]]
-KEPT = ("runs/", "deletions/", "condemned/")
+KEPT = ("runs/", "deletions/", "condemned/", "published/")  # a number that was claimed is never free again
 LEASE = re.compile(r"runs/([^/]+)/lease")
 PLAN = re.compile(r"runs/([^/]+)/plan\.json")
 
@@ -69,7 +68,7 @@ def _mark(store: BankStore, files: Files, before: datetime, now: datetime, conde
 
 def _files_of(snapshot: Snapshot) -> Iterator[str]:
     """A snapshot's own files, the parts of its catalog, and its objects."""
-    yield from (manifest_path(snapshot.name), claim_copy_path(snapshot.name), claim_path(snapshot.number))
+    yield from (manifest_path(snapshot.name), claim_copy_path(snapshot.name))
     yield from (part.info.path for part in snapshot.parts)
     if not snapshot.is_old:
         yield from (snapshot.manifest[table]["path"] for table in ("objects", "commits"))
@@ -111,7 +110,7 @@ def readable_snapshots(store: BankStore, files: Files, before: datetime) -> list
     kept = [name for n, names in published.written.items() if n >= number for name in names]
     numbers = sorted((n for n in published.written if n <= number), reverse=True)
     for later, earlier in pairwise(numbers):
-        if any(_time(files, name) > before for name in published.written[later]):
+        if any(_is_young(files, name, before) for name in published.written[later]):
             kept += published.written[earlier]
     loaded = []
     for name in kept:
@@ -123,10 +122,10 @@ def readable_snapshots(store: BankStore, files: Files, before: datetime) -> list
     return loaded
 
 
-def _time(files: Files, snapshot: str) -> datetime:
-    """When a snapshot was written, by the store's clock. One that was not there yet at the listing is as young as can be."""
+def _is_young(files: Files, snapshot: str, before: datetime) -> bool:
+    """Whether a snapshot was written after `before`, by the store's clock, or after the listing."""
     info = files.get(manifest_path(snapshot))
-    return modified(info) if info else datetime.max.replace(tzinfo=UTC)
+    return info is None or modified(info) > before
 
 
 def live_runs(files: Files, now: datetime) -> set[str]:

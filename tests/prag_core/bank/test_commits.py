@@ -92,6 +92,17 @@ def test_what_gc_has_condemned_is_not_committed(filled: Filled, world: World) ->
     condemn(filled.bank, [source.path])
     with pytest.raises(BankError, match="clears away"):
         world.train(filled.bank, "shard2", [document], [source])
+    assert filled.bank.find_commit(Stage.adapters, "shard2") is None
+
+
+def test_an_attempt_that_died_while_gc_took_its_objects_does_not_count(filled: Filled, world: World) -> None:
+    (document,) = world.documents(["e"])
+    source = filled.bank.write_documents("shard2", [document])
+    world.train(filled.bank, "shard2", [document], [source])
+    Path(filled.bank.root, "commits/adapters/shard2.json").unlink()
+    Path(filled.bank.root, source.path).unlink()
+    assert filled.bank.find_commit(Stage.adapters, "shard2") is None
+    assert filled.bank.write_snapshot(world.wanted([document])).index.num_rows == 0
 
 
 def test_a_damaged_commit_is_passed_over_and_named_and_the_others_are_read(

@@ -154,7 +154,11 @@ def readers_of(bank: Bank, path: Path) -> list[Callable[[], object]]:
             lambda: bank.read_run(RUN, "config.yaml"),
         ],
     }
-    whole = [through_snapshot, lambda: [bank.list_commits(stage) for stage in Stage], bank.committed_rows]
+    whole: list[Callable[[], object]] = [
+        through_snapshot,
+        lambda: [bank.list_commits(stage) for stage in Stage],
+        bank.committed_rows,
+    ]
     return readers.get(path.relative_to(bank.root).parts[0], whole)
 
 

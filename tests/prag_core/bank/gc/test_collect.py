@@ -15,7 +15,9 @@ import pytest
 from prag_core.bank import AdapterReader, Bank, Stage, delete_documents, encode, gc, restore_documents, verify
 from prag_core.bank.condemned import condemn, read_condemned
 from prag_core.bank.gc.collect import GcReport
+from prag_core.bank.gc.erase import erase
 from prag_core.bank.reader import read_adapter_rows
+from prag_core.bank.tables import WANTED
 from prag_core.errors import BankError
 from prag_core.storage import TEMPORARY, list_uploads
 from tests.prag_core.bank.world import Filled, World, committed, object_of
@@ -194,6 +196,33 @@ def test_what_left_the_corpus_is_freed_with_its_bytes_and_can_come_back(filled: 
     assert set(AdapterReader(bank, snapshot).fetch([("a", 0), ("c", 0)])) == {("a", 0), ("c", 0)}
     assert "b" not in bank.committed_rows()["doc_id"].to_pylist()  # new, should it come back
     assert gc(bank, NOW, dry_run=False, force=True).freed == 0 and verify(bank) == []
+
+
+def test_an_erasing_that_was_killed_before_its_publish_is_finished(filled: Filled) -> None:
+    bank = filled.bank
+    delete_documents(bank, ["a"])
+    erase(bank, "shard0", ["a"], WANTED.empty_table())
+    gc(bank, NOW, dry_run=False, force=True)
+    assert not bank.require_snapshot().rows_of(["a"]).num_rows
+    assert not any(b"text of a <0>" in data for data in everything(bank).values()) and verify(bank) == []
+
+
+def test_augmentations_that_come_after_the_erasing_are_erased_too(filled: Filled, world: World) -> None:
+    bank = filled.bank
+    delete_documents(bank, ["a"])
+    gc(bank, NOW, dry_run=False, force=True)
+    world.augment(bank, "late", filled.documents[:2])  # by a run that had read "a" before
+    assert gc(bank, NOW, dry_run=False, force=True).rewritten == ("late",)
+    commit = committed(bank, Stage.augmentations, "late")
+    assert [augmentation.doc_id for augmentation in bank.read_augmentations(commit)] == ["b"]
+
+
+def test_a_number_that_was_claimed_is_never_free_again(filled: Filled, world: World) -> None:
+    for count in (3, 2, 1):
+        filled.bank.write_snapshot(world.wanted(filled.documents[:count]))
+    gc(filled.bank, NOW, dry_run=False, force=True)
+    assert len(list(Path(filled.bank.path("published")).iterdir())) == filled.bank.require_snapshot().number
+    assert len(list(Path(filled.bank.path("snapshots")).iterdir())) == 1
 
 
 def test_what_left_lately_is_kept(filled: Filled, world: World) -> None:
