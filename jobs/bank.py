@@ -25,6 +25,7 @@ from prag_core.bank import (
     export_adapter,
     export_initial,
     gc,
+    repair,
     verify,
 )
 from prag_core.config.full_names import flatten
@@ -37,6 +38,7 @@ EXAMPLES = """examples:
   prag bank ls out/bank
   prag bank inspect s3://bucket/bank --doc-id 12345
   prag bank verify out/bank
+  prag bank repair out/bank --apply
   prag bank export out/bank --doc-id 12345 --out adapter/
   prag bank gc out/bank --apply --grace 24h"""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -84,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         verify_bank,
         "Check all bytes of a bank against their digests. Exits with 1 if some are damaged.",
     )
+    mend = command(
+        "repair", repair_bank, "Set apart what is damaged; its documents are new for the next run."
+    )
+    mend.add_argument("--apply", action="store_true", help="Repair. Without it, only say what is damaged.")
     save = command("export", export, "Write an adapter as a PEFT folder.")
     save.add_argument(
         "--out", required=True, metavar="DIR", help="The folder to write; it must not exist, or be empty."
@@ -117,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Allow a grace period under an hour. Nothing else may be using the bank.",
     )
-    for sub in (ls, inspect, check, clear):
+    for sub in (ls, inspect, check, mend, clear):
         sub.add_argument("--json", action="store_true", help="Print JSON.")
     return parser
 
@@ -249,6 +255,34 @@ def verify_bank(bank: Bank, options: argparse.Namespace, console: Console) -> in
             say(f"{problem.severity}: {problem.path}: {problem.message}")
         say(f"{bank.uri}: {len(errors)} damaged" if errors else f"{bank.uri}: sound")
     return 1 if errors else 0
+
+
+def repair_bank(bank: Bank, options: argparse.Namespace, console: Console) -> int:
+    report = repair(bank, dry_run=not options.apply)
+    if options.json:
+        say(json.dumps(asdict(report), ensure_ascii=False))
+        return 1 if report.beyond_repair else 0
+    for problem in report.damaged:
+        say(f"damaged: {problem.path}: {problem.message}")
+    if not report.damaged:
+        say(f"{bank.uri}: sound, nothing to repair")
+    elif report.dry_run:
+        say(f"nothing was changed; prag bank repair {bank.uri} --apply sets the damaged files apart")
+        return 1
+    else:
+        names = ", ".join(repr(_clip(doc_id)) for doc_id in report.documents[:10])
+        more = f" and {len(report.documents) - 10:,} more" if len(report.documents) > 10 else ""
+        say(
+            f"the damaged files are in {bank.uri}/{report.folder}; prag bank gc clears them after its grace period"
+        )
+        say(
+            f"{len(report.documents):,} documents are new for the next prag parameterize: {names}{more}".rstrip(
+                ": "
+            )
+        )
+    for problem in report.beyond_repair:
+        say(f"restore from a copy: {problem.path}: {problem.message}")
+    return 1 if report.beyond_repair else 0
 
 
 def export(bank: Bank, options: argparse.Namespace, console: Console) -> int:

@@ -10,6 +10,7 @@ from prag_core.bank.initial_adapter import WarmStart, load_warm_start, read_warm
 from prag_core.bank.layout import ObjectInfo, Stage
 from prag_core.bank.lease import hold_lease
 from prag_core.bank.reader import AdapterReader
+from prag_core.bank.repair import RepairReport, repair
 from prag_core.bank.snapshot import Entry, Snapshot
 from prag_core.bank.verify import Problem, verify
 from prag_core.bank.writer import ShardWriter
@@ -22,6 +23,7 @@ __all__ = [
     "GcReport",
     "ObjectInfo",
     "Problem",
+    "RepairReport",
     "ShardWriter",
     "Snapshot",
     "Stage",
@@ -36,6 +38,7 @@ __all__ = [
     "hold_lease",
     "load_warm_start",
     "read_warm_start",
+    "repair",
     "restore_documents",
     "verify",
     "write_warm_start",

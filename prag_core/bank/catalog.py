@@ -54,6 +54,7 @@ class Change(NamedTuple):
     erased: pa.Table = tables.WANTED.empty_table()
     deleted: Collection[str] = ()
     number: int = 1  # of the next snapshot
+    dropped: pa.Table = tables.WANTED.empty_table()  # of repair: wordings that are lost, whatever they are
     settled: bool = (
         False  # whether rows that never were current are to leave, too: no run is alive that may publish them
     )
@@ -73,11 +74,12 @@ def merge(
         firsts = _boundaries(change.rows)
         old = [None] * len(firsts)
     added, erased = bucket(change.rows, firsts), bucket([change.erased], firsts)
+    dropped = bucket([change.dropped], firsts)
     wanted = bucket([change.wanted] if change.wanted is not None else [], firsts)
     merged: list[Part] = []
-    for part, first, *tables_of in zip(old, firsts, added, wanted, erased, strict=True):
-        new, corpus, gone = tables_of
-        untouched = not new and not gone and change.wanted is None and not change.settled
+    for part, first, *tables_of in zip(old, firsts, added, wanted, erased, dropped, strict=True):
+        new, corpus, gone, lost = tables_of
+        untouched = not (new or gone or lost or change.settled) and change.wanted is None
         if part and untouched:
             merged.append(part)
             continue
@@ -88,6 +90,7 @@ def merge(
             if change.wanted is None
             else pa.concat_tables([tables.WANTED.empty_table(), *corpus]),
             erased=pa.concat_tables([tables.WANTED.empty_table(), *gone]),
+            dropped=pa.concat_tables([tables.WANTED.empty_table(), *lost]),
         )
         after = merge_rows(rows, local)
         if part and after.equals(rows):
@@ -104,7 +107,10 @@ def merge_rows(rows: pa.Table, change: Change) -> pa.Table:
     """Merge one range: add what was committed, say what is current, drop what is erased. Sorted by (doc_id, chunk,
     content_hash)."""
     added = [_as_catalog(table) for table in change.rows]
-    best = select_best(pa.concat_tables([rows.cast(CATALOG), *added]).unify_dictionaries().combine_chunks())
+    rows = rows.cast(CATALOG)
+    if change.dropped.num_rows:
+        rows = rows.filter(pc.invert(tables.is_among(rows, change.dropped)))
+    best = select_best(pa.concat_tables([rows, *added]).unify_dictionaries().combine_chunks())
     current, left = _flags_of(rows, best)
     if change.wanted is not None:
         wanted = tables.is_among(best, change.wanted).combine_chunks()

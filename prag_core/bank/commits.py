@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from prag_core.bank import tables
 from prag_core.bank.condemned import check_safe
 from prag_core.bank.layout import COMMIT, ObjectInfo, Stage, commit_path, marker_path
 from prag_core.bank.names import ATTEMPT, SHARD_ID, checked
-from prag_core.bank.sealed import seal, unseal
+from prag_core.bank.sealed import MOST_BYTES, once_more, seal, unseal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.storage import create_exclusive, list_files, put_whole, read, read_many, remove, storage_errors
@@ -122,7 +123,7 @@ def read_winner(store: BankStore, files: CommitFiles) -> Commit | None:
     for path in files.candidates():
         try:
             with storage_errors("reading", store.uri):
-                commit = decode_commit(store, read(store.fs, store.path(path)), path)
+                commit = once_more(partial(read_commit, store, path))
                 if _is_whole(store, commit, path):
                     return commit
         except FileNotFoundError:
@@ -178,6 +179,11 @@ def encode_commit(store: BankStore, commit: Commit) -> bytes:
         "objects": [asdict(info) for info in commit.objects],
     }
     return seal(fields | ({"generation": commit.generation} if commit.generation else {}))
+
+
+def read_commit(store: BankStore, path: str) -> Commit:
+    """Read the commit at `path`. Raises FileNotFoundError and what `decode_commit` raises."""
+    return decode_commit(store, read(store.fs, store.path(path), MOST_BYTES + 1), path)
 
 
 def decode_commit(store: BankStore, data: bytes, path: str) -> Commit:
@@ -274,7 +280,7 @@ def _add_first_whole(store: BankStore, committed: Committed, files: CommitFiles)
     for path in files.candidates():
         try:
             with storage_errors("reading", store.uri):
-                commit = decode_commit(store, read(store.fs, store.path(path)), path)
+                commit = once_more(partial(read_commit, store, path))
                 if _is_whole(store, commit, path):
                     return _add_rows(store, committed, [commit])
         except FileNotFoundError:

@@ -108,6 +108,12 @@ def write_event(store: BankStore, kind: Kind, doc_ids: Collection[str], lifts: C
     return name
 
 
+def write_again(store: BankStore, name: str, doc_ids: Collection[str]) -> None:
+    """Write a delete event again whose file was damaged, with the documents that are still deleted by it."""
+    fields = {"event": "delete", "doc_ids": sorted(doc_ids), "lifts": [], "at": now()}
+    put_whole(store.fs, store.path(event_path(name)), seal(fields))
+
+
 def list_events(store: BankStore) -> dict[str, datetime]:
     """List the events that were written, with the store's time of each."""
     with storage_errors("reading", store.uri):

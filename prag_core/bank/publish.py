@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Any
@@ -64,19 +64,29 @@ OBJECTS = pa.schema(
 class Request:
     """What is to be published. `wanted`: the corpus, as rows of `tables.WANTED`; None leaves it as it is. `absorb`: take in
     what was committed since the newest snapshot. Of gc: wordings to be `erased`, and whether wordings that no run has published
-    are `settled` to leave (see `catalog.Change`), and objects that no row names any more forgotten."""
+    are `settled` to leave (see `catalog.Change`), and objects that no row names any more forgotten. Of repair: wordings to be
+    `dropped`, and the deletions of a snapshot that is to be `rebuild` from the commits alone."""
 
     wanted: pa.Table | None = None
     absorb: bool = True
     erased: pa.Table | None = None
     settled: bool = False
+    dropped: pa.Table | None = None
+    rebuild: Deletions | None = None
+
+    @property
+    def prunes(self) -> bool:
+        """Whether objects that no row names any more are forgotten."""
+        return self.erased is not None or self.dropped is not None
 
 
 def publish(store: BankStore, request: Request) -> Snapshot:
     """Publish the snapshot after the newest one. Returns the newest instead if it says the same already."""
     with storage_errors("writing", store.uri):
         for attempt in range(MOST_ROUNDS):
-            snapshot, done = on_newest(store, partial(_round, store, request))
+            round_ = partial(_round, store, request)
+            snapshot, done = round_() if request.rebuild else on_newest(store, round_)
+            request = replace(request, rebuild=None) if snapshot else request
             if snapshot and done:
                 return snapshot
             time.sleep(random.random() * 0.05 * attempt)
@@ -89,27 +99,28 @@ def _round(store: BankStore, request: Request) -> tuple[Snapshot | None, bool]:
     """Write and claim a snapshot on top of the newest. Returns what is the newest then, None if another took the number, and
     whether that is all."""
     published = list_published(store)
-    base = _base(store, published)
-    snapshot = _write(store, base, request, published)
+    newest = None if request.rebuild else latest(store)
+    base = _stronger(store, published, newest) if newest else None
+    snapshot = _write(store, base, request, published, counts=base is newest)
     return snapshot, snapshot is base or (snapshot is not None and _alone(store, snapshot))
 
 
-def _base(store: BankStore, published: Published) -> Snapshot | None:
+def _stronger(store: BankStore, published: Published, newest: Snapshot) -> Snapshot:
     """The snapshot to build on: the one that counts. Where the store let others claim its number too, one that says more than
     deletions comes before one that does not."""
-    base = latest(store)
-    if base is None or base.manifest.get("absorbed", True):
-        return base
-    others = [load(store, other) for other in published.copies.get(base.number, ()) if other != base.name]
-    return next((other for other in others if other.manifest["absorbed"]), base)
+    if newest.manifest.get("absorbed", True):
+        return newest
+    others = [load(store, other) for other in published.copies.get(newest.number, ()) if other != newest.name]
+    return next((other for other in others if other.manifest["absorbed"]), newest)
 
 
 def _write(
-    store: BankStore, base: Snapshot | None, request: Request, published: Published
+    store: BankStore, base: Snapshot | None, request: Request, published: Published, *, counts: bool
 ) -> Snapshot | None:
-    """Write the next snapshot and claim its number. Returns `base` if there is nothing to say, None if the number was taken."""
+    """Write the next snapshot and claim its number. Returns `base` if it counts and there is nothing to say, None if the number
+    was taken."""
     number = max(published.newest, base.number if base else 0) + 1
-    known = base.deletions if base else catch_up(store, Deletions())
+    known = base.deletions if base else catch_up(store, request.rebuild or Deletions())
     committed = Committed([], {}, [], [])
     absorb = request.absorb or base is None or base.is_old
     if absorb:
@@ -118,9 +129,10 @@ def _write(
             logger.warning("%s; passed over: its documents are new for the next run", problem)
     attempt = new_attempt()
     parts = _merge(store, base, request, committed, number, attempt)
-    objects = _objects(store, base, committed, parts, prune=request.erased is not None)
+    objects = _objects(store, base, committed, parts, prune=request.prunes)
     if (
         base
+        and counts
         and not base.is_old
         and [part.info for part in parts] == [part.info for part in base.parts]
         and known.events == set(base.manifest["events"])
@@ -152,6 +164,7 @@ def _merge(
         rows=[rows for rows in committed.rows if rows.num_rows],
         wanted=request.wanted,
         erased=nothing if request.erased is None else request.erased,
+        dropped=nothing if request.dropped is None else request.dropped,
         deleted=base.deletions.documents if base else (),
         number=number,
         settled=request.settled,

@@ -7,12 +7,14 @@ its fields gives. Whoever hands a bank on can seal anything: what a field holds 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from prag_core.errors import CorruptBankError
 from prag_core.identity import digest
 from prag_core.storage import FileSystem, read
 
+T = TypeVar("T")
 MOST_BYTES = 1 << 28  # of a sealed file: a manifest of a million objects
 MOST_CONTAINERS = 1 << 23  # lists and objects in it: one takes up to 60 times as much memory as in the file
 
@@ -53,9 +55,14 @@ def unseal(data: bytes, name: str) -> dict[str, Any]:
 
 
 def read_sealed(fs: FileSystem, path: str) -> dict[str, Any]:
-    """Read the fields of a sealed file, once more if its bytes are wrong: a network may garble them. Raises FileNotFoundError, or
-    CorruptBankError naming the file."""
+    """Read the fields of a sealed file, once more if its bytes are wrong. Raises FileNotFoundError, or CorruptBankError naming
+    the file."""
+    return once_more(lambda: unseal(read(fs, path, MOST_BYTES + 1), path))
+
+
+def once_more(look: Callable[[], T]) -> T:
+    """Return what `look` reads; where it finds damage it looks once more, since a network may garble what lies there well."""
     try:
-        return unseal(read(fs, path, MOST_BYTES + 1), path)
+        return look()
     except CorruptBankError:
-        return unseal(read(fs, path, MOST_BYTES + 1), path)
+        return look()

@@ -32,7 +32,7 @@ from prag_core.bank.layout import (
     manifest_path,
 )
 from prag_core.bank.names import SNAPSHOT, checked
-from prag_core.bank.sealed import unseal
+from prag_core.bank.sealed import MOST_BYTES, once_more, read_sealed, unseal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.records import Augmentation, Document, Failure, Key
@@ -365,7 +365,7 @@ def _claimed(store: BankStore, number: int, published: Published) -> str:
     path = store.path(claim_path(number))
     try:
         with storage_errors("reading", store.uri):
-            return checked(unseal(read(store.fs, path), path).get("name"), SNAPSHOT, path)
+            return checked(store.read_sealed(claim_path(number)).get("name"), SNAPSHOT, path)
     except (CorruptBankError, FileNotFoundError) as error:
         if len(copies := published.copies.get(number, [])) == 1:
             return copies[0]
@@ -376,7 +376,7 @@ def _is_old(store: BankStore, name: str) -> bool:
     """Whether a snapshot was written before there were claims. One that lacks its claim was never published."""
     path = store.path(manifest_path(name))
     with storage_errors("reading", store.uri):
-        return bool(unseal(read(store.fs, path), path).get("format", 1) < FORMAT)
+        return bool(read_sealed(store.fs, path).get("format", 1) < FORMAT)
 
 
 def list_names(store: BankStore) -> list[str]:
@@ -403,10 +403,14 @@ def name_of(number: int, sealed: bytes) -> str:
 
 def load(store: BankStore, name: str) -> Snapshot:
     """Load a snapshot by reading its manifest, and the deletions since. Raises CorruptBankError if it is damaged or missing."""
+    return once_more(lambda: _load(store, name))
+
+
+def _load(store: BankStore, name: str) -> Snapshot:
     path = store.path(manifest_path(name))
     try:
         with storage_errors("reading", store.uri):
-            data = read(store.fs, path)
+            data = read(store.fs, path, MOST_BYTES + 1)
     except FileNotFoundError:
         raise CorruptBankError(
             f"{path} is missing: the snapshot was published and its manifest is lost; run prag bank repair {store.uri}"

@@ -1,9 +1,9 @@
 """Verification of a bank: every byte that something counts on, against the digests it was written with.
 
-Covers bank.json, the initial adapter, the commits that count and their objects, deletions, claims, the manifests and catalogs
-of all published snapshots and the objects of the newest, every adapter's own digest and place in its object, and retrieval
-indexes. A bank may be at work meanwhile: what looks damaged is looked at again, and only what stays so is an error. Files that
-nothing refers to are reported as information: work in progress, or leftovers for `gc`.
+Covers bank.json, the initial adapter, the files of runs, the commits that count and their objects, deletions, claims, the
+manifests and catalogs of all published snapshots and the objects of the newest, every adapter's own digest and place in its
+object, and retrieval indexes. A bank may be at work meanwhile: what looks damaged is looked at again, and only what stays so is
+an error. Files that nothing refers to are reported as information: work in progress, or leftovers for `gc`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prag_core.bank import commits, deletions, snapshot, tables
+from prag_core.bank import commits, deletions, runs, snapshot, tables
 from prag_core.bank.condemned import read_condemned
 from prag_core.bank.gc.mark import mark
 from prag_core.bank.layout import (
@@ -36,6 +36,7 @@ from prag_core.bank.layout import (
     retrieval_files,
     retrieval_folders,
     retrieval_marker,
+    run_path,
 )
 from prag_core.bank.reader import show_key
 from prag_core.bank.snapshot import Snapshot
@@ -98,6 +99,7 @@ class _Verifier:
         for info in snapshots[0].objects.values() if snapshots else ():
             self._expect(info)
         self._retrieval_indexes()
+        self._runs()
         self._check_objects()
         if snapshots:
             self._check_index(snapshots[0])
@@ -165,6 +167,13 @@ class _Verifier:
         return all(
             self._attempt(info.path, partial(self.store.read_table, info)) is not None for info in infos
         )
+
+    def _runs(self) -> None:
+        """The files of runs that have a plan, with the documents that wait for their shard."""
+        for run in runs.list_runs(self.store):
+            infos = self._attempt(run_path(run, runs.PLAN_FILE), partial(runs.run_objects, self.store, run))
+            for info in infos or ():
+                self._expect(info)
 
     def _retrieval_indexes(self) -> None:
         for folder in retrieval_folders(self.files):
