@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from prag_core.bank import (
     AdapterReader,
     Bank,
     ObjectInfo,
+    RepairReport,
     Stage,
     delete_documents,
     gc,
+    repair,
     restore_documents,
     verify,
 )
@@ -114,10 +115,11 @@ class Hands:
         return self.do("restore", doc_ids, what, lambda: restore_documents(bank, list(doc_ids)))
 
     def gc(self, bank: Bank, grace: timedelta) -> Any:
-        options: dict[str, Any] = {"dry_run": False}
-        if grace < HOUR and "force" in inspect.signature(gc).parameters:
-            options["force"] = True
-        return self.do("gc", (), f"gc with a grace of {grace}", lambda: gc(bank, grace, **options))
+        work = partial(gc, bank, grace, dry_run=False, force=grace < HOUR)
+        return self.do("gc", (), f"gc with a grace of {grace}", work)
+
+    def repair(self, bank: Bank) -> RepairReport | None:
+        return self.do("repair", (), "repair", lambda: repair(bank, dry_run=False))
 
     def verify(self, bank: Bank) -> list[Any] | None:
         problems = self.do("verify", (), "verify", lambda: verify(bank))

@@ -98,6 +98,10 @@ def verifier(hands: Hands, chance: Random) -> None:
     hands.verify(hands.open())
 
 
+def repairer(hands: Hands, chance: Random) -> None:
+    hands.repair(hands.open())
+
+
 def _victims(chance: Random, most: int = 2) -> list[str]:
     return chance.sample(texts.OLD, chance.randint(1, most))
 
@@ -140,6 +144,7 @@ def clearing(chance: Random) -> Scenario:
         ("restore", restorer(["d5"])),
         ("read", reader),
         ("verify", verifier),
+        ("repair", repairer),
     ]
     return Scenario("clearing", roles + chance.sample(extra, chance.randint(1, 3)))
 
@@ -194,6 +199,7 @@ def everything(chance: Random) -> Scenario:
         ("restore", restorer(["d5"])),
         ("gc", collector()),
         ("gc", collector((timedelta(0),))),
+        ("repair", repairer),
         ("read", reader),
         ("read", reader),
         ("verify", verifier),
