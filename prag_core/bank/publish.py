@@ -64,14 +64,16 @@ OBJECTS = pa.schema(
 class Request:
     """What is to be published. `wanted`: the corpus, as rows of `tables.WANTED`; None leaves it as it is. `absorb`: take in
     what was committed since the newest snapshot. Of gc: wordings to be `erased`, and whether wordings that no run has published
-    are `settled` to leave (see `catalog.Change`), and objects that no row names any more forgotten. Of repair: wordings to be
-    `dropped`, and the deletions of a snapshot that is to be `rebuild` from the commits alone."""
+    are `settled` to leave (see `catalog.Change`), and objects that no row names any more forgotten; `anew` takes a number
+    though there is nothing to say. Of repair: wordings to be `dropped`, and the deletions of a snapshot that is to be `rebuild`
+    from the commits alone."""
 
     wanted: pa.Table | None = None
     absorb: bool = True
     erased: pa.Table | None = None
     settled: bool = False
     dropped: pa.Table | None = None
+    anew: bool = False
     rebuild: Deletions | None = None
 
     @property
@@ -133,6 +135,7 @@ def _write(
     if (
         base
         and counts
+        and not request.anew
         and not base.is_old
         and [part.info for part in parts] == [part.info for part in base.parts]
         and known.events == set(base.manifest["events"])

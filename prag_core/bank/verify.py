@@ -110,13 +110,20 @@ class _Verifier:
         """The commit that counts of every shard, its objects, and the file that stands in for it should it be lost."""
         for stage in Stage:
             for _, shard in sorted(commits.list_commit_files(self.store, stage).items()):
-                first = next(shard.candidates())
-                commit = self._attempt(first, partial(self._commit, first))
-                if commit:
-                    for info in commit.objects:
-                        self._expect(info)
-                    if commit.path != first and (commit.generation, commit.attempt) in shard.attempts:
-                        self._attempt(commit.path, partial(self._commit, commit.path))
+                self._commits_of(shard)
+
+    def _commits_of(self, shard: commits.CommitFiles) -> None:
+        for path in shard.candidates():
+            commit = self._attempt(path, partial(self._commit, path))
+            if commit is None:
+                continue
+            if path == commit.path and any(info.path not in self.files for info in commit.objects):
+                continue  # its writer died while its objects were cleared away
+            for info in commit.objects:
+                self._expect(info)
+            if commit.path != path and (commit.generation, commit.attempt) in shard.attempts:
+                self._attempt(commit.path, partial(self._commit, commit.path))
+            break
 
     def _commit(self, path: str) -> commits.Commit:
         return commits.decode_commit(self.store, read(self.store.fs, self.store.path(path)), path)

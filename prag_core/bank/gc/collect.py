@@ -20,10 +20,10 @@ from prag_core.bank import tables
 from prag_core.bank.condemned import Condemned, condemn, drop_records, read_condemned
 from prag_core.bank.deletions import catch_up, list_events, write_event
 from prag_core.bank.gc.erase import erase, shards_holding
-from prag_core.bank.gc.mark import Files, live_runs, mark
+from prag_core.bank.gc.mark import Files, is_young, live_runs, mark
 from prag_core.bank.layout import is_own, new_attempt
 from prag_core.bank.publish import Request, publish
-from prag_core.bank.snapshot import Snapshot, latest, list_published, on_newest
+from prag_core.bank.snapshot import Snapshot, latest, list_published, newest_name, on_newest
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 from prag_core.storage import (
@@ -80,6 +80,7 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, forc
         if latest(store) and not dry_run:
             idle = _is_idle(files, now - max(grace, SHORTEST), now)
             publish(store, Request(erased=tables.WANTED.empty_table(), settled=idle))
+            _leave_behind(store, files, before)
         erasable = on_newest(store, lambda: find_erasable(store, latest(store), files, before))
         rewritten = shards_holding(store, erasable.doc_ids, erasable.wordings)
         due = rewritten or erasable.deleted.num_rows or erasable.wordings.num_rows
@@ -112,6 +113,16 @@ def store_time(store: BankStore) -> datetime:
 def own_files(store: BankStore) -> Files:
     """List the files that the bank has written. Others under its root are not its business."""
     return {name: info for name, info in list_files(store.fs, store.root).items() if is_own(name)}
+
+
+def _leave_behind(store: BankStore, files: Files, before: datetime) -> None:
+    """Publish numbers until no snapshot that was written long ago and lost its number, or never claimed one, may count yet."""
+    for _ in range(2):  # one that was written for the next number is behind after two
+        published = list_published(store)
+        late = [name for n, names in published.written.items() if n >= published.newest for name in names]
+        counts = newest_name(store, published)
+        if any(name != counts and not is_young(files, name, before) for name in late):
+            publish(store, Request(anew=True))
 
 
 def _is_idle(files: Files, before: datetime, now: datetime) -> bool:

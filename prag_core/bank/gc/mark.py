@@ -95,8 +95,11 @@ def _commit_and_objects(
         except (FileNotFoundError, CorruptBankError):
             yield path  # for verify and repair to name
             continue
+        missing = [info.path for info in commit.objects if info.path not in present]
+        if missing and path == commit.path and not all(store.fs.exists(store.path(name)) for name in missing):
+            continue  # its writer died while its objects were cleared away
         yield from (path, commit.path, *(info.path for info in commit.objects))
-        if all(info.path in present for info in commit.objects):
+        if not missing:
             break
     if shard.marked:
         yield marker_path(shard.stage, shard.shard_id)
@@ -110,7 +113,7 @@ def readable_snapshots(store: BankStore, files: Files, before: datetime) -> list
     kept = [name for n, names in published.written.items() if n >= number for name in names]
     numbers = sorted((n for n in published.written if n <= number), reverse=True)
     for later, earlier in pairwise(numbers):
-        if any(_is_young(files, name, before) for name in published.written[later]):
+        if any(is_young(files, name, before) for name in published.written[later]):
             kept += published.written[earlier]
     loaded = []
     for name in kept:
@@ -122,7 +125,7 @@ def readable_snapshots(store: BankStore, files: Files, before: datetime) -> list
     return loaded
 
 
-def _is_young(files: Files, snapshot: str, before: datetime) -> bool:
+def is_young(files: Files, snapshot: str, before: datetime) -> bool:
     """Whether a snapshot was written after `before`, by the store's clock, or after the listing."""
     info = files.get(manifest_path(snapshot))
     return info is None or modified(info) > before

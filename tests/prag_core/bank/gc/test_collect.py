@@ -225,6 +225,19 @@ def test_a_number_that_was_claimed_is_never_free_again(filled: Filled, world: Wo
     assert len(list(Path(filled.bank.path("snapshots")).iterdir())) == 1
 
 
+def test_a_snapshot_that_lost_its_number_goes_with_what_it_alone_refers_to(filled: Filled) -> None:
+    """Its publisher was killed before the claim; the number is somebody else's."""
+    bank = filled.bank
+    delete_documents(bank, ["a"])
+    for name in ("published/00000002.json", f"snapshots/{bank.require_snapshot().name}/published.json"):
+        Path(bank.path(name)).unlink()
+    loser = next(
+        path.name for path in Path(bank.path("snapshots")).iterdir() if path.name.startswith("00000002")
+    )
+    gc(bank, NOW, dry_run=False, force=True)
+    assert loser not in {path.name for path in Path(bank.path("snapshots")).iterdir()} and verify(bank) == []
+
+
 def test_what_left_lately_is_kept(filled: Filled, world: World) -> None:
     filled.bank.write_snapshot(world.wanted(filled.documents[2:]))
     assert gc(filled.bank, dry_run=False).freed == 0
