@@ -54,7 +54,7 @@ class Change(NamedTuple):
     erased: pa.Table = tables.WANTED.empty_table()
     deleted: Collection[str] = ()
     number: int = 1  # of the next snapshot
-    dropped: pa.Table = tables.WANTED.empty_table()  # of repair: wordings that are lost, whatever they are
+    dropped: pa.Table = tables.WANTED.empty_table()  # wordings whose rows of before go
     settled: bool = (
         False  # whether rows that never were current are to leave, too: no run is alive that may publish them
     )
@@ -107,10 +107,10 @@ def merge_rows(rows: pa.Table, change: Change) -> pa.Table:
     """Merge one range: add what was committed, say what is current, drop what is erased. Sorted by (doc_id, chunk,
     content_hash)."""
     added = [_as_catalog(table) for table in change.rows]
-    rows = rows.cast(CATALOG)
+    kept = rows = rows.cast(CATALOG)
     if change.dropped.num_rows:
-        rows = rows.filter(pc.invert(tables.is_among(rows, change.dropped)))
-    best = select_best(pa.concat_tables([rows, *added]).unify_dictionaries().combine_chunks())
+        kept = rows.filter(pc.invert(tables.is_among(rows, change.dropped)))
+    best = select_best(pa.concat_tables([kept, *added]).unify_dictionaries().combine_chunks())
     current, left = _flags_of(rows, best)
     if change.wanted is not None:
         wanted = tables.is_among(best, change.wanted).combine_chunks()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +20,9 @@ import pyarrow.compute as pc
 from prag_core.bank import tables
 from prag_core.bank.condemned import Condemned, condemn, drop_records, read_condemned
 from prag_core.bank.deletions import catch_up, list_events, write_event
-from prag_core.bank.gc.erase import erase, shards_holding
+from prag_core.bank.gc.erase import erase, resettle, shards_holding
 from prag_core.bank.gc.mark import Files, is_young, live_runs, mark
-from prag_core.bank.layout import is_own, new_attempt
+from prag_core.bank.layout import is_own, new_attempt, shard_of
 from prag_core.bank.publish import Request, publish
 from prag_core.bank.snapshot import Snapshot, latest, list_published, newest_name, on_newest
 from prag_core.bank.store import BankStore
@@ -172,7 +173,21 @@ def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> Non
         doc_ids = doc_ids & catch_up(store, newest.deletions).documents.keys()
     for shard_id in shards:
         erase(store, shard_id, doc_ids, erasable.wordings)
-    publish(store, Request(erased=pa.concat_tables([erasable.wordings, erasable.deleted])))
+    wordings = pa.concat_tables([erasable.wordings, erasable.deleted])
+    on_newest(store, partial(_resettle, store, publish(store, Request(erased=wordings)), wordings, shards))
+
+
+def _resettle(store: BankStore, snapshot: Snapshot, wordings: pa.Table, shards: Collection[str]) -> None:
+    """Commit anew what came back while it was being erased, and has the rewritten shards' old objects to itself."""
+    rows = snapshot.rows_of(wordings["doc_id"].to_pylist())
+    rows = rows.filter(tables.is_among(rows, wordings))
+    homes = [
+        path and shard_of(path) in shards for path in rows["documents_object"].cast(pa.string()).to_pylist()
+    ]
+    rows = rows.filter(pa.array(homes, pa.bool_()))
+    if rows.num_rows:
+        resettle(store, snapshot, rows)
+        publish(store, Request(dropped=rows.select(tables.WANTED.names)))
 
 
 def _sweep(

@@ -7,15 +7,17 @@ write two commits of one generation: both are whole, and one of them wins.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import tables
 from prag_core.bank.commits import Commit, claim, find, list_all
-from prag_core.bank.layout import ObjectInfo, Stage, attempt_of, new_attempt, object_path
+from prag_core.bank.layout import ObjectInfo, Stage, attempt_of, new_attempt, object_path, shard_of
 from prag_core.bank.reader import raw_rows
+from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.store import BankStore
 from prag_core.bank.writer import AdapterFile, adapter_file
 from prag_core.config.schema import Tier
@@ -31,47 +33,84 @@ def shards_holding(store: BankStore, doc_ids: Collection[str], wordings: pa.Tabl
         objects |= {(shard_id, info) for info in (*commit.all("documents"), *commit.all("failures"))}
     for shard_id in augmented.keys() - trained.keys():
         objects |= {(shard_id, info) for info in augmented[shard_id].objects}
-    shards = set()
+    shards, goes = set(), Goes(doc_ids, wordings)
     for shard_id, info in sorted(objects, key=lambda item: item[1].path):
-        if shard_id not in shards and pc.any(_erased(store.read_table(info), doc_ids, wordings)).as_py():
+        if shard_id not in shards and pc.any(goes.mask(store.read_table(info))).as_py():
             shards.add(shard_id)
     return sorted(shards)
 
 
-def _erased(rows: pa.Table, doc_ids: Collection[str], wordings: pa.Table) -> pa.ChunkedArray:
-    """Whether each row is to be erased."""
-    return pc.or_(tables.has_doc_id(rows, doc_ids), tables.is_among(rows, wordings))
+class Goes:
+    """Which rows go when a shard is rewritten: those of these documents, and of these wordings; or, `but`, all others."""
+
+    def __init__(self, doc_ids: Collection[str], wordings: pa.Table, *, but: bool = False) -> None:
+        self.doc_ids, self.wordings, self.but = doc_ids, wordings, but
+        columns = (wordings[name].to_pylist() for name in tables.WANTED.names)
+        self._wordings = set(zip(*columns, strict=True))
+
+    def mask(self, rows: pa.Table) -> pa.ChunkedArray:
+        """Whether each row goes."""
+        named = pc.or_(tables.has_doc_id(rows, self.doc_ids), tables.is_among(rows, self.wordings))
+        return pc.invert(named) if self.but else named
+
+    def row(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row goes."""
+        wording = tuple(row[name] for name in tables.WANTED.names)
+        return (row["doc_id"] in self.doc_ids or wording in self._wordings) != self.but
 
 
 def erase(store: BankStore, shard_id: str, doc_ids: Collection[str], wordings: pa.Table) -> None:
     """Commit a shard anew, as its next generation, from objects without rows of these documents and wordings."""
-    eraser = _Eraser(store, shard_id, doc_ids, wordings)
+    rewriter = _Rewriter(store, shard_id, Goes(doc_ids, wordings))
     for stage in Stage:
         commit = find(store, stage, shard_id)
         if commit is None:
             continue
-        objects = [replacement for info in commit.objects for replacement in eraser.without(info)]
-        attempt = eraser.attempts[commit.attempt]
-        claim(store, Commit(stage, shard_id, attempt, tuple(dict.fromkeys(objects)), commit.generation + 1))
+        objects = rewriter.all(commit.objects)
+        attempt = rewriter.attempts[commit.attempt]
+        claim(store, Commit(stage, shard_id, attempt, objects, commit.generation + 1))
 
 
-class _Eraser:
-    """Rewrites the objects of one shard, each once. `attempts`: the attempts that wrote them → those that replace them."""
+def resettle(store: BankStore, snapshot: Snapshot, rows: pa.Table) -> None:
+    """Commit rows of the catalog anew, in shards of their own. Their shard was rewritten without them while they came back:
+    restored, or in the corpus again. Without this the objects of before would stay for their sake, with all that was erased
+    from them."""
+    kinds = {
+        "documents": "documents_object",
+        "augmentations": "augmentations_object",
+        "adapters": "adapter_object",
+    }
+    for old, numbers in tables.group_rows(rows["documents_object"]).items():
+        part = rows.take(pa.array(numbers))
+        shard_id = f"{shard_of(old)[:40]}-{new_attempt()}"
+        rewriter = _Rewriter(store, shard_id, Goes((), part.select(tables.WANTED.names), but=True))
+        named = {path for kind in kinds.values() for path in part[kind].cast(pa.string()).to_pylist() if path}
+        objects = [*rewriter.all([snapshot.objects[path] for path in sorted(named)])]
+        attempt = new_attempt()
+        failed = part.filter(pc.equal(part["status"].cast(pa.string()), "failed"))
+        if failed.num_rows:
+            failures = failed.select(tables.FAILURES.names).cast(tables.FAILURES)
+            objects.append(store.write_table(object_path("failures", shard_id, attempt), failures))
+        written = [info for info in objects if info.kind in ("documents", "augmentations")]
+        claim(store, Commit(Stage.augmentations, shard_id, attempt, tuple(written)))
+        claim(store, Commit(Stage.adapters, shard_id, attempt, tuple(objects)))
 
-    def __init__(self, store: BankStore, shard_id: str, doc_ids: Collection[str], wordings: pa.Table) -> None:
-        self.store, self.shard_id, self.doc_ids = store, shard_id, doc_ids
-        self.wordings = wordings
-        self._wordings = set(
-            zip(*(wordings[name].to_pylist() for name in wordings.column_names), strict=True)
-        )
+
+class _Rewriter:
+    """Rewrites objects into a shard, each once. `attempts`: the attempts that wrote them → those that replace them."""
+
+    def __init__(self, store: BankStore, shard_id: str, goes: Goes) -> None:
+        self.store, self.shard_id, self.goes = store, shard_id, goes
         self.attempts: defaultdict[str, str] = defaultdict(new_attempt)
         self._rewritten: dict[str, list[ObjectInfo]] = {}
 
-    def without(self, info: ObjectInfo) -> list[ObjectInfo]:
-        """The objects that replace one: none if nothing is left of it. An adapters object brings its rows object along."""
-        if info.path not in self._rewritten:
-            self._rewritten[info.path] = self._rewrite(info)
-        return self._rewritten[info.path]
+    def all(self, infos: Iterable[ObjectInfo]) -> tuple[ObjectInfo, ...]:
+        """The objects that replace some: of each none if nothing is left of it. An adapters object brings its rows object
+        along."""
+        for info in infos:
+            if info.path not in self._rewritten:
+                self._rewritten[info.path] = self._rewrite(info)
+        return tuple(dict.fromkeys(new for info in infos for new in self._rewritten[info.path]))
 
     def _rewrite(self, info: ObjectInfo) -> list[ObjectInfo]:
         attempt = self.attempts[attempt_of(info.path)]
@@ -80,7 +119,7 @@ class _Eraser:
         if info.kind == "adapters":
             return self._rewrite_adapters(info, attempt)
         table = self.store.read_table(info)
-        kept = table.filter(pc.invert(_erased(table, self.doc_ids, self.wordings)))
+        kept = table.filter(pc.invert(self.goes.mask(table)))
         if not kept.num_rows:
             return []
         return [self.store.write_table(object_path(info.kind, self.shard_id, attempt), kept)]
@@ -89,8 +128,7 @@ class _Eraser:
         file: AdapterFile | None = None
         try:
             for row in raw_rows(self.store, info.path):
-                wording = (row["doc_id"], row["chunk"], row["content_hash"])
-                if row["doc_id"] in self.doc_ids or wording in self._wordings:
+                if self.goes.row(row):
                     continue
                 if file is None:
                     tier, scored = Tier(row["tier"]), "score" in row

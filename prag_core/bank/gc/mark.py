@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -23,9 +22,10 @@ from prag_core.bank.layout import (
     retrieval_marker,
 )
 from prag_core.bank.lease import LEASE_TIME
+from prag_core.bank.runs import PLAN_FILE, read_run_sealed
 from prag_core.bank.snapshot import Snapshot, list_published, load, newest_name, on_newest
 from prag_core.bank.store import BankStore
-from prag_core.errors import CorruptBankError
+from prag_core.errors import BankError, CorruptBankError
 from prag_core.storage import modified, read, read_many
 
 Files = Mapping[str, dict[str, Any]]
@@ -145,9 +145,9 @@ def _planned_documents(store: BankStore, files: Files, now: datetime) -> set[str
     names: set[str] = set()
     for run in {*runs[-1:], *(live_runs(files, now) & set(runs))}:
         try:
-            plan = json.loads(read(store.fs, store.path(f"runs/{run}/plan.json")))
+            plan = read_run_sealed(store, run, PLAN_FILE)
             names |= {s["documents_object"] for s in plan["shards"] if s["shard_id"] not in committed}
-        except (ValueError, KeyError, TypeError):
+        except (BankError, KeyError, TypeError):
             return {name for name in files if name.startswith("documents/")}
     return names
 

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -236,6 +236,35 @@ def test_a_snapshot_that_lost_its_number_goes_with_what_it_alone_refers_to(fille
     )
     gc(bank, NOW, dry_run=False, force=True)
     assert loser not in {path.name for path in Path(bank.path("snapshots")).iterdir()} and verify(bank) == []
+
+
+def test_a_document_restored_while_it_is_erased_stays_and_keeps_no_other_alive(
+    filled: Filled, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prag_core.bank.gc import collect
+
+    def erase_late(store: Bank, *arguments: Any) -> None:
+        erase(store, *arguments)
+        if "a" in filled.bank.require_snapshot().deleted:
+            restore_documents(filled.bank, ["a"])
+
+    bank = filled.bank
+    delete_documents(bank, ["a"])
+    with monkeypatch.context() as patch:
+        patch.setattr(collect, "erase", erase_late)
+        gc(bank, NOW, dry_run=False, force=True)
+    snapshot = bank.require_snapshot()
+    name = world.layout.modules[0].name
+    found = AdapterReader(bank, snapshot).fetch([("a", 0), ("b", 0)])
+    assert all((found[key][name].a == filled.factors[key][name].a).all() for key in found)
+    delete_documents(bank, ["b"])
+    gc(bank, NOW, dry_run=False, force=True)
+    assert not any(b"text of b <1>" in data for data in everything(bank).values())
+    snapshot = bank.require_snapshot()
+    assert set(snapshot.lookup([("a", 0), ("b", 0)])) == {("a", 0)} and verify(bank) == []
+    assert {d.doc_id for d in snapshot.documents()} == {"a", "c", "d"} and len(
+        snapshot.augmentations([("a", 0)])
+    ) == 1
 
 
 def test_what_left_lately_is_kept(filled: Filled, world: World) -> None:
