@@ -1,8 +1,8 @@
 """The two offline stages over one shard, without Ray: augment, then train and write.
 
 A stage opens the bank once, loads its model when a shard first needs it, and promises that running a shard again is
-free: a shard whose commit marker exists is left as it is. Documents that cannot be used become failures, committed
-together with the shard's augmentations or adapters.
+free: a shard whose commit marker exists is left as it is. Documents that cannot be used, and those whose text makes
+tokenizer, engine or training raise, become failures, committed together with the shard's augmentations or adapters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar
 
 from prag_core.augmentation.augment import augment_documents, generator_identity
@@ -20,14 +20,15 @@ from prag_core.bank import Bank, Commit, ObjectInfo, Stage
 from prag_core.config.schema import Config, ModelConfig
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
-from prag_core.errors import BankError, CorpusError
+from prag_core.errors import BankError
 from prag_core.identity import Recipe, content_hash, model_digest
 from prag_core.models.base_model import BaseModel, context_length, default_device, load_base_model
 from prag_core.planning.recipe import writing_fields
 from prag_core.questions.examples import ReplaySample, load_fewshot, load_replay
-from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, Sample
+from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, QAPair, Sample
 from prag_core.stages.background import BackgroundWriter, prefetch
 from prag_core.training.acceptance import Candidate, train_examined
+from prag_core.training.culprits import isolate, reason_of
 from prag_core.training.exam import Spellings, exam_questions
 from prag_core.training.samples import build_samples, choose_replay
 from prag_core.training.trainable import check_loss
@@ -37,6 +38,15 @@ logger = logging.getLogger(__name__)
 
 PREFETCHED = 256  # documents tokenised before they are trained
 UNWRITTEN = 32  # adapters trained and not yet written
+HARMLESS = Document("", "The town lies on a river.")  # what work that is sound never raises for
+HARMLESS_AUGMENTATION = Augmentation(
+    "",
+    0,
+    "",
+    (HARMLESS.text,),
+    (QAPair("Where does the town lie?", "On a river", "It lies on a river."),),
+    "",
+)
 
 
 @dataclass(frozen=True)
@@ -133,10 +143,21 @@ class AugmentStage(ShardStage):
                 writer.add(augmentation)
             if unknown:
                 settings, prompt = self.config.augmentation, self.config.prompt
-                written = augment_documents(unknown, self.engine, settings, prompt, self.generator)
-                records: list[Augmentation | Failure] = [*written.augmentations, *written.failures]
-                for record in records:
-                    writer.add(record)
+                write = partial(
+                    augment_documents,
+                    engine=self.engine,
+                    settings=settings,
+                    prompt=prompt,
+                    generator=self.generator,
+                )
+                for part, written in isolate(write, unknown, HARMLESS):
+                    records: list[Augmentation | Failure]
+                    if isinstance(written, Exception):
+                        records = [_set_aside(document, "augment", written) for document in part]
+                    else:
+                        records = [*written.augmentations, *written.failures]
+                    for record in records:
+                        writer.add(record)
             return writer.commit(sources)
 
     def _known(self, documents: Sequence[Document]) -> dict[Key, Augmentation]:
@@ -211,16 +232,23 @@ class TrainStage(ShardStage):
     def _candidates(
         self, documents: Sequence[Document], augmentations: dict[Key, Augmentation], failures: list[Failure]
     ) -> Iterator[Candidate]:
-        """Yield each augmented document with its samples and its exam; where samples do not fit the model, note a failure."""
+        """Yield each augmented document with its samples and its exam; where samples do not fit the model, or making them
+        raises, note a failure."""
         for document in documents:
             if document.key not in augmentations:
                 continue  # quarantined by the augment stage, and recorded there
-            content, augmentation = content_hash(document), augmentations[document.key]
-            try:
-                item = TrainingItem(document.key, content, self._samples(document, content, augmentation))
-                yield Candidate(item, self._questions(augmentation))
-            except CorpusError as error:
-                failures.append(Failure(*document.key, content, "train", str(error), attempts=1))
+            augmented = (document, augmentations[document.key])
+            for _, made in isolate(self._candidate, [augmented], (HARMLESS, HARMLESS_AUGMENTATION)):
+                if isinstance(made, Exception):
+                    failures.append(_set_aside(document, "train", made))
+                else:
+                    yield made
+
+    def _candidate(self, augmented: Sequence[tuple[Document, Augmentation]]) -> Candidate:
+        ((document, augmentation),) = augmented
+        content = content_hash(document)
+        item = TrainingItem(document.key, content, self._samples(document, content, augmentation))
+        return Candidate(item, self._questions(augmentation))
 
     def _questions(self, augmentation: Augmentation) -> Sequence[Spellings]:
         if self.config.acceptance.threshold is None:
@@ -247,3 +275,7 @@ class TrainStage(ShardStage):
             repeat_without_passage=training.repeat_without_passage,
             distill=training.objective == "distill",
         )
+
+
+def _set_aside(document: Document, stage: str, error: Exception) -> Failure:
+    return Failure(*document.key, content_hash(document), stage, reason_of(error), attempts=1)

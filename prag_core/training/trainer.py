@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,10 @@ import torch
 
 from prag_core.config.schema import TrainingConfig
 from prag_core.models.lora import AdapterLayout
-from prag_core.records import Adapter, AdapterFactors, Factors, Failure, Key, Sample
+from prag_core.records import IGNORED, Adapter, AdapterFactors, Factors, Failure, Key, Sample
 from prag_core.training.batch_size import choose_cohort_size
 from prag_core.training.cohort import TrainedDocument, train_cohort
+from prag_core.training.culprits import isolate, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +45,16 @@ def train_documents(
     are needed, a few cohorts in advance.
 
     Documents of like step count and length share a cohort, so that padding is small. A document whose training
-    diverged comes back as a Failure of stage "train". A cohort too large for the GPU is halved and tried again.
+    diverged or raised comes back as a Failure of stage "train". A cohort too large for the GPU is halved and tried again.
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     stream, waiting, limit = iter(items), list[TrainingItem](), settings.cohort_documents
     wanted = WAITING_COHORTS * limit if limit else FIRST_WAITING
+
+    def train(cohort: Sequence[TrainingItem]) -> Sequence[TrainedDocument]:
+        return train_cohort(model, layout, initial, [item.samples for item in cohort], settings)
+
     finished: Iterable[Adapter | Failure] = ()  # of the cohort before: it is on its way to the host
     while True:
         waiting += islice(stream, max(0, wanted - len(waiting)))
@@ -60,7 +65,7 @@ def train_documents(
         )
         cohort = waiting[: limit or _fitting_size(model, layout, waiting)]
         try:
-            documents = train_cohort(model, layout, initial, [item.samples for item in cohort], settings)
+            parts = isolate(train, cohort, _harmless(cohort[0]))
         except torch.OutOfMemoryError:
             if len(cohort) == 1:
                 raise
@@ -69,7 +74,7 @@ def train_documents(
             torch.cuda.empty_cache()
             continue
         yield from finished
-        finished = map(_record, cohort, documents)
+        finished = chain.from_iterable(starmap(_records, parts))
         waiting, wanted = waiting[len(cohort) :], WAITING_COHORTS * len(cohort)
     yield from finished
 
@@ -84,6 +89,22 @@ def _fitting_size(model: Any, layout: AdapterLayout, waiting: Sequence[TrainingI
 
     size = allowed(waiting[:1])
     return min(size, allowed(waiting[:size]))
+
+
+def _harmless(like: TrainingItem) -> TrainingItem:
+    """Return an item of two tokens that every model knows; with a teacher if the other has one."""
+    tokens = (0, 1)
+    sample = Sample(tokens, (IGNORED, 1), tokens if like.samples[0].teacher_ids else ())
+    return TrainingItem(("", 0), "", [sample])
+
+
+def _records(
+    cohort: Sequence[TrainingItem], trained: Sequence[TrainedDocument] | Exception
+) -> Iterator[Adapter | Failure]:
+    if isinstance(trained, Exception):
+        reason = reason_of(trained)
+        return (Failure(*item.key, item.content_hash, "train", reason, attempts=1) for item in cohort)
+    return map(_record, cohort, trained)
 
 
 def _record(item: TrainingItem, document: TrainedDocument) -> Adapter | Failure:

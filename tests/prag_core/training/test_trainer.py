@@ -173,3 +173,24 @@ def test_threads_are_set_for_training(
     list(train_documents(model, layout, initial, items(random_samples([(5,)])), TrainingConfig(threads=3)))
     list(train_documents(model, layout, initial, items(random_samples([(5,)])), TrainingConfig()))
     assert asked == [3]
+
+
+def test_a_document_that_raises_is_set_aside_and_its_cohort_is_trained(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model("llama")
+    layout, initial = start(model)
+    samples = random_samples([(5,), (6,), (7,), (8,)])
+    settings = TrainingConfig(cohort_documents=4)
+    healthy = {r.doc_id: r for r in train_documents(model, layout, initial, items(samples), settings)}
+    poisoned = [*samples]
+    poisoned[1] = [Sample((9999, 1, 2), (9999, 1, 2))]  # no token of the model's
+    records = {r.doc_id: r for r in train_documents(model, layout, initial, items(poisoned), settings)}
+    failure = records.pop("d1")
+    assert isinstance(failure, Failure) and (failure.stage, failure.content_hash) == ("train", "hash1")
+    assert failure.reason.startswith("IndexError: index out of range")
+    assert sorted(records) == ["d0", "d2", "d3"]
+    for name, record in records.items():
+        same = healthy[name]
+        assert isinstance(record, Adapter) and isinstance(same, Adapter)
+        assert record.loss_last == pytest.approx(same.loss_last, rel=1e-5)
