@@ -153,7 +153,7 @@ class AugmentStage(ShardStage):
                 for part, written in isolate(write, unknown, HARMLESS):
                     records: list[Augmentation | Failure]
                     if isinstance(written, Exception):
-                        records = [_set_aside(document, "augment", written) for document in part]
+                        records = [_quarantined(document, "augment", written) for document in part]
                     else:
                         records = [*written.augmentations, *written.failures]
                     for record in records:
@@ -240,7 +240,7 @@ class TrainStage(ShardStage):
             augmented = (document, augmentations[document.key])
             for _, made in isolate(self._candidate, [augmented], (HARMLESS, HARMLESS_AUGMENTATION)):
                 if isinstance(made, Exception):
-                    failures.append(_set_aside(document, "train", made))
+                    failures.append(_quarantined(document, "train", made))
                 else:
                     yield made
 
@@ -277,5 +277,5 @@ class TrainStage(ShardStage):
         )
 
 
-def _set_aside(document: Document, stage: str, error: Exception) -> Failure:
+def _quarantined(document: Document, stage: str, error: Exception) -> Failure:
     return Failure(*document.key, content_hash(document), stage, reason_of(error), attempts=1)

@@ -41,7 +41,7 @@ def isolate(
     except Exception as error:
         if len(items) == 1:
             if not isinstance(error, CorpusError):  # which names the document itself
-                logger.warning("a document is set aside, because the work on it raised", exc_info=error)
+                logger.warning("a document is quarantined, because the work on it raised", exc_info=error)
                 work([harmless])
             return [(items, error)]
     half = len(items) // 2

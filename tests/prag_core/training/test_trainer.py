@@ -11,7 +11,7 @@ import torch
 
 from prag_core.config.schema import TrainingConfig
 from prag_core.models.lora import check_factors
-from prag_core.records import Adapter, Failure, Sample
+from prag_core.records import IGNORED, Adapter, Failure, Sample
 from prag_core.training import trainer
 from prag_core.training.cohort import TrainedCohort, train_cohort
 from prag_core.training.objectives import OBJECTIVES, Batch, next_token
@@ -175,7 +175,7 @@ def test_threads_are_set_for_training(
     assert asked == [3]
 
 
-def test_a_document_that_raises_is_set_aside_and_its_cohort_is_trained(
+def test_a_document_that_raises_is_quarantined_and_its_cohort_is_trained(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model("llama")
@@ -194,3 +194,18 @@ def test_a_document_that_raises_is_set_aside_and_its_cohort_is_trained(
         same = healthy[name]
         assert isinstance(record, Adapter) and isinstance(same, Adapter)
         assert record.loss_last == pytest.approx(same.loss_last, rel=1e-5)
+
+
+def test_a_document_that_raises_is_found_among_those_that_have_a_teacher(
+    tiny_model: Callable[..., Any],
+) -> None:
+    model = tiny_model("llama")
+    layout, initial = start(model)
+    samples = [[Sample((n, 2, 3, 4), (IGNORED, IGNORED, 3, 4), (n, 5, 6, 3, 4))] for n in (7, 9999, 8)]
+    settings = TrainingConfig(objective="distill", cohort_documents=3)
+    records = {r.doc_id: r for r in train_documents(model, layout, initial, items(samples), settings)}
+    assert {name: type(record) for name, record in records.items()} == {
+        "d0": Adapter,
+        "d1": Failure,
+        "d2": Adapter,
+    }
