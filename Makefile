@@ -4,7 +4,7 @@ PIP = .venv/bin/pip --disable-pip-version-check
 TORCH = torch==2.13.0+cpu
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo compare test quick simulate check format clean
+.PHONY: help setup demo compare test quick simulate faults check format clean
 
 help:
 	@echo "make demo    set up, then the whole method on the miniature world: parameterize, index, evaluate (out/demo/)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test    set up, then every test"
 	@echo "make quick   set up, then the tests that need no engine, Ray, server or browser"
 	@echo "make simulate set up, then 20,000 histories of several actors at one bank, every promise checked (docs/simulation.md)"
+	@echo "make faults   set up, then 50 runs of real processes that are killed and cut off from real stores (docs/simulation.md)"
 	@echo "make check   set up, then formatter, lint and types"
 	@echo "make format  set up, then format the code"
 	@echo "make setup   the virtual environment .venv with the prag command"
@@ -41,6 +42,9 @@ quick: setup
 
 simulate: setup
 	.venv/bin/python -m tests.simulation --histories 20000 --processes $$(nproc)
+
+faults: setup
+	.venv/bin/python -m tests.faults $(FAULTS)
 
 format: setup
 	.venv/bin/ruff check --fix .

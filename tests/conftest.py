@@ -35,6 +35,7 @@ SLOW_PLACES = (  # tests that start Ray, vLLM or `prag` as a process, or train f
     "tests/cluster/test_life.py",
     "tests/cluster/test_serve.py",
     "tests/examples/",
+    "tests/faults/",
     "tests/jobs/test_ablate.py",
     "tests/jobs/test_ask.py::test_as_a_process",
     "tests/jobs/test_calibrate.py",
@@ -121,7 +122,7 @@ class S3Server:
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """AWS_* variables of an OpenStack Swift server, whose conditional put does not exclude."""
-    _install_swift()
+    install_swift()
     server = S3Server("swift.sh", tmp_path_factory.mktemp("swift"), VENV=str(SWIFT_VENV))
     try:
         server.start()
@@ -219,7 +220,7 @@ def _free_ports(count: int) -> int:
     raise RuntimeError("no free ports")
 
 
-def _install_swift() -> None:
+def install_swift() -> None:
     SWIFT_VENV.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{SWIFT_VENV}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from random import Random
+from typing import Any, Protocol, TypeVar
 
 from prag_core.bank import (
     AdapterReader,
@@ -26,7 +27,7 @@ from prag_core.errors import BankError, PragError
 from tests.simulation import corpus as texts
 from tests.simulation.corpus import Corpus, Seen
 from tests.simulation.oracle import PUBLISHING, Operation, Oracle
-from tests.simulation.scheduler import Scheduler
+from tests.simulation.scheduler import Actor
 
 URI = "sim://bank"
 KEYS = [(doc_id, 0) for doc_id in texts.OLD + texts.NEW]
@@ -34,13 +35,26 @@ HOUR = timedelta(hours=1)
 T = TypeVar("T")
 
 
+class Surroundings(Protocol):
+    """What actors live in: the scheduler of the simulation, or the real world."""
+
+    chance: Random
+    step: int
+
+    def sleep(self, seconds: float) -> None: ...
+    def note(self, who: str, what: str, note: str = "") -> None: ...
+    def current(self) -> Actor | None: ...
+    def aside(self, work: Callable[[], None]) -> None: ...
+
+
 @dataclass
 class Hands:
     """An actor's calls of the bank, each told to the oracle when it begins and ends. `name` as in the history."""
 
     name: str
-    scheduler: Scheduler
+    scheduler: Surroundings
     oracle: Oracle
+    uri: str = URI
 
     def do(self, kind: str, names: Sequence[str], what: str, work: Callable[[], T]) -> T | None:
         """Do one call. Returns None if it fails with an error that it may fail with."""
@@ -59,7 +73,7 @@ class Hands:
             self.oracle.violate("typed", f"{what} ends with {type(error).__name__}: {error}\n{trace}")
             return None
         finally:
-            operation.end = self.scheduler.step
+            self.oracle.end(operation, self.scheduler.step)
         self.scheduler.note(self.name, f"… {what}", f"returns {_shown(result)}")
         if kind in PUBLISHING:
             self.observe(operation if kind == "publish" else None)
@@ -70,7 +84,7 @@ class Hands:
     def open(self) -> Bank:
         """Open the bank, trying again while the store fails."""
         while True:
-            bank = self.do("open", (), "open the bank", lambda: Bank.open(URI))
+            bank = self.do("open", (), "open the bank", lambda: Bank.open(self.uri))
             if bank:
                 return bank
             self.scheduler.sleep(5.0)
@@ -167,7 +181,7 @@ class Hands:
     def _observe(self, publish: Operation | None) -> None:
         step = self.scheduler.step
         try:
-            snapshot, seen = _look_up(Bank.open(URI))
+            snapshot, seen = _look_up(Bank.open(self.uri))
         except Exception as error:
             if not (self.oracle.damaged and isinstance(error, BankError)):
                 self.oracle.violate(

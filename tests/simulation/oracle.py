@@ -72,6 +72,9 @@ class Oracle:
     def add(self, operation: Operation) -> None:
         self._operations[operation.kind].append(operation)
 
+    def end(self, operation: Operation, step: int) -> None:
+        operation.end = step
+
     def among(self, *kinds: str) -> Iterable[Operation]:
         return (operation for kind in kinds for operation in self._operations.get(kind, ()))
 

@@ -63,11 +63,17 @@ class Proxy:
                 server = socket.create_connection(self.server)
                 self.connections.append(server)
                 for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+                    reply = {"reply": source is server}
+                    threading.Thread(
+                        target=self._pump, args=(source, target), kwargs=reply, daemon=True
+                    ).start()
 
+    def _pump(self, source: socket.socket, target: socket.socket, *, reply: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                self.forward(data, source, target, reply=reply)
+            target.shutdown(socket.SHUT_RDWR)
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_RDWR)
+    def forward(self, data: bytes, source: socket.socket, target: socket.socket, *, reply: bool) -> None:
+        """Pass on what came from a client or, as a `reply`, from the server."""
+        target.sendall(data)
