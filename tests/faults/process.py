@@ -71,7 +71,7 @@ class Life:
 
 
 def live(life: Life) -> None:
-    """Play a role again and again until the time is up."""
+    """Play a role once, and again and again until the time is up."""
     os.environ.update(life.variables)
     tempfile.tempdir = str(life.journal.parent)
     S3_CONFIG.update(connect_timeout=2, read_timeout=3)
@@ -80,6 +80,7 @@ def live(life: Life) -> None:
     hands = Hands(life.name, World(chance, journal), journal, life.uri)
     _, role = cast(Random(life.seed))[1][life.number]
     with patience(PATIENCE):
+        role(hands, chance)
         while time.monotonic_ns() < life.end:
             role(hands, chance)
 

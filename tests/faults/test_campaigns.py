@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.campaign import run
 
 
@@ -13,9 +15,10 @@ def test_processes_that_are_killed_at_random_break_no_promise_of_the_bank(tmp_pa
     assert result.kills and result.calls > 20
 
 
+@pytest.mark.parametrize("s3_uri", ["radosgw"], indirect=True)
 def test_a_network_that_fails_breaks_no_promise_of_the_bank(
-    swift: dict[str, str], swift_uri: str, tmp_path: Path
+    radosgw: dict[str, str], s3_uri: str, tmp_path: Path
 ) -> None:
-    result = run(3, swift_uri, tmp_path, swift, network=True, seconds=3)
+    result = run(4, s3_uri, tmp_path, radosgw, network=True, seconds=2)
     assert not result.violation, "\n".join([*result.history, str(result.violation)])
     assert result.faults.total()
