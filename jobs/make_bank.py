@@ -47,6 +47,8 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
     write_run_stats(bank, plan.run, rows)
     failed = [row for row in rows if row["error"]]
     report(config.bank.uri, snapshot, failed, command, console)
+    for line in plan.departures(snapshot):
+        console.print(line)
     return 1 if failed else 0
 
 

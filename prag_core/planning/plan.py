@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from prag_core.bank import Bank, ObjectInfo
+from prag_core.bank import Bank, ObjectInfo, Snapshot
 from prag_core.bank.names import OBJECT, SHA256, SHARD_ID, checked
 from prag_core.bank.runs import PLAN_FILE
 from prag_core.bank.sealed import seal
@@ -89,6 +89,8 @@ class Plan:
     long_documents: tuple[str, ...]  # the first few ids of those too long
     rejected_rows: tuple[str, ...]  # the first rejected rows: file, row and reason
     wanted_table: pa.Table = field(repr=False, compare=False)
+    snapshot: str | None = None  # the newest when the plan was made
+    left_ids: tuple[str, ...] = ()  # the first few of its documents that are no longer in the corpus
 
     def wanted(self) -> pa.Table:
         """Return doc_id, chunk, content_hash of every document that the next snapshot shall hold, if the bank has it by then."""
@@ -104,6 +106,24 @@ class Plan:
             f" {todo:,} to do in {len(self.shards):,} shards"
             f" ({c.new:,} new, {c.resumed:,} left from an earlier run); {c.left:,} leave, {c.deleted:,} stay deleted"
         )
+
+    def departures(self, published: Snapshot) -> list[str]:
+        """Say in lines which documents of the last snapshot left it for this corpus, and whether another command published a
+        snapshot after the plan was made."""
+        lines = []
+        if count := self.counts.left:
+            ids = ", ".join(self.left_ids) + (", …" if count > len(self.left_ids) else "")
+            what, verb = ("document", "is") if count == 1 else ("documents", "are")
+            lines.append(
+                f"{count:,} {what} of the last snapshot {verb} not in this corpus and left it: {ids}"
+            )
+        parent = published.manifest.get("parent")
+        if self.snapshot not in (published.name, parent):
+            lines.append(
+                f"another command published snapshot {parent} during this run; its documents that are not in this corpus left"
+                " it: give one run both corpora to keep all"
+            )
+        return lines
 
     def rejections(self) -> list[str]:
         """Name the rejected rows of the corpus, in lines; none if every row was usable."""

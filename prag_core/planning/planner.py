@@ -51,6 +51,7 @@ from prag_core.storage import list_files
 BATCH_DOCUMENTS = 1024
 WRITERS = 8  # documents objects written at once
 NAMED_LONG = 10  # so many documents that are too long are named
+NAMED_LEFT = 5  # documents that left the corpus and are named
 
 
 def make_plan(
@@ -146,7 +147,7 @@ class _Planner:
             self.shards = _write_documents(self.bank, self.shards, self.spool)
         self.counts.duplicates, self.counts.rejected = corpus.duplicates, corpus.rejected
         wanted = pa.Table.from_batches(self.wanted, WANTED)
-        self.counts.left, self.counts.edited = self._count_leaving(wanted)
+        self.counts.left, self.counts.edited, left_ids = self._count_leaving(wanted)
         shards = (*kept, *self.shards)
         documents, tokens = sum(s.num_documents for s in shards), sum(s.num_tokens for s in shards)
         estimate = self.estimator.estimate(documents, tokens)
@@ -158,6 +159,8 @@ class _Planner:
             long_documents=tuple(self.long_documents),
             rejected_rows=tuple(map(str, corpus.reasons)),
             wanted_table=wanted,
+            snapshot=self.snapshot.name if self.snapshot else None,
+            left_ids=left_ids,
         )
         if self.write and self.bank:
             members = pa.concat_tables(
@@ -222,16 +225,18 @@ class _Planner:
                         self._plan(document, content)
         return kept
 
-    def _count_leaving(self, wanted: pa.Table) -> tuple[int, int]:
-        """Count the last snapshot's documents that the corpus no longer has, and those that it has in another wording."""
+    def _count_leaving(self, wanted: pa.Table) -> tuple[int, int, tuple[str, ...]]:
+        """Count the last snapshot's documents that the corpus no longer has, and those that it has in another wording. Names
+        the first of those that it no longer has."""
         if self.snapshot is None:
-            return 0, 0
+            return 0, 0, ()
         index = self.snapshot.index.select(["doc_id", "content_hash"])
         gone = index.filter(
             pc.invert(pc.is_in(index["content_hash"], wanted["content_hash"].combine_chunks()))
         )
-        edited = int(pc.sum(pc.is_in(gone["doc_id"], wanted["doc_id"].combine_chunks())).as_py() or 0)
-        return gone.num_rows - edited, edited
+        kept = pc.is_in(gone["doc_id"], wanted["doc_id"].combine_chunks())
+        left = gone.filter(pc.invert(kept))["doc_id"]
+        return len(left), len(gone) - len(left), tuple(left[:NAMED_LEFT].to_pylist())
 
 
 def _write_documents(bank: Bank, shards: Sequence[Shard], spool: IO[bytes]) -> list[Shard]:

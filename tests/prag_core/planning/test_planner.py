@@ -222,6 +222,26 @@ def test_a_failure_in_the_augmentations_of_an_unfinished_shard_does_not_break_it
     assert plan(TEN).shards == first.shards
 
 
+def test_a_run_names_the_documents_that_leave_for_its_corpus(bank: Bank, plan: Planner) -> None:
+    first = plan(TEN)
+    finish(bank, first)
+    published = bank.latest_snapshot()
+    assert published is not None and first.departures(published) == []
+    again = plan(TEN[7:])
+    assert again.departures(bank.write_snapshot(again.wanted())) == [
+        "7 documents of the last snapshot are not in this corpus and left it: a, b, c, d, e, …"
+    ]
+
+
+def test_a_run_says_that_another_published_after_it_was_planned(bank: Bank, plan: Planner) -> None:
+    finish(bank, plan(TEN))
+    ours, theirs = plan(TEN[:9]), plan(TEN[:8])
+    between = bank.write_snapshot(theirs.wanted())
+    said = ours.departures(bank.write_snapshot(ours.wanted()))
+    assert said[0] == "1 document of the last snapshot is not in this corpus and left it: j"
+    assert said[1].startswith(f"another command published snapshot {between.name} during this run")
+
+
 def test_edited_documents_are_new_and_the_old_wording_leaves(bank: Bank, plan: Planner) -> None:
     finish(bank, plan(TEN))
     again = plan([*TEN[:8], *docs("i", wording="new text")])
