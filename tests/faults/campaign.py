@@ -58,6 +58,7 @@ class _Run:
     def __init__(self, seed: int, uri: str, journal: Path, variables: dict[str, str], seconds: float) -> None:
         self.seed, self.uri, self.journal, self.variables = seed, uri, journal, variables
         self.seconds = seconds
+        journal.touch()
         self.chance, self.result, self.died = Random(seed), Result(), dict[str, int]()
         self.corpus, self.roles = cast(Random(seed))
         self.oracle = Oracle(exclusive=False)

@@ -71,7 +71,7 @@ class Life:
 
 
 def live(life: Life) -> None:
-    """Play a role once, and again and again until the time is up."""
+    """Play a role once, and again and again until the time is up, and look at the bank after each time."""
     os.environ.update(life.variables)
     tempfile.tempdir = str(life.journal.parent)
     S3_CONFIG.update(connect_timeout=2, read_timeout=3)
@@ -80,9 +80,11 @@ def live(life: Life) -> None:
     hands = Hands(life.name, World(chance, journal), journal, life.uri)
     _, role = cast(Random(life.seed))[1][life.number]
     with patience(PATIENCE):
-        role(hands, chance)
-        while time.monotonic_ns() < life.end:
+        working = True
+        while working:
             role(hands, chance)
+            hands.read(hands.open())
+            working = time.monotonic_ns() < life.end
 
 
 def cast(chance: Random) -> tuple[Corpus, list[tuple[str, Role]]]:
