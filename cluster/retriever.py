@@ -15,7 +15,8 @@ from cluster.records import Found, Inquiry, Refusal, Refused
 from cluster.watch import SnapshotWatch
 from prag_core.answering.tools import open_bank
 from prag_core.bank import Bank, Snapshot
-from prag_core.bank.snapshot import list_names, load
+from prag_core.bank.published import list_names
+from prag_core.bank.snapshot import load
 from prag_core.config.schema import Config, RetrievalConfig
 from prag_core.errors import BankError
 from prag_core.records import Passage

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from prag_core.bank import Bank, Snapshot
-from prag_core.bank.snapshot import load, newest_name
+from prag_core.bank.published import newest_name
+from prag_core.bank.snapshot import load
 from prag_core.storage import storage_errors
 
 logger = logging.getLogger("ray.serve")

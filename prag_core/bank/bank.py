@@ -12,8 +12,9 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from prag_core.bank import commits, initial_adapter, runs, snapshot, tables
+from prag_core.bank import commits, initial_adapter, published, runs, snapshot, tables
 from prag_core.bank.commits import Commit
+from prag_core.bank.committed import read_committed
 from prag_core.bank.layout import BANK_FILE, ObjectInfo, Stage, initial_path, new_attempt, object_path
 from prag_core.bank.publish import Request, publish
 from prag_core.bank.sealed import seal, unseal
@@ -138,12 +139,12 @@ class Bank(BankStore):
     def committed_rows(self, columns: Sequence[str] = tables.INDEX.names) -> pa.Table:
         """Every committed adapter and failure with columns of a snapshot's index, wanted or not, unsorted, with repeats: the
         catalog of the newest snapshot, and what was committed since."""
-        return snapshot.on_newest(self, lambda: self._committed_rows(columns))
+        return published.on_newest(self, lambda: self._committed_rows(columns))
 
     def _committed_rows(self, columns: Sequence[str]) -> pa.Table:
         newest = self.latest_snapshot()
         known = [newest.read_part(part).select(columns) for part in newest.parts] if newest else []
-        committed = commits.read_committed(self, newest.commits if newest else ())
+        committed = read_committed(self, newest.commits if newest else ())
         new = [rows.select(columns) for rows in committed.rows]
         nothing = tables.INDEX.empty_table().select(columns)
         return pa.concat_tables([nothing, *known, *new]).unify_dictionaries()

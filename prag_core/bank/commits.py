@@ -10,16 +10,14 @@ above 0 are written by gc and repair: the same rows without those that were eras
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from prag_core.bank import tables
 from prag_core.bank.condemned import check_safe
 from prag_core.bank.layout import COMMIT, ObjectInfo, Stage, commit_path, marker_path
 from prag_core.bank.names import ATTEMPT, SHARD_ID, checked
@@ -124,7 +122,7 @@ def read_winner(store: BankStore, files: CommitFiles) -> Commit | None:
         try:
             with storage_errors("reading", store.uri):
                 commit = once_more(partial(read_commit, store, path))
-                if _is_whole(store, commit, path):
+                if is_whole(store, commit, path):
                     return commit
         except FileNotFoundError:
             continue  # swept since the listing
@@ -135,7 +133,7 @@ def read_winner(store: BankStore, files: CommitFiles) -> Commit | None:
     return None
 
 
-def _is_whole(store: BankStore, commit: Commit, path: str) -> bool:
+def is_whole(store: BankStore, commit: Commit, path: str) -> bool:
     """Whether a commit's objects are there. What a marker names was made sure of before the marker was written."""
     if path == marker_path(commit.stage, commit.shard_id):
         return True
@@ -161,7 +159,7 @@ def read_winners(store: BankStore, shards: Sequence[CommitFiles]) -> dict[str, C
             contents = read_many(store.fs, [store.path(path) for path in paths])
             first = [decode_commit(store, data, path) for path, data in zip(paths, contents, strict=True)]
             commits = [
-                commit if _is_whole(store, commit, path) else read_winner(store, files)
+                commit if is_whole(store, commit, path) else read_winner(store, files)
                 for commit, path, files in zip(first, paths, shards, strict=True)
             ]
     except (FileNotFoundError, CorruptBankError):
@@ -238,108 +236,3 @@ def _documents_of(store: BankStore, shard_id: str) -> list[ObjectInfo]:
     data = read(store.fs, store.path(f"documents/{whole[0]}"))
     num_rows = pq.read_metadata(pa.BufferReader(data)).num_rows
     return [ObjectInfo(f"documents/{whole[0]}", num_rows, len(data), hashlib.sha256(data).hexdigest())]
-
-
-class Committed(NamedTuple):
-    """What some shards have committed: adapters and failures, one row each with the columns of an index (a table an object,
-    unsorted, with repeats), every object by path, the commits, and what was passed over because it is damaged."""
-
-    rows: list[pa.Table]
-    objects: dict[str, ObjectInfo]
-    commits: list[Commit]
-    damaged: list[str]
-
-
-def read_committed(store: BankStore, known: Collection[tuple[str, str, int]] = ()) -> Committed:
-    """Read the commits that are not `known` (stage, shard, generation), and the rows of their adapters and failures. What is
-    damaged is passed over and named: it must not keep others waiting."""
-    shards = [
-        files
-        for stage in Stage
-        for files in list_commit_files(store, stage).values()
-        if (stage.value, files.shard_id, files.generation) not in known
-    ]
-    committed = Committed([], {}, [], [])
-    try:
-        winners = [
-            commit
-            for stage in Stage
-            for commit in read_winners(store, [files for files in shards if files.stage is stage]).values()
-        ]
-        _add_rows(store, committed, winners)
-    except (CorruptBankError, FileNotFoundError):
-        committed = Committed([], {}, [], [])
-        for files in shards:
-            _add_first_whole(store, committed, files)
-    return committed
-
-
-def _add_first_whole(store: BankStore, committed: Committed, files: CommitFiles) -> None:
-    """Add a shard by the first of its commits whose rows can be read, or name it among the damaged."""
-    problem = ""
-    for path in files.candidates():
-        try:
-            with storage_errors("reading", store.uri):
-                commit = once_more(partial(read_commit, store, path))
-                if _is_whole(store, commit, path):
-                    return _add_rows(store, committed, [commit])
-        except FileNotFoundError:
-            continue
-        except CorruptBankError as error:
-            problem = problem or str(error)
-    if problem:
-        committed.damaged.append(problem)
-    return None
-
-
-def _add_rows(store: BankStore, committed: Committed, commits: Sequence[Commit]) -> None:
-    """Read the rows and failures of commits, each object once, and add them."""
-    owners = {
-        info: commit
-        for commit in commits
-        for kind in ("failures", "rows")
-        for info in commit.all(kind)
-        if info.path not in committed.objects
-    }
-    threshold = store.recipe.fields.get("acceptance", {}).get("threshold")
-    contents = store.read_tables(list(owners))
-    committed.rows.extend(
-        _index_rows(commit, info, rows, threshold)
-        for (info, commit), rows in zip(owners.items(), contents, strict=True)
-    )
-    committed.objects.update({info.path: info for commit in commits for info in commit.objects})
-    committed.commits.extend(commits)
-
-
-def _index_rows(commit: Commit, info: ObjectInfo, rows: pa.Table, threshold: float | None) -> pa.Table:
-    """The rows or failures of one object as index rows. `threshold` is of the exam that adapters had to pass."""
-    kinds = ("documents", "augmentations", "adapters")
-    paths = {kind: named.path if (named := commit.object(kind)) else None for kind in kinds}
-    trained = info.kind == "rows"
-    constant: dict[str, str | None] = {
-        "status": "adapter" if trained else "failed",
-        "documents_object": paths["documents"],
-        "augmentations_object": paths["augmentations"],
-        "adapter_object": paths["adapters"] if trained else None,
-    }
-    if trained and "accepted" in rows.column_names and pc.any(pc.invert(rows["accepted"])).as_py():
-        del constant["status"]
-        rows = _with_verdicts(rows, threshold)
-    return tables.index_rows(rows, constant)
-
-
-def _with_verdicts(rows: pa.Table, threshold: float | None) -> pa.Table:
-    """Add the status of each adapter to its row and, where that is text_only, the reason."""
-    text_only = [accepted is False for accepted in rows["accepted"].to_pylist()]
-    asked_for = "" if threshold is None else f", {threshold:.0%} are asked for"
-    columns = {
-        "status": ["text_only" if failed else "adapter" for failed in text_only],
-        "stage": ["acceptance" if failed else None for failed in text_only],
-        "reason": [
-            f"its adapter answered {score:.0%} of the document's own questions{asked_for}" if failed else None
-            for failed, score in zip(text_only, rows["score"].to_pylist(), strict=True)
-        ],
-    }
-    for name, values in columns.items():
-        rows = rows.append_column(name, pa.array(values, pa.string()))
-    return rows

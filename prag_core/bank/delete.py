@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from prag_core.bank.commits import read_committed
+from prag_core.bank.committed import read_committed
 from prag_core.bank.deletions import write_event
 from prag_core.bank.publish import Request, publish
-from prag_core.bank.snapshot import Snapshot, on_newest, require
+from prag_core.bank.published import on_newest
+from prag_core.bank.snapshot import Snapshot, require
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 

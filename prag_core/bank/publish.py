@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from prag_core.bank import tables
 from prag_core.bank.catalog import Change, Part, merge
-from prag_core.bank.commits import Committed, read_committed
+from prag_core.bank.committed import Committed, read_committed
 from prag_core.bank.condemned import check_safe
 from prag_core.bank.deletions import Deletions, catch_up, now
 from prag_core.bank.layout import (
@@ -32,17 +32,9 @@ from prag_core.bank.layout import (
     manifest_path,
     new_attempt,
 )
+from prag_core.bank.published import FORMAT, Published, list_published, on_newest
 from prag_core.bank.sealed import seal
-from prag_core.bank.snapshot import (
-    FORMAT,
-    Published,
-    Snapshot,
-    latest,
-    list_published,
-    load,
-    name_of,
-    on_newest,
-)
+from prag_core.bank.snapshot import Snapshot, latest, load, name_of
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 from prag_core.storage import create_exclusive, is_local, put_whole, storage_errors

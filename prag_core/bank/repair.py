@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prag_core.bank import tables
-from prag_core.bank.commits import Commit, claim, list_commit_files, read_committed, read_winner
+from prag_core.bank.commits import Commit, claim, list_commit_files, read_winner
+from prag_core.bank.committed import read_committed
 from prag_core.bank.deletions import Deletions, catch_up, write_again
 from prag_core.bank.layout import (
     CLAIM,
@@ -37,9 +38,10 @@ from prag_core.bank.layout import (
     shard_of,
 )
 from prag_core.bank.publish import Request, publish
+from prag_core.bank.published import list_published
 from prag_core.bank.runs import list_runs, read_run
 from prag_core.bank.sealed import seal
-from prag_core.bank.snapshot import Snapshot, latest, list_published, load
+from prag_core.bank.snapshot import Snapshot, latest, load
 from prag_core.bank.store import BankStore
 from prag_core.bank.verify import Problem, errors_among, verify
 from prag_core.bank.writer import AdapterFile, adapter_file

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prag_core.bank import commits, deletions, runs, snapshot, tables
+from prag_core.bank import commits, deletions, published, runs, snapshot, tables
 from prag_core.bank.condemned import read_condemned
 from prag_core.bank.gc.mark import mark
 from prag_core.bank.layout import (
@@ -151,13 +151,13 @@ class _Verifier:
 
     def _snapshots(self) -> list[Snapshot]:
         """The published snapshots whose manifest and catalog are whole, the newest first; none if the newest is not."""
-        published = snapshot.list_published(self.store)
-        for number in published.claims & {published.newest, *published.copies}:
+        claims = published.list_published(self.store)
+        for number in claims.claims & {claims.newest, *claims.copies}:
             self._attempt(claim_path(number), partial(self.store.read_sealed, claim_path(number)))
-        for name in (name for names in published.copies.values() for name in names):
+        for name in (name for names in claims.copies.values() for name in names):
             self._attempt(claim_copy_path(name), partial(self.store.read_sealed, claim_copy_path(name)))
-        lost = claim_path(max(published.copies, default=published.newest))
-        names = self._attempt(lost, partial(snapshot.list_names, self.store)) or []
+        lost = claim_path(max(claims.copies, default=claims.newest))
+        names = self._attempt(lost, partial(published.list_names, self.store)) or []
         whole = []
         for name in names:
             loaded = self._attempt(manifest_path(name), partial(snapshot.load, self.store, name))

@@ -24,7 +24,8 @@ from prag_core.bank.gc.erase import erase, resettle, shards_holding
 from prag_core.bank.gc.mark import Files, is_young, live_runs, mark
 from prag_core.bank.layout import is_own, new_attempt, shard_of
 from prag_core.bank.publish import Request, publish
-from prag_core.bank.snapshot import Snapshot, latest, list_published, newest_name, on_newest
+from prag_core.bank.published import list_published, newest_name, on_newest
+from prag_core.bank.snapshot import Snapshot, latest
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 from prag_core.storage import (

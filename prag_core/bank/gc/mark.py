@@ -22,8 +22,9 @@ from prag_core.bank.layout import (
     retrieval_marker,
 )
 from prag_core.bank.lease import LEASE_TIME
+from prag_core.bank.published import list_published, newest_name, on_newest
 from prag_core.bank.runs import PLAN_FILE, read_run_sealed
-from prag_core.bank.snapshot import Snapshot, list_published, load, newest_name, on_newest
+from prag_core.bank.snapshot import Snapshot, load
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.storage import modified, read, read_many
