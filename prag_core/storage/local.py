@@ -10,17 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY = ".tmp-"  # how the names of unfinished local files begin
+ATTEMPTS = 100  # to make a file in a folder that others remove when it is empty
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # answers to `os.link`
 
 
 def temporary_path(path: str) -> Path:
-    """Return a new name beside `path`. Creates the folder if there is none."""
+    """Make an empty file of a new name beside `path`, and the folder if there is none."""
     target = Path(path)
-    missing = [folder for folder in target.parents if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        sync_folder(folder.parent)
-    return target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    for _ in range(ATTEMPTS):
+        missing = [folder for folder in target.parents if not folder.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            sync_folder(folder.parent)
+        with contextlib.suppress(FileNotFoundError):  # another process removed the folder, which was empty
+            temporary.touch(exist_ok=False)
+            return temporary
+    raise FileNotFoundError(errno.ENOENT, "its folder is removed again and again", str(target))
 
 
 @contextlib.contextmanager
@@ -34,8 +40,8 @@ def temporary_file(path: str) -> Iterator[Path]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file, to the disk. Raises FileExistsError."""
-    with path.open("xb") as file:
+    """Write a file that is empty, to the disk."""
+    with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

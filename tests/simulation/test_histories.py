@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# Not yet `cleared`, of which docs/simulation.md says what is open.
-HOLD = ["--promises", "committed", "deleted", "erased", "accounted", "readers", "verify", "typed", "damage"]
 
 
 def simulate(*options: str) -> subprocess.CompletedProcess[str]:
@@ -24,7 +22,7 @@ def simulate(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_500_histories_of_several_actors_break_no_promise_of_the_bank() -> None:
-    result = simulate("--histories", "500", *HOLD)
+    result = simulate("--histories", "500")
     assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-5_000:]
 
 

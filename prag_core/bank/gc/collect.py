@@ -188,7 +188,7 @@ def _resettle(store: BankStore, snapshot: Snapshot, wordings: pa.Table, shards: 
     rows = rows.filter(pa.array(homes, pa.bool_()))
     if rows.num_rows:
         resettle(store, snapshot, rows)
-        publish(store, Request(dropped=rows.select(tables.WANTED.names)))
+        publish(store, Request(erased=tables.WANTED.empty_table()))
 
 
 def _sweep(

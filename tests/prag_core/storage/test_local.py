@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from prag_core.storage import (
     put_whole,
     read,
 )
+from prag_core.storage.local import temporary_path
 
 FULL = 10_000  # bytes
 
@@ -104,3 +106,19 @@ def test_neither_a_pipe_nor_a_huge_range_of_a_small_file_is_waited_or_reserved_f
     (tmp_path / "small").write_bytes(b"abc")
     assert read(fs, f"{root}/small", 1 << 60) == b"abc"
     assert set(list_files(fs, root)) == {"pipe", "small"}
+
+
+def test_a_folder_that_others_remove_when_it_is_empty_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, removed = Path.mkdir, list[Path]()
+
+    def mkdir(folder: Path, *arguments: Any, **options: Any) -> None:
+        original(folder, *arguments, **options)
+        if len(removed) < 2:
+            folder.rmdir()
+            removed.append(folder)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    temporary = temporary_path(str(tmp_path / "folder" / "file"))
+    assert temporary.read_bytes() == b"" and removed == [tmp_path / "folder"] * 2
