@@ -159,7 +159,9 @@ def test_a_corrupt_adapter_degrades_its_document_to_text_and_the_answer_says_so(
     settings = [f"bank.uri={config.bank.uri}", "engine.kind=transformers", "engine.dtype=float32"]
     assert cli.main(["ask", question["question"], "--json", *settings]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert [list(key)] == [key for key, reason in answer["degraded"] if reason == "its adapter cannot be read"]
+    assert [list(key)] == [
+        key for key, reason in answer["degraded"] if reason == "its adapter cannot be read"
+    ]
     assert list(key) not in answer["adapters"]
 
 
