@@ -62,9 +62,6 @@ class Deletions:
 
     def after(self, events: Mapping[str, dict[str, Any]]) -> Deletions:
         """Add events, in any order."""
-        lifted = {
-            name for fields in events.values() if fields["event"] == "restore" for name in fields["lifts"]
-        }
         lifts = {
             (doc_id, name)
             for fields in events.values()
@@ -79,7 +76,7 @@ class Deletions:
             if fields["event"] == "delete":
                 for doc_id in fields["doc_ids"]:
                     found.setdefault(doc_id, {})[name] = fields["at"]
-        if lifted:
+        if lifts:
             found = {
                 doc_id: {name: at for name, at in of.items() if (doc_id, name) not in lifts}
                 for doc_id, of in found.items()
@@ -102,16 +99,19 @@ def _legacy_event(doc_id: str, at: str) -> str:
 def write_event(store: BankStore, kind: Kind, doc_ids: Collection[str], lifts: Collection[str] = ()) -> str:
     """Write an event. It is in force when this returns. Returns its name."""
     name = new_attempt()
-    fields = {"event": kind, "doc_ids": sorted(doc_ids), "lifts": sorted(lifts), "at": now()}
-    with storage_errors("writing", store.uri):
-        put_whole(store.fs, store.path(event_path(name)), seal(fields))
+    _write(store, name, kind, doc_ids, lifts)
     return name
 
 
 def write_again(store: BankStore, name: str, doc_ids: Collection[str]) -> None:
     """Write a delete event again whose file was damaged, with the documents that are still deleted by it."""
-    fields = {"event": "delete", "doc_ids": sorted(doc_ids), "lifts": [], "at": now()}
-    put_whole(store.fs, store.path(event_path(name)), seal(fields))
+    _write(store, name, "delete", doc_ids, ())
+
+
+def _write(store: BankStore, name: str, kind: Kind, doc_ids: Collection[str], lifts: Collection[str]) -> None:
+    fields = {"event": kind, "doc_ids": sorted(doc_ids), "lifts": sorted(lifts), "at": now()}
+    with storage_errors("writing", store.uri):
+        put_whole(store.fs, store.path(event_path(name)), seal(fields))
 
 
 def list_events(store: BankStore) -> dict[str, datetime]:

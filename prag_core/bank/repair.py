@@ -44,8 +44,7 @@ from prag_core.bank.sealed import seal
 from prag_core.bank.snapshot import Snapshot, latest, load
 from prag_core.bank.store import BankStore
 from prag_core.bank.verify import Problem, errors_among, verify
-from prag_core.bank.writer import AdapterFile, adapter_file
-from prag_core.config.schema import Tier
+from prag_core.bank.writer import write_rows
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.storage import put_whole, read, remove, storage_errors
 
@@ -191,11 +190,9 @@ class _Repair:
         commit = read_winner(self.store, files) if files else None
         if commit is None or any(path.startswith(("documents/", "augmentations/")) for path in damaged):
             for stage in Stage:
-                for name in list(self.store.fs.find(self.store.path(f"commits/{stage.value}"))):
-                    relative = name.removeprefix(f"{self.store.root}/")
-                    match = COMMIT.fullmatch(relative.rsplit("/", 1)[1])
-                    if match and match["shard"] == shard_id:
-                        self._set_apart(relative)
+                for shard in list_commit_files(self.store, stage, shard_id).values():
+                    for path in shard.candidates():
+                        self._set_apart(path)
             return nothing
         attempt = new_attempt()
         written, kept = self._salvage(commit, attempt)
@@ -210,19 +207,16 @@ class _Repair:
 
     def _salvage(self, commit: Commit, attempt: str) -> tuple[list[ObjectInfo], pa.Table]:
         """Write the adapters of a commit that are whole as new objects. Returns these, and the wordings."""
-        file: AdapterFile | None = None
         kept: list[tuple[str, int, str]] = []
-        try:
+
+        def rows() -> Iterator[dict[str, Any]]:
             for info in commit.all("adapters"):
                 for row in whole_rows(self.store, info.path):
-                    tier, scored = Tier(row["tier"]), "score" in row
-                    file = file or adapter_file(self.store, commit.shard_id, attempt, tier, scored=scored)
                     kept.append((row["doc_id"], row["chunk"], row["content_hash"]))
-                    file.add_row(row, row.pop("value"), expected=row.pop("value_sha256"))
-            return (file.publish(self.store) if file else []), tables.wanted_table(kept)
-        finally:
-            if file:
-                file.discard()
+                    yield row
+
+        written = write_rows(self.store, commit.shard_id, attempt, rows())
+        return written, tables.wanted_table(kept)
 
     def _rebuild(self) -> None:
         """Publish a snapshot from the commits alone: the corpus of the newest plan, less what any snapshot knows to be

@@ -14,9 +14,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,6 +132,23 @@ def adapter_file(store: BankStore, shard_id: str, attempt: str, tier: Tier, *, s
         about,
         scored=scored,
     )
+
+
+def write_rows(
+    store: BankStore, shard_id: str, attempt: str, rows: Iterable[dict[str, Any]]
+) -> list[ObjectInfo]:
+    """Write rows of adapters objects, as they are stored, as the adapters object of an attempt. Returns it with its rows object;
+    nothing if there are no rows. Raises CorruptBankError for a row whose value is damaged."""
+    file: AdapterFile | None = None
+    try:
+        for row in rows:
+            tier, scored = Tier(row["tier"]), "score" in row
+            file = file or adapter_file(store, shard_id, attempt, tier, scored=scored)
+            file.add_row(row, row.pop("value"), expected=row.pop("value_sha256"))
+        return file.publish(store) if file else []
+    finally:
+        if file:
+            file.discard()
 
 
 class ShardWriter:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from prag_core.bank import tables
 from prag_core.bank.condemned import Condemned, condemn, drop_records, read_condemned
-from prag_core.bank.deletions import catch_up, list_events, write_event
+from prag_core.bank.deletions import list_events, write_event
 from prag_core.bank.gc.erase import erase, resettle, shards_holding
 from prag_core.bank.gc.mark import Files, is_young, live_runs, mark
 from prag_core.bank.layout import is_own, new_attempt, shard_of
@@ -145,12 +145,10 @@ def find_erasable(store: BankStore, newest: Snapshot | None, files: Files, befor
         <= before
     ]
     deleted = newest.rows_of(long_deleted).select(tables.WANTED.names)
-    found = list_published(store).written
     recent = {
         number
-        for number, names in found.items()
-        if any(f"snapshots/{name}/manifest.json" not in files for name in names)
-        or max(modified(files[f"snapshots/{name}/manifest.json"]) for name in names) > before
+        for number, names in list_published(store).written.items()
+        if any(is_young(files, name, before) for name in names)
     }
     wordings = [tables.WANTED.empty_table()]
     for part in newest.parts:
@@ -171,7 +169,7 @@ def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> Non
         write_event(store, "erase", doc_ids)
         newest = latest(store)
         assert newest is not None
-        doc_ids = doc_ids & catch_up(store, newest.deletions).documents.keys()
+        doc_ids = doc_ids & newest.deleted.keys()
     for shard_id in shards:
         erase(store, shard_id, doc_ids, erasable.wordings)
     wordings = pa.concat_tables([erasable.wordings, erasable.deleted])

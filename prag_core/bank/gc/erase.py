@@ -19,8 +19,7 @@ from prag_core.bank.layout import ObjectInfo, Stage, attempt_of, new_attempt, ob
 from prag_core.bank.reader import raw_rows
 from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.store import BankStore
-from prag_core.bank.writer import AdapterFile, adapter_file
-from prag_core.config.schema import Tier
+from prag_core.bank.writer import write_rows
 
 
 def shards_holding(store: BankStore, doc_ids: Collection[str], wordings: pa.Table) -> list[str]:
@@ -117,24 +116,10 @@ class _Rewriter:
         if info.kind == "rows":
             return []
         if info.kind == "adapters":
-            return self._rewrite_adapters(info, attempt)
+            kept_rows = (row for row in raw_rows(self.store, info.path) if not self.goes.row(row))
+            return write_rows(self.store, self.shard_id, attempt, kept_rows)
         table = self.store.read_table(info)
         kept = table.filter(pc.invert(self.goes.mask(table)))
         if not kept.num_rows:
             return []
         return [self.store.write_table(object_path(info.kind, self.shard_id, attempt), kept)]
-
-    def _rewrite_adapters(self, info: ObjectInfo, attempt: str) -> list[ObjectInfo]:
-        file: AdapterFile | None = None
-        try:
-            for row in raw_rows(self.store, info.path):
-                if self.goes.row(row):
-                    continue
-                if file is None:
-                    tier, scored = Tier(row["tier"]), "score" in row
-                    file = adapter_file(self.store, self.shard_id, attempt, tier, scored=scored)
-                file.add_row(row, row.pop("value"), expected=row.pop("value_sha256"))
-            return file.publish(self.store) if file else []
-        finally:
-            if file:
-                file.discard()
