@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,26 @@ from prag_core.storage.local import temporary_path
 FULL = 10_000  # bytes
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """The kernel refuses to make any file longer than FULL bytes, as a full disk does: here with "File too large"."""
+    """The kernel refuses to make any file longer than FULL bytes, as a full disk does: here with "File too large".
+
+    No fixture: pytest reports a test before it tears fixtures down, and its own output may be such a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_names_the_object_and_leaves_nothing(tmp_path: Path, full_disk: None) -> None:
+def test_a_full_disk_names_the_object_and_leaves_nothing(tmp_path: Path) -> None:
     fs, path = open_root(str(tmp_path / "folder" / "object"))
     for write in (put_whole, create_exclusive):
-        with pytest.raises(StorageError, match=r"writing .*folder/object: .*too large"):
+        with full_disk(), pytest.raises(StorageError, match=r"writing .*folder/object: .*too large"):
             write(fs, path, b"x" * (FULL + 1))
     pending = PendingObject(fs, path)
-    with pytest.raises(StorageError, match=r"writing .*folder/object: .*too large"):
+    with full_disk(), pytest.raises(StorageError, match=r"writing .*folder/object: .*too large"):
         for _ in range(3):
             pending.write(b"x" * FULL)
     pending.discard()
@@ -46,17 +51,18 @@ def test_a_full_disk_names_the_object_and_leaves_nothing(tmp_path: Path, full_di
 
 
 def test_a_disk_that_is_full_only_when_the_buffer_is_written_leaves_nothing(
-    tmp_path: Path, full_disk: None
+    tmp_path: Path,
 ) -> None:
     fs, path = open_root(str(tmp_path / "object"))
     for finish in (PendingObject.publish, PendingObject.discard):
         pending = PendingObject(fs, path)
-        pending.write(b"x" * (FULL - 1))
-        pending.write(b"yyy")  # waits in the buffer
-        if finish is PendingObject.publish:
-            with pytest.raises(StorageError, match=r"object: .*too large"):
-                pending.publish()
-        pending.discard()
+        with full_disk():
+            pending.write(b"x" * (FULL - 1))
+            pending.write(b"yyy")  # waits in the buffer
+            if finish is PendingObject.publish:
+                with pytest.raises(StorageError, match=r"object: .*too large"):
+                    pending.publish()
+            pending.discard()
         assert not os.listdir(tmp_path)
 
 
