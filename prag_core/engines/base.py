@@ -4,20 +4,20 @@ Two engines keep this protocol. `vllm` is for throughput; `transformers` is the 
 against. Both promise: greedy decoding at temperature 0; with a seed, a request's text depends on that seed and its own
 prompt, not on what else is in the batch (up to rounding); the chat template's special tokens are not in the text; the
 end-of-sequence tokens are the tokenizer's and the model's own. A request that cannot be served (too long, an adapter of
-another shape) is refused with EngineError before anything runs, and the engine stays usable. EngineDiedError
-means that the engine is broken and must be replaced, with its process.
+another shape) is refused with EngineError before anything runs, and the engine stays usable. A batch that makes the engine
+raise is an EngineError, too, as long as the engine works without it. EngineDiedError means that the engine is broken and must
+be replaced, with its process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from prag_core.errors import EngineDiedError, EngineError
+from prag_core.errors import EngineError
 from prag_core.merging import MergedAdapter
 from prag_core.models.lora import AdapterLayout
 from prag_core.models.thinking import thought_length
@@ -108,17 +108,6 @@ class Engine(Protocol):
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]: ...
 
     def close(self) -> None: ...
-
-
-@contextmanager
-def broken_by(engine: str) -> Iterator[None]:
-    """Raise EngineDiedError for whatever goes wrong while generating, except a refusal (EngineError)."""
-    try:
-        yield
-    except EngineError:
-        raise
-    except Exception as error:
-        raise EngineDiedError(f"{engine} failed while generating: {type(error).__name__}: {error}") from error
 
 
 def check_requests(

@@ -15,17 +15,17 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from prag_core.config.schema import EngineConfig, ModelConfig
-from prag_core.engines.adapter_check import inert
+from prag_core.engines.adapter_check import ONE_TOKEN, inert, probe_requests
 from prag_core.engines.base import (
     Generation,
     Reading,
     Request,
     Sampling,
-    broken_by,
     check_requests,
     finish_generation,
 )
 from prag_core.engines.grammar import json_grammar
+from prag_core.engines.recovery import generating
 from prag_core.merging import MergedAdapter
 from prag_core.models.base_model import context_length, default_device, load_base_model
 from prag_core.models.lora import AdapterLayout
@@ -57,12 +57,13 @@ class TransformersEngine:
         )  # what ours leaves open would be filled in from the model's own
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
-        """One generation a request, in order. Raises EngineError before running anything if one cannot be served."""
+        """One generation a request, in order. Raises EngineError, before running anything if one cannot be served, and
+        EngineDiedError."""
         check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
         done: dict[int, Generation] = {}
         for places in self._batches(requests):
             batch = [requests[i] for i in places]
-            with broken_by("transformers"), torch.no_grad(), self.adapted(batch[0].adapter):
+            with generating("transformers", self._probe), torch.no_grad(), self.adapted(batch[0].adapter):
                 done.update(zip(places, self._generate_batch(batch, sampling), strict=True))
         return [done[i] for i in range(len(requests))]
 
@@ -123,6 +124,11 @@ class TransformersEngine:
         for same in places.values():
             same.sort(key=lambda i: len(requests[i].token_ids))
             yield from (same[i : i + self._batch_size] for i in range(0, len(same), self._batch_size))
+
+    def _probe(self) -> None:
+        """Raise what the engine raises when it is broken."""
+        for request in probe_requests(self.tokenizer, None):
+            self._generate_batch([request], ONE_TOKEN)
 
     def _generate_batch(self, batch: Sequence[Request], sampling: Sampling) -> list[Generation]:
         longest = max(len(r.token_ids) for r in batch)

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from prag_core.config.schema import EngineConfig, ModelConfig
+from prag_core.engines.adapter_check import ONE_TOKEN, probe_requests
 from prag_core.engines.adapter_files import ram_folder, write_peft
-from prag_core.engines.base import Generation, Request, Sampling, broken_by, check_requests
+from prag_core.engines.base import Generation, Request, Sampling, check_requests
+from prag_core.engines.recovery import generating
 from prag_core.engines.vllm_arguments import CACHED_BATCHES, engine_arguments, loading, on_cpu
 from prag_core.engines.vllm_sampling import generation_of, sampling_params
 from prag_core.errors import EngineError
@@ -59,15 +61,13 @@ class VllmEngine:
         self._bare = zero_adapter(layout) if layout and on_cpu() else None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
-        """One generation a request, in order. Raises EngineError before running anything if one cannot be served, and
-        EngineDiedError where vLLM fails while it runs."""
+        """One generation a request, in order. Raises EngineError, before running anything if one cannot be served, and
+        EngineDiedError."""
         check_requests(requests, self.max_length, self._layout, self._max_merged_rank)
-        requests = [
-            request if request.adapter else replace(request, adapter=self._bare) for request in requests
-        ]
+        requests = self._none_bare(requests)
         done: dict[int, Generation] = {}
         for places in _waves(requests, self._wave):
-            with broken_by("vLLM"):
+            with generating("vLLM", self._recover):
                 wave = self._generate_wave([requests[i] for i in places], sampling)
             done.update(zip(places, wave, strict=True))
         return [done[i] for i in range(len(requests))]
@@ -87,6 +87,19 @@ class VllmEngine:
         if "_llm" in self.__dict__:
             self._llm.llm_engine.engine_core.shutdown()
             del self._llm
+
+    def _none_bare(self, requests: Sequence[Request]) -> list[Request]:
+        """The requests, each with an adapter where vLLM needs that (see `zero_adapter`)."""
+        return [request if request.adapter else replace(request, adapter=self._bare) for request in requests]
+
+    def _recover(self) -> None:
+        """Drop what a failed wave left behind; raise unless the engine works without it. A step that failed may have called
+        blocks of its prompts cached that it never filled."""
+        engine = self._llm.llm_engine
+        engine.abort_request(list(engine.output_processor.request_states), internal=True)
+        self._generate_wave(self._none_bare(probe_requests(self.tokenizer, None)), ONE_TOKEN)
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("requests that were aborted still hold blocks of the cache")
 
     def _generate_wave(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
         adapters = {r.adapter.name: r.adapter for r in requests if r.adapter is not None}

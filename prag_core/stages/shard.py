@@ -28,7 +28,7 @@ from prag_core.questions.examples import ReplaySample, load_fewshot, load_replay
 from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, QAPair, Sample
 from prag_core.stages.background import BackgroundWriter, prefetch
 from prag_core.training.acceptance import Candidate, train_examined
-from prag_core.training.culprits import isolate, reason_of
+from prag_core.training.culprits import isolate, quarantined
 from prag_core.training.exam import Spellings, exam_questions
 from prag_core.training.samples import build_samples, choose_replay
 from prag_core.training.trainable import check_loss
@@ -278,4 +278,4 @@ class TrainStage(ShardStage):
 
 
 def _quarantined(document: Document, stage: str, error: Exception) -> Failure:
-    return Failure(*document.key, content_hash(document), stage, reason_of(error), attempts=1)
+    return quarantined(document.key, content_hash(document), stage, error)

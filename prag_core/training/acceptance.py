@@ -2,7 +2,8 @@
 
 The exam is of what is stored: the factors as the bank's tier gives them back. A document whose score is below the threshold is
 trained again from the initial adapter with twice the epochs, up to `acceptance.max_retries` times. A document that fails all of
-them keeps its last adapter with `accepted=False`: snapshots call it text_only, and questions are answered from its text.
+them keeps its last adapter with `accepted=False`: snapshots call it text_only, and questions are answered from its text. One
+whose exam raises is a failure, and the others' exam goes on without it.
 """
 
 from __future__ import annotations
@@ -14,18 +15,29 @@ from typing import Any, NamedTuple
 from prag_core.bank.codec import decode, encode
 from prag_core.config.schema import AcceptanceConfig, Tier, TrainingConfig
 from prag_core.models.lora import AdapterLayout
-from prag_core.records import Adapter, AdapterFactors, Failure, Key
+from prag_core.records import IGNORED, Adapter, AdapterFactors, Failure, Key, Sample
 from prag_core.training.batch_size import choose_cohort_size
+from prag_core.training.culprits import isolate, quarantined
 from prag_core.training.exam import Spellings, examine
 from prag_core.training.trainer import TrainingItem, train_documents
 
 EPOCHS_FACTOR = 2  # from one training to the next
+HARMLESS: Sequence[Spellings] = (
+    (Sample((0, 1), (IGNORED, 1)),),
+)  # questions of tokens that every model knows
 
 
 class Candidate(NamedTuple):
     """A document to train, and the questions of its adapter's exam."""
 
     item: TrainingItem
+    questions: Sequence[Spellings]
+
+
+class _Examinee(NamedTuple):
+    """An adapter before its exam."""
+
+    adapter: Adapter
     questions: Sequence[Spellings]
 
 
@@ -46,7 +58,7 @@ def train_examined(
         waiting: dict[Key, Candidate] = {}
         again: list[Candidate] = []
         records = train_documents(model, layout, initial, _items(candidates, waiting), settings)
-        for record in _examined(model, layout, records, waiting, training.cohort_documents, tier):
+        for record in _examined(model, layout, initial, records, waiting, training.cohort_documents, tier):
             candidate = waiting.pop(record.key)
             if isinstance(record, Failure):
                 yield record
@@ -69,6 +81,7 @@ def _items(candidates: Iterable[Candidate], waiting: dict[Key, Candidate]) -> It
 def _examined(
     model: Any,
     layout: AdapterLayout,
+    initial: AdapterFactors,
     records: Iterable[Adapter | Failure],
     waiting: Mapping[Key, Candidate],
     limit: int | None,
@@ -76,20 +89,26 @@ def _examined(
 ) -> Iterator[Adapter | Failure]:
     """Yield the records, adapters with their scores. As many are examined at a time as fit for training, which takes more."""
 
-    def scored(adapters: list[Adapter]) -> Iterator[Adapter]:
-        factors = [_as_stored(adapter.factors, layout, tier) for adapter in adapters]
-        scores = examine(model, layout, factors, [waiting[adapter.key].questions for adapter in adapters])
-        return (replace(adapter, score=score) for adapter, score in zip(adapters, scores, strict=True))
+    def score(group: Sequence[_Examinee]) -> list[Adapter]:
+        factors = [_as_stored(adapter.factors, layout, tier) for adapter, _ in group]
+        scores = examine(model, layout, factors, [questions for _, questions in group])
+        return [replace(one.adapter, score=score) for one, score in zip(group, scores, strict=True)]
 
-    group, longest = list[Adapter](), 1
+    def scored(group: Sequence[_Examinee]) -> Iterator[Adapter | Failure]:
+        harmless = _Examinee(replace(group[0].adapter, factors=initial), HARMLESS)
+        for part, adapters in isolate(score, group, harmless):
+            if isinstance(adapters, Exception):
+                yield from (quarantined(a.key, a.content_hash, "train", adapters) for a, _ in part)
+            else:
+                yield from adapters
+
+    group, longest = list[_Examinee](), 1
     for record in records:
         if isinstance(record, Failure):
             yield record
             continue
-        group.append(record)
-        longest = max(
-            longest, *(len(sample.token_ids) for ways in waiting[record.key].questions for sample in ways)
-        )
+        group.append(_Examinee(record, waiting[record.key].questions))
+        longest = max(longest, *(len(sample.token_ids) for ways in group[-1].questions for sample in ways))
         if len(group) >= (limit or choose_cohort_size(model, layout, longest)):
             yield from scored(group)
             group, longest = [], 1

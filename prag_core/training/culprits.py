@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from prag_core.errors import BankError, ConfigError, CorpusError, EngineDiedError, ModelError
+from prag_core.records import Failure, Key
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,6 +47,11 @@ def isolate(
             return [(items, error)]
     half = len(items) // 2
     return [*isolate(work, items[:half], harmless), *isolate(work, items[half:], harmless)]
+
+
+def quarantined(key: Key, content_hash: str, stage: str, error: Exception) -> Failure:
+    """Return the record of a document that made the work of `stage` raise."""
+    return Failure(*key, content_hash, stage, reason_of(error), attempts=1)
 
 
 def reason_of(error: Exception) -> str:

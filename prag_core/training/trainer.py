@@ -18,7 +18,7 @@ from prag_core.models.lora import AdapterLayout
 from prag_core.records import IGNORED, Adapter, AdapterFactors, Factors, Failure, Key, Sample
 from prag_core.training.batch_size import choose_cohort_size
 from prag_core.training.cohort import TrainedDocument, train_cohort
-from prag_core.training.culprits import isolate, reason_of
+from prag_core.training.culprits import isolate, quarantined
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +102,7 @@ def _records(
     cohort: Sequence[TrainingItem], trained: Sequence[TrainedDocument] | Exception
 ) -> Iterator[Adapter | Failure]:
     if isinstance(trained, Exception):
-        reason = reason_of(trained)
-        return (Failure(*item.key, item.content_hash, "train", reason, attempts=1) for item in cohort)
+        return (quarantined(item.key, item.content_hash, "train", trained) for item in cohort)
     return map(_record, cohort, trained)
 
 

@@ -134,3 +134,15 @@ def test_a_document_that_diverges_is_a_failure_and_not_tried_again(start: Start)
     wild = replace(TRAINING, learning_rate=1e38, epochs=3)
     (record,) = train_examined(*start, [LEARNABLE], wild, RETRIES, Tier.fp32)
     assert isinstance(record, Failure) and "diverged" in record.reason
+
+
+def test_a_document_whose_exam_raises_is_a_failure_and_the_others_are_examined(start: Start) -> None:
+    strange = [[Sample((9999, 1), (IGNORED, 1))]]  # no token of the model's
+    candidates = [LEARNABLE, Candidate(TORN.item, strange), candidate("third", (1, 2, 3, 4))]
+    records = {r.doc_id: r for r in train_examined(*start, candidates, TRAINING, RETRIES, Tier.fp32)}
+    healthy = run(start, [LEARNABLE, candidates[2]], RETRIES)
+    failure = records.pop("torn")
+    assert isinstance(failure, Failure) and (failure.stage, failure.content_hash) == ("train", "hash of torn")
+    assert failure.reason.startswith("IndexError: index out of range")
+    verdicts = {name: (r.score, r.accepted) for name, r in records.items() if isinstance(r, Adapter)}
+    assert verdicts == {name: (r.score, r.accepted) for name, r in healthy.items()}
