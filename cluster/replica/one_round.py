@@ -16,7 +16,7 @@ from prag_core.answering.da_rag import augmented
 from prag_core.answering.merge_plan import MergePlan, plan_merge
 from prag_core.answering.registry import OneRound
 from prag_core.config.schema import MergeConfig
-from prag_core.models.prompts import encode_question
+from prag_core.models.prompts import encode_question, without_first_blank
 from prag_core.records import AdapterFactors, Key, Passage, Round
 
 
@@ -56,9 +56,12 @@ async def answer_in_one_round(task: Task, method: OneRound, replica: Replica) ->
         )
         pieces = replica.engine.stream(token_ids, order.decoding, adapter and adapter.handle, order.salt)
         async with aclosing(pieces):
+            begun = False
             async for piece in pieces:
-                if piece.text:
-                    yield Delta(piece.text, piece.num_tokens)
+                text = piece.text if begun else without_first_blank(piece.text)
+                if text:
+                    begun = True
+                    yield Delta(text, piece.num_tokens)
                 elif not piece.finish:
                     yield Usage(len(token_ids), piece.num_tokens)
                 if piece.finish:

@@ -58,7 +58,7 @@ def answer_once(
     timings = clock.per(len(questions))
     return [
         Answer(
-            done.text,
+            prompts.without_first_blank(done.text),
             passages=tuple(found),
             adapters=merge.plan.keys,
             degraded=merge.plan.degraded,

@@ -13,6 +13,7 @@ from prag_core.answering.base import Stopwatch, Tools
 from prag_core.answering.one_round import OneRound, encode_question
 from prag_core.engines.base import Request, Sampling
 from prag_core.merging import merge_cat
+from prag_core.models.prompts import without_first_blank
 from prag_core.records import Answer, Question
 
 
@@ -29,4 +30,7 @@ class WarmOnly(OneRound):
         with clock.stage("generate"):
             generations = tools.engine.generate(requests, Sampling(tools.max_new_tokens))
         timings = clock.per(len(questions))
-        return [Answer(done.text, timings_ms=timings, num_tokens=len(done.token_ids)) for done in generations]
+        return [
+            Answer(without_first_blank(done.text), timings_ms=timings, num_tokens=len(done.token_ids))
+            for done in generations
+        ]

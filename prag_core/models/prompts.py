@@ -4,7 +4,9 @@ Source: the public code of "Parametric Retrieval Augmented Generation" (SIGIR 20
 bank's identity (`TEMPLATES`): an adapter trained under one wording is not the adapter of another.
 
 A prompt is one user turn, the chat template's generation prompt, then a prefill that the assistant has already
-said ("The answer is "), encoded on its own without special tokens.
+said ("The answer is "), encoded on its own without special tokens. In training the prefill carries the answer. Where a
+tokenizer writes a word with the blank before it, no training sample has the published prefill's last blank as a token;
+`prompt.prefill=aligned` leaves it to the model, so that what is asked is a prefix, token by token, of what was trained.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from prag_core.config.schema import PromptConfig
+from prag_core.config.schema import Prefill, PromptConfig
 from prag_core.models.control_tokens import encode_rendered, encode_text
 from prag_core.models.thinking import NOT_THINKING, close_open_thought
 
@@ -95,9 +97,19 @@ def answer_messages(
 
 
 def answer_prefill(answer: str | None = None, *, cot: bool = False) -> str:
-    """Make the beginning of the assistant's turn: with the answer in training, without it at inference."""
+    """Make the beginning of the assistant's turn: with the answer in training, without it at inference (`encode_prefill`)."""
     template = PREFILL_COT if cot else PREFILL
     return template.format(answer="" if answer is None else normalise_answer(answer))
+
+
+def encode_prefill(tokenizer: Any, wording: PromptConfig) -> list[int]:
+    """Encode what the assistant has already said where a question is asked. Aligned, a blank that is a token of its own at the
+    end is left out; one within the last word's token ("is ") stays, because it is there in training too."""
+    tokens = encode_text(tokenizer, answer_prefill(cot=wording.cot))
+    if wording.prefill is Prefill.aligned:
+        while tokens and not tokenizer.decode(tokens[-1:]).strip():
+            tokens.pop()
+    return tokens
 
 
 def rewrite_messages(passage: str) -> list[Message]:
@@ -123,7 +135,12 @@ def encode_question(
     goes on."""
     texts = [show_passage(title, text, with_title=wording.with_title) for title, text in passages]
     messages = answer_messages(question, texts, cot=wording.cot, fewshot=fewshot)
-    return tuple(encode(tokenizer, [*earlier, *messages], answer_prefill(cot=wording.cot)))
+    return (*encode(tokenizer, [*earlier, *messages]), *encode_prefill(tokenizer, wording))
+
+
+def without_first_blank(text: str) -> str:
+    """Return an answer from its first word on. The blank before that is the prefill's, whether or not the model wrote it."""
+    return text.lstrip(" ")
 
 
 def encode(tokenizer: Any, messages: Sequence[Message], prefill: str = "") -> list[int]:

@@ -18,7 +18,7 @@ import fsspec
 
 from prag_core.bank import load_warm_start
 from prag_core.config.dump import as_dict
-from prag_core.config.schema import Config, PromptConfig
+from prag_core.config.schema import Config, Prefill, PromptConfig
 from prag_core.corpus.chunking import PassageLimit
 from prag_core.errors import ConfigError
 from prag_core.identity import Recipe, digest
@@ -144,7 +144,12 @@ def recorded_prompt(recipe: Recipe, prompt: PromptConfig) -> PromptConfig:
         raise ConfigError(
             f"prompt.fewshot={fewshot}: not the worked examples that the bank's adapters were trained with"
         )
-    return PromptConfig(with_title=recorded["with_title"], cot=recorded["cot"], fewshot=fewshot)
+    return PromptConfig(
+        with_title=recorded["with_title"],
+        cot=recorded["cot"],
+        fewshot=fewshot,
+        prefill=Prefill(recorded.get("prefill", Prefill.published.value)),
+    )
 
 
 def _prompt_fields(config: Config) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def _prompt_fields(config: Config) -> dict[str, Any]:
         "with_title": prompt.with_title,
         "cot": prompt.cot,
         "fewshot": fewshot,
-    }
+    } | ({"prefill": prompt.prefill.value} if prompt.prefill is not Prefill.published else {})
 
 
 def _replay_fields(config: Config) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prag_core.config.schema import PromptConfig
+from prag_core.config.schema import Prefill, PromptConfig
 from prag_core.models.control_tokens import encode_text
 from prag_core.models.lora import AdapterLayout
 from prag_core.models.prompts import (
@@ -50,8 +50,9 @@ def exam_questions(
 def _spellings(
     pair: QAPair, tokenizer: Any, prompt: PromptConfig, fewshot: Sequence[tuple[str, str]]
 ) -> Spellings:
-    """A prompt ends in "The answer is ", with its space, so an answer goes on without one. Where a tokenizer keeps a space with
-    the word after it, training had other tokens there: prompt and answer are then encoded as one text. Either is right."""
+    """As published a prompt ends in "The answer is ", with its space, so an answer goes on without one. Where a tokenizer keeps a
+    space with the word after it, training had other tokens there: prompt and answer are then encoded as one text. Either is
+    right. With an aligned prefill an answer goes on as in training, and that is the only way."""
     answer = pair.full_answer if prompt.cot else pair.answer
     asked = encode_question(tokenizer, pair.question, (), prompt, fewshot)
     messages = answer_messages(pair.question, (), cot=prompt.cot, fewshot=fewshot)
@@ -59,8 +60,9 @@ def _spellings(
     shared = sum(
         1 for _ in takewhile(lambda tokens: tokens[0] == tokens[1], zip(asked, taught, strict=False))
     )
-    alone = encode_text(tokenizer, normalise_answer(answer))
-    tails = dict.fromkeys((tuple(alone), tuple(taught[shared:])))
+    tails = {tuple(taught[shared:]): None}
+    if prompt.prefill is Prefill.published:
+        tails = {tuple(encode_text(tokenizer, normalise_answer(answer))): None} | tails
     return tuple(Sample(asked + tail, (IGNORED,) * len(asked) + tail) for tail in tails)
 
 

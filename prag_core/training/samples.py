@@ -33,7 +33,13 @@ from typing import Any, TypeVar
 from prag_core.config.schema import PromptConfig
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.models.control_tokens import encode_text
-from prag_core.models.prompts import answer_messages, answer_prefill, encode, show_passage
+from prag_core.models.prompts import (
+    answer_messages,
+    answer_prefill,
+    encode,
+    encode_prefill,
+    show_passage,
+)
 from prag_core.questions.examples import Example, ReplaySample
 from prag_core.records import IGNORED, Augmentation, Document, QAPair, Sample
 
@@ -129,7 +135,7 @@ class _Encoder:
     ) -> Sample:
         """Make a sample whose loss is on the answer; `teacher`, if given, are the passages that the frozen model reads."""
         tokens = self._tokens(question, answer, passages)
-        asked = self._encode(question, passages, answer_prefill(cot=self.prompt.cot))
+        asked = (*self._encode(question, passages), *encode_prefill(self.tokenizer, self.prompt))
         start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, tokens, strict=False)))
         read = () if teacher is None else self._tokens(question, answer, teacher)
         return Sample(token_ids=tokens, labels=(IGNORED,) * start + tokens[start:], teacher_ids=read)
@@ -156,7 +162,7 @@ class _Encoder:
             raise CorpusError(f"{self.where}: one of its texts has no token after the first")
         return tokens
 
-    def _encode(self, question: str, passages: Sequence[str], prefill: str) -> tuple[int, ...]:
+    def _encode(self, question: str, passages: Sequence[str], prefill: str = "") -> tuple[int, ...]:
         messages = answer_messages(question, passages, cot=self.prompt.cot, fewshot=self.fewshot)
         return tuple(encode(self.tokenizer, messages, prefill))
 

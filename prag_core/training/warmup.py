@@ -16,7 +16,7 @@ import numpy as np
 
 from prag_core.bank.initial_adapter import WarmStart, read_warm_start
 from prag_core.config.dump import as_dict
-from prag_core.config.schema import Config, PromptConfig, TrainingConfig
+from prag_core.config.schema import Config, Prefill, PromptConfig, TrainingConfig
 from prag_core.errors import CorpusError, ModelError, StorageError
 from prag_core.identity import digest, model_digest
 from prag_core.models.base_model import (
@@ -106,6 +106,7 @@ def describe_sources(config: Config, questions: Sequence[Question]) -> dict[str,
         "cot": prompt.cot,
         "fewshot": digest(load_fewshot(prompt.fewshot)) if prompt.cot else None,
         "reasoning_tokens": reasoning_tokens(config) if prompt.cot else None,
+        "prefill": prompt.prefill.value if prompt.cot and prompt.prefill is not Prefill.published else None,
         **{name: warmup[name] for name in OWN},
         **{name: training[name] for name in SHARED},
     }

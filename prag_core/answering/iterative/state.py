@@ -127,7 +127,9 @@ def answers(states: Sequence[QuestionState], tools: Tools, clock: Stopwatch) -> 
     timings = clock.per(len(states))
     return [
         Answer(
-            tools.engine.tokenizer.decode(state.token_ids, skip_special_tokens=True),
+            prompts.without_first_blank(
+                tools.engine.tokenizer.decode(state.token_ids, skip_special_tokens=True)
+            ),
             passages=tuple(state.used.values()),
             adapters=state.merge.plan.keys,
             degraded=state.merge.plan.degraded,

@@ -44,6 +44,13 @@ class LongDocuments(Enum):
     chunk = "chunk"
 
 
+class Prefill(Enum):
+    """How the beginning of the assistant's turn that a question is asked with ends."""
+
+    published = "published"
+    aligned = "aligned"
+
+
 class EngineKind(Enum):
     vllm = "vllm"
     transformers = "transformers"
@@ -111,6 +118,11 @@ class PromptConfig:
         None,
         "JSON lines of {question, answer}: worked examples for prompts with prompt.cot; null gives none.",
         path=PathKind.local,
+    )
+    prefill: Prefill = setting(
+        Prefill.published,
+        'End of the "The answer is " that the model goes on from: published, with its last blank, or aligned, as far as '
+        "training has the same tokens whatever the answer (docs/paper.md).",
     )
 
 

@@ -186,3 +186,17 @@ def test_tokens_whose_text_is_held_back_are_told_of(config: Config) -> None:
     begun, *rest = events
     assert isinstance(begun, Begun)
     assert rest == [Usage(begun.prompt_tokens, 1), Delta("It", 2), Delta(" is.", 3), Done("stop", 3)]
+
+
+def test_the_blank_before_an_answer_is_not_of_its_text(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stream(*_: Any) -> AsyncIterator[Piece]:
+        for piece in (Piece(" ", 1), Piece(" It", 2), Piece(" is.", 3, "stop")):
+            yield piece
+
+    monkeypatch.setattr(ServingEngine, "stream", stream)
+    opened = OpenBank.open(config.bank.uri, config)
+    (begun, *rest), _ = serve(config, "rag", make_tools(config, opened, Engine(config)), opened)
+    assert isinstance(begun, Begun)
+    assert rest == [Usage(begun.prompt_tokens, 1), Delta("It", 2), Delta(" is.", 3), Done("stop", 3)]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
-from prag_core.answering.registry import METHODS, SERVED, find_method, most_documents
+from prag_core.answering.registry import METHODS, SERVED, Tools, find_method, most_documents
 from prag_core.config.load import load_config
+from prag_core.config.schema import Prefill
 from prag_core.errors import ConfigError
+from prag_core.records import Question
 
 CONTROL, LABELS, ATTENTION = "control", "labelled documents", "attentions"
 FACTS: dict[str, tuple[str, bool, bool, str | None, tuple[str, ...]]] = {
@@ -60,3 +65,25 @@ def test_the_engine_has_room_for_what_any_of_the_methods_may_merge() -> None:
 def test_an_unknown_method_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match="did you mean combine"):
         find_method("combined")
+
+
+SCRIPTED = [
+    name
+    for name, (kind, *_, why, _) in FACTS.items()
+    if kind != "adaptive" and why not in (ATTENTION, LABELS)
+]
+
+
+@pytest.mark.parametrize("cot", [False, True])
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_every_method_asks_with_an_aligned_prefill_and_leaves_its_blank_out_of_the_answer(
+    name: str, cot: bool, make_tools: Callable[..., Tools]
+) -> None:
+    tools = make_tools(*[(" Ada, so the answer is Rome.", "stop", 1.0)] * 3, cot=cot)
+    tools = replace(tools, prompt=replace(tools.prompt, prefill=Prefill.aligned))
+    (answer,) = METHODS[name].answer([Question("q", "Where is 3?", ("Rome",))], tools)
+    assert answer.text == "Ada, so the answer is Rome."
+    calls = range(len(tools.engine.calls))  # type: ignore[attr-defined]
+    prompts = [prompt for call in calls for prompt in tools.engine.prompts(call)]  # type: ignore[attr-defined]
+    assert prompts and all(prompt.endswith(("The answer is", "Answer:")) for prompt in prompts)
+    assert prompts[-1].endswith("Answer:" if cot else "The answer is")

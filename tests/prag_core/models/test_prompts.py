@@ -3,14 +3,18 @@
 from typing import Any
 
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from prag_core.config.schema import Prefill, PromptConfig
+from prag_core.models.control_tokens import encode_text
 from prag_core.models.prompts import (
     QA,
     REWRITE,
     answer_messages,
     answer_prefill,
     encode,
+    encode_prefill,
+    encode_question,
     format_passages,
     normalise_answer,
     normalise_question,
@@ -18,8 +22,9 @@ from prag_core.models.prompts import (
     rewrite_messages,
     show_passage,
 )
-from tests.prag_core.models.tokenizers import ALWAYS_THINKS, QWEN3, gpt2_style
+from tests.prag_core.models.tokenizers import ALWAYS_THINKS, QWEN3, gpt2_style, llama3_style, miniature
 
+ANSWERS = ["Norland", "yes", "1843", "-5", "(x)", '"Q"', "'s", "é", "中文", "🌊", "a b", ""]
 PUBLISHED = (
     "You should answer the question by referring to the knowledge provided below and integrating your own knowledge.\n"
     "Passage 1: Rome is old.\nPassage 2: So is Athens.\n\n\nQuestion: Which is older?"
@@ -97,6 +102,44 @@ def test_the_prefill_carries_the_answer_in_training_and_nothing_at_inference() -
         "Answer: So, Rome.",
         "Answer: ",
     )
+
+
+@pytest.mark.parametrize("cot", [False, True])
+def test_an_aligned_prefill_is_a_token_prefix_of_every_trained_one(
+    tokenizer: PreTrainedTokenizerBase, cot: bool
+) -> None:
+    said = encode_prefill(tokenizer, PromptConfig(cot=cot, prefill=Prefill.aligned))
+    for answer in ANSWERS:
+        trained = encode_text(tokenizer, answer_prefill(answer, cot=cot))
+        assert trained[: len(said)] == said, answer
+    text = encode_text(tokenizer, "Answer:" if cot else "The answer is")
+    assert str(tokenizer.decode(said)).strip() == str(tokenizer.decode(text)).strip()
+
+
+@pytest.mark.parametrize("make", [gpt2_style, llama3_style])
+def test_where_a_blank_belongs_to_the_word_after_it_the_published_prefill_is_no_prefix(make: Any) -> None:
+    tokenizer = make()
+    published, aligned = (encode_prefill(tokenizer, PromptConfig(prefill=form)) for form in Prefill)
+    assert published == tokenizer.encode("The answer is ", add_special_tokens=False)
+    assert published[:-1] == aligned
+    trained = encode_text(tokenizer, answer_prefill("Norland"))
+    assert trained[: len(published)] != published
+
+
+@pytest.mark.parametrize("cot", [False, True])
+def test_where_a_blank_belongs_to_the_word_before_it_both_forms_are_the_same(cot: bool) -> None:
+    tokenizer = miniature()
+    published, aligned = (encode_prefill(tokenizer, PromptConfig(cot=cot, prefill=form)) for form in Prefill)
+    assert published == aligned == tokenizer.encode(answer_prefill(cot=cot), add_special_tokens=False)
+
+
+def test_a_question_ends_in_the_prefill_that_its_wording_asks_for() -> None:
+    tokenizer = gpt2_style()
+    for wording in (PromptConfig(), PromptConfig(prefill=Prefill.aligned)):
+        messages = answer_messages("Who?", ["text"])
+        asked = encode_question(tokenizer, "Who?", [("", "text")], wording)
+        assert list(asked) == [*encode(tokenizer, messages), *encode_prefill(tokenizer, wording)]
+    assert str(tokenizer.decode(list(asked))).endswith("assistant\nThe answer is")
 
 
 def test_a_title_is_shown_only_on_request() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from prag_core.bank import WarmStart, write_warm_start
 from prag_core.config.load import load_config
-from prag_core.config.schema import Config
+from prag_core.config.schema import Config, Prefill, PromptConfig
 from prag_core.errors import ConfigError, ModelError
 from prag_core.models.lora import AdapterLayout, ModuleShape, initial_factors
-from prag_core.planning.recipe import build_recipe, prepare_recipe
+from prag_core.planning.recipe import build_recipe, prepare_recipe, recorded_prompt, writing_fields
 
 LAYOUT = AdapterLayout((ModuleShape("up_proj", 4, 3),), rank=2, alpha=32.0)
 
@@ -35,6 +35,7 @@ def recipe_id(*settings: str, base: str = "m1", writer: str = "m1", layout: Adap
         "training.seed=1",
         "prompt.with_title=true",
         "prompt.cot=true",
+        "prompt.prefill=aligned",
         "augmentation.num_rewrites=2",
         "augmentation.num_qa_pairs=4",
         "augmentation.max_new_tokens=100",
@@ -116,7 +117,7 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
             "distill_hidden",  # with its objective alone
         },
         "augmentation": {"engine", "model", "max_attempts", "uri"},  # the model by digest
-        "prompt": {"fewshot"},  # by content
+        "prompt": {"fewshot", "prefill"},  # by content; where it is not the published one
     }
     fields = build_recipe(Config(), "m", "m", LAYOUT).fields
     for section, names in left_out.items():
@@ -216,3 +217,13 @@ def test_another_model_that_writes_is_in_the_recipe_and_in_the_limit(
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.path=.*nowhere"):
         prepare_recipe(load_config([f"model.path={tmp_path}/nowhere"]))
+
+
+def test_a_bank_keeps_the_prefill_that_it_was_made_with() -> None:
+    aligned = build_recipe(load_config(["prompt.prefill=aligned"]), "m", "m", LAYOUT)
+    published = build_recipe(load_config(["prompt.prefill=published"]), "m", "m", LAYOUT)
+    assert published.id == build_recipe(Config(), "m", "m", LAYOUT).id != aligned.id
+    for caller in (PromptConfig(), PromptConfig(prefill=Prefill.aligned)):
+        assert recorded_prompt(aligned, caller).prefill is Prefill.aligned
+        assert recorded_prompt(published, caller).prefill is Prefill.published
+    assert writing_fields(aligned) == writing_fields(published)

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from prag_core.config.schema import PromptConfig
+from prag_core.config.schema import Prefill, PromptConfig
 from prag_core.models.lora import AdapterLayout, layout_of
 from prag_core.models.prompts import encode_question
-from prag_core.records import IGNORED, AdapterFactors, Augmentation, Factors, QAPair, Sample
+from prag_core.records import IGNORED, AdapterFactors, Augmentation, Document, Factors, QAPair, Sample
 from prag_core.training.exam import Spellings, exam_questions, examine
 from prag_core.training.kernels import stacked_lora
+from prag_core.training.samples import build_samples
+from tests.prag_core.models.tokenizers import STYLES
 
 PROMPTS = [(3, 14, 15, 9, 26), (5, 35, 8), (9, 3, 2, 38, 4, 1, 6), (27, 18, 28)]
 TOKENS = 4  # of an answer
@@ -138,3 +140,19 @@ def test_where_a_space_belongs_to_the_word_after_it_both_spellings_are_right(tin
     start = len(encode_question(spaced, "Who?", (), PromptConfig()))
     assert [spaced.decode(way.token_ids[start:]) for way in (alone, taught)] == ["Ada.", " Ada."]
     assert alone.token_ids[:start] == taught.token_ids[:start]
+
+
+@pytest.mark.parametrize("cot", [False, True])
+@pytest.mark.parametrize("style", STYLES)
+def test_with_an_aligned_prefill_an_answer_goes_on_as_it_was_trained(style: str, cot: bool) -> None:
+    tokenizer, prompt = STYLES[style](), PromptConfig(cot=cot, prefill=Prefill.aligned)
+    document = Document("d", "Ada wrote it.")
+    trained = build_samples(
+        document, AUGMENTATION, tokenizer, prompt, max_length=9999, repeat_without_passage=True
+    )
+    bare = trained[1:]  # the first question over the passage, then each without
+    questions = exam_questions(AUGMENTATION, tokenizer, prompt)
+    assert [spelling.token_ids for (spelling,) in questions] == [sample.token_ids for sample in bare]
+    for (spelling,), pair in zip(questions, AUGMENTATION.qa_pairs, strict=True):
+        asked = encode_question(tokenizer, pair.question, (), prompt)
+        assert spelling.labels == (IGNORED,) * len(asked) + spelling.token_ids[len(asked) :]

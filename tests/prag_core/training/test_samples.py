@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from prag_core.config.schema import PromptConfig
+from prag_core.config.schema import Prefill, PromptConfig
 from prag_core.errors import ConfigError, CorpusError
+from prag_core.models.prompts import encode_question
 from prag_core.questions.examples import ReplaySample
 from prag_core.records import IGNORED, Augmentation, Document, QAPair, Sample
 from prag_core.training.samples import SampleTooLongError, build_samples, choose_replay, interleave
+from tests.prag_core.models.tokenizers import STYLES
 
 TEXT, REWRITES = "Ada wrote Notes.", ("Notes is by Ada.", "Ada is Notes' author.")
 DOCUMENT = Document("d1", TEXT, title="Ada")
@@ -275,3 +277,22 @@ def test_replay_choice_depends_on_wording_and_seed_alone() -> None:
     assert len(lengths) > 8 and lengths == sorted(lengths)
     with pytest.raises(ConfigError, match=r"training\.replay_samples=51: .* only 50"):
         choose_replay(pool, 51, seed=0, content_hash="one")
+
+
+@pytest.mark.parametrize("distill", [False, True])
+@pytest.mark.parametrize("cot", [False, True])
+@pytest.mark.parametrize("style", STYLES)
+def test_what_is_asked_is_a_token_prefix_of_what_was_trained(style: str, cot: bool, distill: bool) -> None:
+    tokenizer, prompt = STYLES[style](), PromptConfig(cot=cot, prefill=Prefill.aligned)
+    replay = [ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",))]
+    texts = [(), *((("", text),) for text in (TEXT, *REWRITES, "Cy is in Rome."))]
+    questions = [*(f"Question {i}" for i in range(3)), "Where is Cy"]
+    asked = [encode_question(tokenizer, question, shown, prompt) for question in questions for shown in texts]
+    samples = build(
+        tokenizer, 3, 2, prompt, distill=distill, replay=replay, repeat_without_passage=True, max_length=9999
+    )
+    for sample in samples:
+        for read in filter(None, (sample.token_ids, sample.teacher_ids)):
+            own = next(prefix for prefix in asked if read[: len(prefix)] == prefix)
+            labelled = sum(label != IGNORED for label in sample.labels)
+            assert labelled in (len(read), len(read) - len(own))

@@ -32,8 +32,8 @@ from prag_core.planning.recipe import prepare_recipe
 from prag_core.records import Augmentation, QAPair, Question, Sample
 from prag_core.retrieval import build_index
 from prag_core.stages.shard import TrainStage
-from prag_core.training.warmup import build_samples, train, training_settings, warm_up
-from prag_core.training.warmup_questions import Lesson
+from prag_core.training.warmup import build_samples, describe_sources, train, training_settings, warm_up
+from prag_core.training.warmup_questions import Lesson, read_questions
 
 MINI = Path(__file__).resolve().parents[3] / "examples/mini"
 TARGETS = ["gate_proj", "up_proj", "down_proj"]
@@ -243,3 +243,15 @@ def test_reasoning_of_the_model_itself_warms_up_too(config: Config, tmp_path: Pa
     other = read_warm_start(config.warmup.out)
     assert other is not None and made.made_from["questions"] != other.made_from["questions"]
     assert made.made_from["cot"]
+
+
+def test_where_the_model_reasons_its_prompts_prefill_is_remembered(config: Config) -> None:
+    questions = read_questions(config)
+
+    def made_from(*settings: str) -> dict[str, Any]:
+        return describe_sources(load_config(settings), questions)
+
+    aligned = "prompt.prefill=aligned"
+    assert made_from(aligned) == made_from()  # trained text is the same in both forms
+    reasoned = made_from("prompt.cot=true")
+    assert made_from("prompt.cot=true", aligned) == reasoned | {"prefill": "aligned"} != reasoned
