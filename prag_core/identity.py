@@ -1,4 +1,4 @@
-"""Names made from content: of a document, a recipe, a model, an adapter, a shard.
+"""Names made from content: of a document, a recipe, an adapter, a shard; of a model, see `models/source`.
 
 Every identity is a SHA-256 over canonical JSON (sorted keys, no spaces, UTF-8), in hexadecimal. Nothing that differs
 between two runs of the same work (paths, times, loop counters) is ever part of one.
@@ -13,19 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prag_core.errors import ModelError
 from prag_core.records import Document
-
-MODEL_FILES = (
-    "*.safetensors",
-    "*.bin",
-    "config.json",
-    "tokenizer*",
-    "*.model",
-    "chat_template*",
-    "vocab*",
-    "merges*",
-)
 
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -59,18 +47,6 @@ def adapter_version(content: str, recipe_id: str) -> str:
 def shard_id(adapter_identities: Sequence[str]) -> str:
     """The identity of a shard: its ordered adapters'. Shortened to 20 digits for file names."""
     return digest(list(adapter_identities))[:20]
-
-
-def model_digest(path: str, revision: str | None = None) -> str:
-    """Identity of a base model: of a local folder the digest of its weights, config and tokenizer files; of a hub name,
-    name and revision."""
-    folder = Path(path)
-    if not folder.is_dir():
-        return digest(["hub", path, revision])
-    files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()})
-    if not files:
-        raise ModelError(f"model.path={path}: the folder holds no weights, config or tokenizer")
-    return digest([[file.name, file_sha256(file)] for file in files])
 
 
 def file_sha256(path: Path) -> str:

@@ -20,10 +20,10 @@ from prag_core.config.schema import Config, ModelConfig
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
 from prag_core.errors import BankError, ModelError
-from prag_core.identity import model_digest
 from prag_core.merging import Versioned, merged_rank
 from prag_core.models.lora import check_factors
 from prag_core.models.prompts import DEFAULT_NEW_TOKENS
+from prag_core.models.source import model_digest
 from prag_core.planning.recipe import recorded_prompt
 from prag_core.questions.examples import load_fewshot
 from prag_core.records import AdapterFactors, Augmentation, Document, Key, Passage, Question

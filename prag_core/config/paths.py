@@ -2,7 +2,7 @@
 
 - `~` is the home folder, and a relative path is relative to the working directory, wherever it is written.
 - `file://` before a path changes nothing. Other URIs stay as they are.
-- A model's path is a folder where there is one of that name; otherwise a name on the hub, which stays as it is.
+- A model's path is a folder where there is one of that name, or a file that ends in .gguf; otherwise a name, which stays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prag_core.config.schema import Config
 from prag_core.config.setting import PathKind, walk_settings
 
 LOCAL = ("file://", "local://")
-SURELY_A_FOLDER = ("/", "~", "./", "../")  # hub names do not begin so
+SURELY_A_PATH = ("/", "~", "./", "../")  # names of models do not begin so
 
 
 def resolve_paths(config: Config) -> Config:
@@ -41,5 +41,10 @@ def resolve_path(uri: str, kind: PathKind) -> str:
     if "://" in plain:
         return uri
     path = os.path.abspath(os.path.expanduser(plain))
-    is_name = kind is PathKind.model and plain == uri and not uri.startswith(SURELY_A_FOLDER)
-    return uri if is_name and not os.path.isdir(path) else path
+    is_name = kind is PathKind.model and plain == uri and not uri.startswith(SURELY_A_PATH)
+    return uri if is_name and not is_gguf(uri) and not os.path.isdir(path) else path
+
+
+def is_gguf(path: str) -> bool:
+    """Whether a model's path is of a GGUF file, by its ending."""
+    return path.lower().endswith(".gguf")

@@ -23,7 +23,7 @@ class PathKind(Enum):
     """Where a setting that names a file or folder may point."""
 
     local = "local"  # a local path or an fsspec URI
-    model = "model"  # a local folder, or a hub name where there is none of that name
+    model = "model"  # a local folder or GGUF file, or a name where there is no folder of that name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,7 @@ class Setting:
         if self.choices:
             words = ("names among " if kind == "list[str]" else "one of ") + ", ".join(self.choices)
         elif self.description.path and kind == "str":
-            words = (
-                "a path or URI" if self.description.path is PathKind.local else "a path or a name on the hub"
-            )
+            words = "a path or URI" if self.description.path is PathKind.local else "a path or a model's name"
         else:
             words = WORDS[kind]
         bounds = f", {self.description.range}" if self.description.range else ""

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from prag_core.engines.vllm_worker import AdaptedModules
 from prag_core.errors import EngineError, ModelError
 from prag_core.models.base_model import context_length
 from prag_core.models.lora import AdapterLayout
+from prag_core.models.source import local_model
 from prag_core.patches.llvmlite import refuse_python_names
 from prag_core.patches.vllm import kept_set_num_threads
 
@@ -30,7 +32,8 @@ def engine_arguments(
 ) -> dict[str, Any]:
     """What vLLM is started with, by the names of its own engine arguments. Prepares this process for vLLM's import.
 
-    Raises EngineError where vLLM is not installed, or has no slots for adapters of that rank."""
+    Raises EngineError where vLLM is not installed, or has no slots for adapters of that rank, and as `local_model` does."""
+    model = replace(model, path=local_model(model.path))
     _prepare_environment(model)
     refuse_python_names()
     try:

@@ -1,4 +1,4 @@
-"""Load the frozen base model and its tokenizer, from a folder or the hub, and say clearly what is missing.
+"""Load the frozen base model and its tokenizer, from where `local_model` finds them, and say clearly what is missing.
 
 Remote code is never run. The model is in evaluation mode, and no parameter takes a gradient.
 """
@@ -12,6 +12,7 @@ import torch
 
 from prag_core.config.schema import Dtype
 from prag_core.errors import ModelError
+from prag_core.models.source import local_model
 
 TORCH_DTYPES = {Dtype.float32: torch.float32, Dtype.bfloat16: torch.bfloat16, Dtype.float64: torch.float64}
 
@@ -29,9 +30,10 @@ def default_device() -> str:
 def load_base_model(
     path: str, dtype: Dtype = Dtype.float32, device: str | torch.device = "cpu", revision: str | None = None
 ) -> BaseModel:
-    """Load model and tokenizer of a local folder or hub name, with SDPA attention. Raises ModelError when the weights, the
+    """Load model and tokenizer of a model's path, with SDPA attention. Raises ModelError when the weights, the
     tokenizer or its chat template are missing, or do not fit each other."""
-    if _looks_local(path) and not Path(path).is_dir():
+    folder = local_model(path)
+    if _looks_local(folder) and not Path(folder).is_dir():
         raise ModelError(f"model.path={path}: no such folder")
     tokenizer = load_tokenizer(path, revision)
     model = _load_weights(path, TORCH_DTYPES[dtype], revision)
@@ -47,7 +49,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     """Load the tokenizer alone (planning needs no weights). Raises ModelError without one or without a chat template."""
     from transformers import AutoTokenizer  # slow to import
 
-    folder = Path(path)
+    folder = Path(local_model(path))
     if folder.is_dir() and not any(
         any(folder.glob(pattern)) for pattern in ("tokenizer*", "vocab*", "*.model")
     ):
@@ -55,7 +57,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
             f"model.path={path}: the folder has no tokenizer (tokenizer.json); save it beside the weights"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), revision=revision, trust_remote_code=False)
     except Exception as error:
         where = (
             "its tokenizer" if folder.is_dir() else "no such folder, and as a name on the hub its tokenizer"
@@ -74,8 +76,9 @@ def empty_model(path: str, revision: str | None = None) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM  # slow to import
 
     build: Any = AutoModelForCausalLM.from_config
+    folder = local_model(path)
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False)
         with torch.device("meta"):
             return build(config, trust_remote_code=False)
     except Exception as error:
@@ -94,9 +97,10 @@ def context_length(model: Any, limit: int | None = None) -> int:
 def _load_weights(path: str, dtype: torch.dtype, revision: str | None) -> Any:
     from transformers import AutoModelForCausalLM  # slow to import
 
+    folder = local_model(path)
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path,
+            folder,
             revision=revision,
             dtype=dtype,
             attn_implementation="sdpa",

@@ -7,8 +7,8 @@ from typing import Any
 
 from prag_core.config.schema import Config
 from prag_core.corpus.chunking import PassageLimit, token_budget
-from prag_core.identity import model_digest
 from prag_core.models.base_model import context_length, empty_model, load_tokenizer
+from prag_core.models.source import model_digest
 from prag_core.questions.examples import load_fewshot
 
 

@@ -21,8 +21,9 @@ from prag_core.config.schema import Config, ModelConfig
 from prag_core.engines.base import Engine
 from prag_core.engines.load import make_engine
 from prag_core.errors import BankError
-from prag_core.identity import Recipe, content_hash, model_digest
+from prag_core.identity import Recipe, content_hash
 from prag_core.models.base_model import BaseModel, context_length, default_device, load_base_model
+from prag_core.models.source import model_digest
 from prag_core.planning.recipe import writing_fields
 from prag_core.questions.examples import ReplaySample, load_fewshot, load_replay
 from prag_core.records import Adapter, AdapterFactors, Augmentation, Document, Failure, Key, QAPair, Sample

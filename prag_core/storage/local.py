@@ -14,6 +14,11 @@ ATTEMPTS = 100  # to make a file in a folder that others remove when it is empty
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # answers to `os.link`
 
 
+def user_cache() -> Path:
+    """This user's folder for what can be made again. Raises RuntimeError for a user without a home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prag"
+
+
 def temporary_path(path: str) -> Path:
     """Make an empty file of a new name beside `path`, and the folder if there is none."""
     target = Path(path)

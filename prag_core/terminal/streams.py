@@ -53,7 +53,9 @@ def hide_libraries(name: str) -> Path:
 
 def log_folder() -> Path:
     """The folder of the logs: one for each user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prag" / "logs"
+    from prag_core.storage.local import user_cache  # brings fsspec along, and a log is opened before all else
+
+    return user_cache() / "logs"
 
 
 def _open_log(name: str) -> tuple[Path, int]:

@@ -18,7 +18,7 @@ from prag_core.bank.initial_adapter import WarmStart, read_warm_start
 from prag_core.config.dump import as_dict
 from prag_core.config.schema import Config, Prefill, PromptConfig, TrainingConfig
 from prag_core.errors import CorpusError, ModelError, StorageError
-from prag_core.identity import digest, model_digest
+from prag_core.identity import digest
 from prag_core.models.base_model import (
     BaseModel,
     context_length,
@@ -28,6 +28,7 @@ from prag_core.models.base_model import (
 )
 from prag_core.models.lora import AdapterLayout, initial_factors, layout_of
 from prag_core.models.prompts import TEMPLATES, answer_messages, answer_prefill, encode
+from prag_core.models.source import model_digest
 from prag_core.questions.examples import load_fewshot
 from prag_core.records import AdapterFactors, Factors, Question, Sample
 from prag_core.training.cohort import TrainedDocument, train_cohort

@@ -3,12 +3,8 @@
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-
-from prag_core.errors import ModelError
-from prag_core.identity import Recipe, adapter_version, content_hash, digest, model_digest, shard_id
+from prag_core.identity import Recipe, adapter_version, content_hash, digest, shard_id
 from prag_core.records import Document
 
 DOCUMENT = Document("a", "text", "title", 0, {"lang": "en"})
@@ -51,40 +47,3 @@ def test_a_recipe_is_named_by_all_its_fields_whatever_their_order() -> None:
     assert recipe.id == Recipe({"training": {"epochs": 1}, "model": "m"}).id
     assert recipe.id != Recipe({"model": "m", "training": {"epochs": 2}}).id
     assert Recipe(json.loads(json.dumps(recipe.fields))).id == recipe.id
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"):
-        (folder / name).write_text(name)
-    return folder
-
-
-@pytest.mark.parametrize(
-    "name", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"]
-)
-def test_a_model_is_named_by_the_bytes_of_every_file_that_matters(model: Path, name: str) -> None:
-    before = model_digest(str(model))
-    (model / name).write_text("changed")
-    assert model_digest(str(model)) != before
-
-
-def test_a_model_keeps_its_name_when_it_moves_or_gains_a_readme(model: Path, tmp_path: Path) -> None:
-    before = model_digest(str(model))
-    (model / "README.md").write_text("about")
-    assert model_digest(str(model.rename(tmp_path / "elsewhere"))) == before
-
-
-def test_a_hub_model_is_named_by_name_and_revision() -> None:
-    assert (
-        model_digest("org/name", "main")
-        != model_digest("org/name", "other")
-        != model_digest("org/other", "other")
-    )
-
-
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=str(tmp_path)):
-        model_digest(str(tmp_path))

@@ -96,7 +96,8 @@ class BankConfig:
 class ModelConfig:
     path: str = setting(
         "${root:examples/mini/model}",
-        "The base model: a local folder, or a name on the Hugging Face hub.",
+        "The base model: a local folder, a GGUF file, smollm2 (a small pretrained model that set-up brings), or a name on the "
+        "Hugging Face hub.",
         path=PathKind.model,
     )
     revision: str | None = setting(
@@ -131,7 +132,7 @@ class AugmentationConfig:
     engine: EngineKind = setting(EngineKind.vllm, "Engine that writes the augmentations.")
     model: str | None = setting(
         None,
-        "Model that writes the augmentations: a local folder or a name on the hub; null takes model.path.",
+        "Model that writes the augmentations, named as in model.path; null takes that one.",
         path=PathKind.model,
     )
     num_rewrites: int = setting(1, "Number of rewrites of each document.", ge=0)

@@ -41,13 +41,15 @@ def test_a_relative_path_is_of_the_working_directory(here: Path) -> None:
         assert resolve_path(typed, PathKind.local) == str(here / "b")
 
 
-def test_a_model_is_a_folder_where_there_is_one_and_else_a_name_on_the_hub(here: Path) -> None:
+def test_a_model_is_a_folder_where_there_is_one_a_gguf_file_by_its_ending_and_else_a_name(here: Path) -> None:
     assert (
         resolve_path("model", PathKind.model)
         == resolve_path("file://model", PathKind.model)
         == str(here / "model")
     )
     assert resolve_path("org/name", PathKind.model) == "org/name"
+    assert resolve_path("smollm2", PathKind.model) == "smollm2"
+    assert resolve_path("some/m.Q4_0.GGUF", PathKind.model) == str(here / "some" / "m.Q4_0.GGUF")
     assert resolve_path("./org/name", PathKind.model) == str(here / "org/name"), "surely no name"
 
 
