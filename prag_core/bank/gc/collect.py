@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from prag_core.bank import tables
 from prag_core.bank.condemned import Condemned, condemn, drop_records, read_condemned
 from prag_core.bank.deletions import list_events, write_event
-from prag_core.bank.gc.erase import erase, resettle, shards_holding
-from prag_core.bank.gc.mark import Files, is_young, live_runs, mark
-from prag_core.bank.layout import is_own, new_attempt, shard_of
+from prag_core.bank.gc.erase import erase, find_orphans, resettle, shards_holding
+from prag_core.bank.gc.mark import Files, committed_files, is_young, live_runs, mark
+from prag_core.bank.layout import is_own, new_attempt
 from prag_core.bank.publish import Request, publish
 from prag_core.bank.published import list_published, newest_name, on_newest
 from prag_core.bank.snapshot import Snapshot, latest
@@ -88,7 +88,9 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, forc
         due = rewritten or erasable.deleted.num_rows or erasable.wordings.num_rows
         if due and not dry_run:
             _erase(store, erasable, rewritten)
-        removed, waiting = _sweep(store, before, now, dry_run)
+        if not dry_run:
+            on_newest(store, partial(_resettle, store))
+        removed, waiting = _sweep(store, before, now, erasable.doc_ids, dry_run)
         return GcReport(
             dry_run=dry_run,
             erased=tuple(
@@ -172,36 +174,33 @@ def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> Non
         doc_ids = doc_ids & newest.deleted.keys()
     for shard_id in shards:
         erase(store, shard_id, doc_ids, erasable.wordings)
-    wordings = pa.concat_tables([erasable.wordings, erasable.deleted])
-    on_newest(store, partial(_resettle, store, publish(store, Request(erased=wordings)), wordings, shards))
+    publish(store, Request(erased=pa.concat_tables([erasable.wordings, erasable.deleted])))
 
 
-def _resettle(store: BankStore, snapshot: Snapshot, wordings: pa.Table, shards: Collection[str]) -> None:
-    """Commit anew what came back while it was being erased, and has the rewritten shards' old objects to itself."""
-    rows = snapshot.rows_of(wordings["doc_id"].to_pylist())
-    rows = rows.filter(tables.is_among(rows, wordings))
-    homes = [
-        path and shard_of(path) in shards for path in rows["documents_object"].cast(pa.string()).to_pylist()
-    ]
-    rows = rows.filter(pa.array(homes, pa.bool_()))
-    if rows.num_rows:
-        resettle(store, snapshot, rows)
+def _resettle(store: BankStore) -> None:
+    """Commit anew what came back while it was being erased, whoever erased it and whenever."""
+    snapshot = latest(store)
+    if snapshot is None:
+        return
+    committed = committed_files(store, own_files(store).keys() - read_condemned(store).files)
+    if orphans := find_orphans(store, snapshot, committed):
+        resettle(store, snapshot, orphans)
         publish(store, Request(erased=tables.WANTED.empty_table()))
 
 
 def _sweep(
-    store: BankStore, before: datetime, now: datetime, dry_run: bool
+    store: BankStore, before: datetime, now: datetime, deleted: Collection[str], dry_run: bool
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Remove files that nothing refers to: list, write down which shall go, look what is referred to, and only then remove.
     Returns the removed files and those that are too young, with their bytes."""
     files = own_files(store)
-    left_over = files.keys() - mark(store, files, before, now, read_condemned(store))
+    left_over = files.keys() - mark(store, files, before, now, read_condemned(store), deleted)
     old = {name for name in left_over if modified(files[name]) <= before}
     if old and not dry_run:
         record = condemn(store, old)
         condemned = read_condemned(store)
         others = Condemned({name: of for name, of in condemned.records.items() if name != record})
-        old -= mark(store, files, before, now, others)
+        old -= mark(store, files, before, now, others, deleted)
         remove(store.fs, store.root, sorted(old, key=_order))
         drop_records(store, [record])
         _drop_finished(store, others)

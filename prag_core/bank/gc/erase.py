@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import tables
+from prag_core.bank.catalog import CATALOG
 from prag_core.bank.commits import Commit, claim, find, list_all
 from prag_core.bank.layout import ObjectInfo, Stage, attempt_of, new_attempt, object_path, shard_of
 from prag_core.bank.reader import raw_rows
@@ -70,17 +71,34 @@ def erase(store: BankStore, shard_id: str, doc_ids: Collection[str], wordings: p
         claim(store, Commit(stage, shard_id, attempt, objects, commit.generation + 1))
 
 
-def resettle(store: BankStore, snapshot: Snapshot, rows: pa.Table) -> None:
-    """Commit rows of the catalog anew, in shards of their own. Their shard was rewritten without them while they came back:
-    restored, or in the corpus again. Without this the objects of before would stay for their sake, with all that was erased
-    from them."""
+def find_orphans(store: BankStore, snapshot: Snapshot, committed: Collection[str]) -> dict[str, pa.Table]:
+    """Find the documents objects that only the catalog names and no commit (`committed`: all that commits name), and that hold
+    more than the catalog's rows: each with those rows. A rewriting does not reach them. Their documents came back, restored or
+    in the corpus again, after it had begun to erase them."""
+    paths = sorted(path for path in snapshot.objects.keys() - committed if path.startswith("documents/"))
+    rows = [CATALOG.empty_table()]
+    for part in snapshot.parts if paths else ():
+        of_part = snapshot.read_part(part)
+        named = pc.is_in(of_part["documents_object"].cast(pa.string()), pa.array(paths, pa.string()))
+        rows.append(of_part.filter(named))
+    found = pa.concat_tables(rows)
+    groups = tables.group_rows(found["documents_object"])
+    orphans = {path: found.take(pa.array(numbers)) for path, numbers in groups.items()}
+    held = dict(zip(orphans, store.read_tables([snapshot.objects[path] for path in orphans]), strict=True))
+    return {
+        path: rows for path, rows in orphans.items() if not pc.all(tables.is_among(held[path], rows)).as_py()
+    }
+
+
+def resettle(store: BankStore, snapshot: Snapshot, orphans: Mapping[str, pa.Table]) -> None:
+    """Commit the rows of orphans anew, in shards of their own. Without this the objects would stay for their sake, with all that
+    was erased from the catalog."""
     kinds = {
         "documents": "documents_object",
         "augmentations": "augmentations_object",
         "adapters": "adapter_object",
     }
-    for old, numbers in tables.group_rows(rows["documents_object"]).items():
-        part = rows.take(pa.array(numbers))
+    for old, part in orphans.items():
         shard_id = f"-{shard_of(old)[:40]}-{new_attempt()}"  # its name sorts first: of two rows of a wording it counts
         rewriter = _Rewriter(store, shard_id, Goes((), part.select(tables.WANTED.names), but=True))
         named = {path for kind in kinds.values() for path in part[kind].cast(pa.string()).to_pylist() if path}

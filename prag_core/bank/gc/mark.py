@@ -9,6 +9,9 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import pyarrow.compute as pc
+
+from prag_core.bank import tables
 from prag_core.bank.commits import CommitFiles, decode_commit, list_commit_files
 from prag_core.bank.condemned import Condemned
 from prag_core.bank.layout import (
@@ -35,25 +38,34 @@ LEASE = re.compile(r"runs/([^/]+)/lease")
 PLAN = re.compile(r"runs/([^/]+)/plan\.json")
 
 
-def mark(store: BankStore, files: Files, before: datetime, now: datetime, condemned: Condemned) -> set[str]:
+def mark(
+    store: BankStore,
+    files: Files,
+    before: datetime,
+    now: datetime,
+    condemned: Condemned,
+    deleted: Collection[str] = (),
+) -> set[str]:
     """Find what the bank refers to: commits that count with their objects, readable snapshots and those being published, plans of
     live runs and the newest plan, and the retrieval indexes of these snapshots.
 
     `files` are the bank's own files, listed before. A commit one of whose objects is missing or condemned keeps those that
-    would stand in for it as well.
+    would stand in for it as well. A plan whose run is not alive keeps no object with documents that are `deleted`.
     """
-    return on_newest(store, partial(_mark, store, files, before, now, condemned))
+    return on_newest(store, partial(_mark, store, files, before, now, condemned, deleted))
 
 
-def _mark(store: BankStore, files: Files, before: datetime, now: datetime, condemned: Condemned) -> set[str]:
+def _mark(
+    store: BankStore,
+    files: Files,
+    before: datetime,
+    now: datetime,
+    condemned: Condemned,
+    deleted: Collection[str],
+) -> set[str]:
     names = {BANK_FILE, store.fields["initial"]["path"]}
     names |= {name for name in files if name.startswith(KEPT)}
-    unsure = files.keys() - condemned.files
-    for stage in Stage:
-        shards = list(list_commit_files(store, stage).values())
-        contents = _read_first(store, shards)
-        for shard in shards:
-            names |= set(_commit_and_objects(store, shard, contents, unsure))
+    names |= committed_files(store, files.keys() - condemned.files)
     snapshots = readable_snapshots(store, files, before)
     newest = newest_name(store)
     for snapshot in snapshots:
@@ -62,7 +74,7 @@ def _mark(store: BankStore, files: Files, before: datetime, now: datetime, conde
         except CorruptBankError:
             if snapshot.name == newest:
                 raise  # what it names is unknown: nothing may be removed
-    names |= _planned_documents(store, files, now)
+    names |= _planned_documents(store, files, now, deleted)
     names |= _retrieval_indexes(store, files, {snapshot.name for snapshot in snapshots})
     return names
 
@@ -74,6 +86,18 @@ def _files_of(snapshot: Snapshot) -> Iterator[str]:
     if not snapshot.is_old:
         yield from (snapshot.manifest[table]["path"] for table in ("objects", "commits"))
     yield from snapshot.objects
+
+
+def committed_files(store: BankStore, present: Collection[str]) -> set[str]:
+    """Find the commits that count, with their objects, and those that would stand in for one whose objects are not all
+    `present`. Damaged ones are passed over."""
+    names: set[str] = set()
+    for stage in Stage:
+        shards = list(list_commit_files(store, stage).values())
+        contents = _read_first(store, shards)
+        for shard in shards:
+            names |= set(_commit_and_objects(store, shard, contents, present))
+    return names
 
 
 def _read_first(store: BankStore, shards: Sequence[CommitFiles]) -> dict[str, bytes]:
@@ -138,19 +162,32 @@ def live_runs(files: Files, now: datetime) -> set[str]:
     return {run for run, info in leases.items() if modified(info) > now - LEASE_TIME}
 
 
-def _planned_documents(store: BankStore, files: Files, now: datetime) -> set[str]:
+def _planned_documents(store: BankStore, files: Files, now: datetime, deleted: Collection[str]) -> set[str]:
     """Documents that wait for their shard to be trained, by the plans of live runs and the newest plan: resuming reads them.
-    All of them if a plan is damaged."""
-    runs = sorted(match[1] for name in files if (match := PLAN.fullmatch(name)))
+    All of them if a plan is damaged. Where a document has been deleted and the run is not alive, the next plan takes the
+    shard's other documents from the corpus again."""
+    runs, live = sorted(match[1] for name in files if (match := PLAN.fullmatch(name))), live_runs(files, now)
     committed = set(list_commit_files(store, Stage.adapters))
     names: set[str] = set()
-    for run in {*runs[-1:], *(live_runs(files, now) & set(runs))}:
+    for run in {*runs[-1:], *(live & set(runs))}:
         try:
             plan = read_run_sealed(store, run, PLAN_FILE)
-            names |= {s["documents_object"] for s in plan["shards"] if s["shard_id"] not in committed}
+            waiting = {s["documents_object"] for s in plan["shards"] if s["shard_id"] not in committed}
         except (BankError, KeyError, TypeError):
             return {name for name in files if name.startswith("documents/")}
+        if deleted and run not in live:
+            waiting = {path for path in waiting & files.keys() if not _has_any(store, path, deleted)}
+        names |= waiting
     return names
+
+
+def _has_any(store: BankStore, documents_object: str, doc_ids: Collection[str]) -> bool:
+    """Whether an object has rows of some of these documents."""
+    try:
+        rows = store.read_table(documents_object)
+    except BankError:
+        return False  # damaged, or gone since the listing
+    return bool(pc.any(tables.has_doc_id(rows, doc_ids)).as_py())
 
 
 def _retrieval_indexes(store: BankStore, files: Files, snapshots: set[str]) -> set[str]:

@@ -207,6 +207,41 @@ def test_an_erasing_that_was_killed_before_its_publish_is_finished(filled: Fille
     assert not any(b"text of a <0>" in data for data in everything(bank).values()) and verify(bank) == []
 
 
+def test_what_comes_back_after_an_erasing_that_was_killed_keeps_no_other_alive(
+    filled: Filled, world: World
+) -> None:
+    """Its shard is rewritten without it and without "a"; only the catalog names the objects of before, for its sake."""
+    bank, (a, b, *others) = filled.bank, filled.documents
+    bank.write_snapshot(world.wanted([a, *others]))
+    delete_documents(bank, ["a"])
+    erase(bank, "shard0", ["a"], world.wanted([b]).cast(WANTED))
+    bank.write_snapshot(world.wanted([a, b, *others]))
+    gc(bank, NOW, dry_run=False, force=True)
+    assert not any(b"text of a <0>" in data for data in everything(bank).values()) and verify(bank) == []
+    snapshot, name = bank.require_snapshot(), world.layout.modules[0].name
+    found = AdapterReader(bank, snapshot).fetch([("b", 0)])
+    assert (found["b", 0][name].a == filled.factors["b", 0][name].a).all()
+    assert {document.doc_id for document in snapshot.documents()} == {"b", "c", "d"}
+
+
+def test_a_plan_that_nobody_carries_out_keeps_no_deleted_document(filled: Filled, world: World) -> None:
+    """ "a" waits to be trained in another wording. Its text stays for the grace period, and while the run is alive."""
+    bank, edited = filled.bank, type(filled.documents[0])("a", "another wording")
+    waiting, other = (bank.write_documents("x", [edited]), bank.write_documents("y", world.documents(["e"])))
+    shards = [{"shard_id": name, "documents_object": o.path} for name, o in (("x", waiting), ("y", other))]
+    bank.write_run("run1", "plan.json", json.dumps({"shards": shards}).encode())
+    bank.write_run("run1", "lease", b"")
+    age(bank, hours=48)
+    delete_documents(bank, ["a"])
+    assert waiting.path not in gc(bank, dry_run=False).removed
+    age(bank, hours=48)
+    Path(bank.path("runs/run1/lease")).touch()
+    assert waiting.path not in gc(bank, dry_run=False).removed
+    age(bank, hours=48)
+    assert waiting.path in gc(bank, dry_run=False).removed
+    assert bank.read_documents(other)
+
+
 def test_augmentations_that_come_after_the_erasing_are_erased_too(filled: Filled, world: World) -> None:
     bank = filled.bank
     delete_documents(bank, ["a"])

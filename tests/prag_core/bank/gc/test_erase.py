@@ -4,7 +4,10 @@ from pathlib import Path
 
 from prag_core.bank import Commit, Stage
 from prag_core.bank.commits import claim
-from prag_core.bank.gc.erase import erase, shards_holding
+from prag_core.bank.gc.collect import own_files
+from prag_core.bank.gc.erase import erase, find_orphans, resettle, shards_holding
+from prag_core.bank.gc.mark import committed_files
+from prag_core.bank.publish import Request, publish
 from prag_core.bank.tables import WANTED
 from tests.prag_core.bank.world import Filled, World, committed, object_of
 
@@ -52,3 +55,25 @@ def test_two_that_erase_at_once_leave_one_whole_commit(filled: Filled) -> None:
     claim(filled.bank, rival)
     assert committed(filled.bank, Stage.adapters, "shard0") == rival  # the smaller name
     assert all(Path(filled.bank.root, info.path).exists() for info in (*first.objects, *rival.objects))
+
+
+def test_what_only_the_catalog_names_is_an_orphan_if_it_holds_more(filled: Filled, world: World) -> None:
+    """Where another attempt counts, which has the same rows, there is nothing to do."""
+    bank, documents = filled.bank, filled.documents
+    old = object_of(committed(bank, Stage.adapters, "shard0"), "documents").path
+
+    def orphans() -> dict[str, list[str]]:
+        committed = committed_files(bank, own_files(bank).keys())
+        found = find_orphans(bank, bank.require_snapshot(), committed)
+        return {path: rows["doc_id"].to_pylist() for path, rows in found.items()}
+
+    erase(bank, "shard0", [], NOTHING)
+    assert orphans() == {}
+    erase(bank, "shard0", ["a", "b"], NOTHING)
+    assert orphans() == {}
+    bank.write_snapshot(world.wanted(documents[1:]))
+    publish(bank, Request(erased=world.wanted(documents[:1]).cast(WANTED)))
+    assert orphans() == {old: ["b"]}
+    resettle(bank, bank.require_snapshot(), {old: bank.require_snapshot().rows_of(["b"])})
+    bank.write_snapshot(world.wanted(documents[1:]))
+    assert orphans() == {} and bank.require_snapshot().lookup([("b", 0)])
