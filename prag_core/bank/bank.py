@@ -143,11 +143,11 @@ class Bank(BankStore):
 
     def _committed_rows(self, columns: Sequence[str]) -> pa.Table:
         newest = self.latest_snapshot()
-        known = [newest.read_part(part).select(columns) for part in newest.parts] if newest else []
-        committed = read_committed(self, newest.commits if newest else ())
-        new = [rows.select(columns) for rows in committed.rows]
-        nothing = tables.INDEX.empty_table().select(columns)
-        return pa.concat_tables([nothing, *known, *new]).unify_dictionaries()
+        rows = [tables.INDEX.empty_table().select(columns)]
+        rows += [newest.read_part(part).select(columns) for part in newest.parts] if newest else []
+        for committed in read_committed(self, newest.commits if newest else ()):
+            rows += [new.select(columns) for new in committed.rows]
+        return pa.concat_tables(rows).unify_dictionaries()
 
     def read_augmentations(self, commit: Commit) -> list[Augmentation]:
         objects = self.read_tables(commit.all("augmentations"))

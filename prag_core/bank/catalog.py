@@ -3,15 +3,15 @@
 Rows that are `current` are the snapshot. The others are wordings that were replaced and documents that left the corpus (`left`
 is the number of the first snapshot without them), or documents whose run has not published yet (`left` is null): resuming needs
 them until gc frees them. A merge takes the parts of the snapshot before and what was committed since, and writes again only the
-parts that change; it never loses a row but those that gc erases. Memory is bounded by what is added and by a part.
+parts that change; it never loses a row but those that gc erases. Memory is bounded by a part, whatever is
+added (see `spool`).
 """
 
 from __future__ import annotations
 
-import random
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 
 from prag_core.bank import tables
 from prag_core.bank.layout import ObjectInfo
+from prag_core.bank.spool import Spool
 
 PART_ROWS = 1 << 16
-SAMPLED = 64  # doc_ids by part from which boundaries are chosen
+SAMPLED = 16  # doc_ids by part from which boundaries are chosen
 CATALOG = pa.schema([*tables.INDEX, ("current", pa.bool_()), ("left", pa.int64())])
 
 
@@ -49,7 +50,7 @@ class Change(NamedTuple):
     """What a merge does to a catalog: `rows` of new commits; the corpus that the next snapshot shall hold, None: as before; and
     wordings that gc erases, as far as they are not current or their document is deleted."""
 
-    rows: Sequence[pa.Table] = ()
+    rows: Iterable[pa.Table] = ()
     wanted: pa.Table | None = None
     erased: pa.Table = tables.WANTED.empty_table()
     deleted: Collection[str] = ()
@@ -68,27 +69,19 @@ def merge(
 ) -> list[Part]:
     """Return the parts of the next snapshot. `read` gives the rows of a part in columns of CATALOG; `write` keeps rows as an
     object."""
-    old: list[Part | None] = list(parts)
-    firsts = [part.first for part in parts]
-    if not parts:
-        firsts = _boundaries(change.rows)
-        old = [None] * len(firsts)
-    added, erased = bucket(change.rows, firsts), bucket([change.erased], firsts)
-    dropped = bucket([change.dropped], firsts)
-    wanted = bucket([change.wanted] if change.wanted is not None else [], firsts)
+    wanted = None if change.wanted is None else _spool([change.wanted])
+    added, erased, dropped = _spool(change.rows), _spool([change.erased]), _spool([change.dropped])
+    firsts = [part.first for part in parts] or _boundaries(added)
     merged: list[Part] = []
-    for part, first, *tables_of in zip(old, firsts, added, wanted, erased, dropped, strict=True):
-        new, corpus, gone, lost = tables_of
-        untouched = not (new or gone or lost or change.settled) and change.wanted is None
-        if part and untouched:
+    for part, first, end in zip_longest(parts, firsts, firsts[1:]):
+        new, gone, lost = (spool.take_until(end) for spool in (added, erased, dropped))
+        if part and wanted is None and not (new or gone or lost or change.settled):
             merged.append(part)
             continue
         rows = read(part) if part else CATALOG.empty_table()
         local = change._replace(
             rows=new,
-            wanted=None
-            if change.wanted is None
-            else pa.concat_tables([tables.WANTED.empty_table(), *corpus]),
+            wanted=wanted and pa.concat_tables([tables.WANTED.empty_table(), *wanted.take_until(end)]),
             erased=pa.concat_tables([tables.WANTED.empty_table(), *gone]),
             dropped=pa.concat_tables([tables.WANTED.empty_table(), *lost]),
         )
@@ -178,35 +171,17 @@ def _as_catalog(rows: pa.Table) -> pa.Table:
     return rows.append_column("left", pa.nulls(rows.num_rows, pa.int64())).cast(CATALOG)
 
 
-def bucket(batches: Sequence[pa.Table], firsts: Sequence[str]) -> list[list[pa.Table]]:
-    """Distribute rows over ranges of doc_id that begin at `firsts`. A doc_id before the first belongs to the first."""
-    buckets: list[list[pa.Table]] = [[] for _ in firsts]
-    for batch in batches:
-        for table in (pa.Table.from_batches([part]) for part in batch.to_batches(max_chunksize=PART_ROWS)):
-            places = [max(0, bisect_right(firsts, doc_id) - 1) for doc_id in table["doc_id"].to_pylist()]
-            if places and min(places) == max(places):
-                buckets[places[0]].append(table)
-                continue
-            column = pa.array(places, pa.int32())
-            for place in sorted(set(places)):
-                buckets[place].append(table.filter(pc.equal(column, place)))
-    return buckets
+def _spool(rows: Iterable[pa.Table]) -> Spool:
+    """Rows in any order, to be taken by ranges of doc_id."""
+    spool = Spool("doc_id", max(1, PART_ROWS // SAMPLED))
+    for table in rows:
+        spool.add(table)
+    return spool
 
 
-def _boundaries(batches: Sequence[pa.Table]) -> list[str]:
+def _boundaries(rows: Spool) -> list[str]:
     """Choose where the ranges of a first catalog begin, so that each has about PART_ROWS rows."""
-    total = sum(batch.num_rows for batch in batches)
-    count = -(-total // PART_ROWS)
-    if count < 2:
-        return [""]
-    share = min(1.0, SAMPLED * count / total)
-    draw = random.Random(0)
-    sample = sorted(
-        doc_id
-        for batch in batches
-        for doc_id in batch["doc_id"].to_pylist()
-        if share == 1.0 or draw.random() < share
-    )
+    count, sample = -(-rows.num_rows // PART_ROWS), rows.sample()
     return ["", *sorted({sample[len(sample) * n // count] for n in range(1, count)} - {""})]
 
 

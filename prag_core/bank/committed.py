@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -17,6 +19,8 @@ from prag_core.bank.store import BankStore
 from prag_core.errors import CorruptBankError
 from prag_core.storage import storage_errors
 
+BATCH_SHARDS = 256  # whose rows are held at once
+
 
 class Committed(NamedTuple):
     """What some shards have committed: adapters and failures, one row each with the columns of an index (a table an object,
@@ -28,15 +32,21 @@ class Committed(NamedTuple):
     damaged: list[str]
 
 
-def read_committed(store: BankStore, known: Collection[tuple[str, str, int]] = ()) -> Committed:
-    """Read the commits that are not `known` (stage, shard, generation), and the rows of their adapters and failures. What is
-    damaged is passed over and named: it must not keep others waiting."""
-    shards = [
-        files
-        for stage in Stage
-        for files in list_commit_files(store, stage).values()
-        if (stage.value, files.shard_id, files.generation) not in known
-    ]
+def read_committed(store: BankStore, known: Collection[tuple[str, str, int]] = ()) -> Iterator[Committed]:
+    """Read the commits that are not `known` (stage, shard, generation), and the rows of their adapters and failures, some shards
+    at a time. What is damaged is passed over and named: it must not keep others waiting."""
+    new: defaultdict[str, list[CommitFiles]] = defaultdict(list)
+    for stage in Stage:
+        for files in list_commit_files(store, stage).values():
+            if (stage.value, files.shard_id, files.generation) not in known:
+                new[files.shard_id].append(files)  # stages share objects: a shard's are read together
+    shards = list(new.values())
+    for start in range(0, len(shards), BATCH_SHARDS):
+        yield _read(store, list(chain(*shards[start : start + BATCH_SHARDS])))
+
+
+def _read(store: BankStore, shards: Sequence[CommitFiles]) -> Committed:
+    """Read what some shards have committed; where one is damaged, each alone."""
     committed = Committed([], {}, [], [])
     try:
         winners = [

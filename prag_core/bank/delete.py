@@ -41,8 +41,8 @@ def _unknown(store: BankStore, doc_ids: Collection[str]) -> set[str]:
     newest = require(store)
     unknown = set(doc_ids) - set(newest.rows_of(doc_ids)["doc_id"].to_pylist())
     if unknown:  # perhaps committed by a run that has not published
-        committed = read_committed(store, newest.commits)
-        unknown -= {doc_id for rows in committed.rows for doc_id in rows["doc_id"].to_pylist()}
+        for committed in read_committed(store, newest.commits):
+            unknown.difference_update(*(rows["doc_id"].to_pylist() for rows in committed.rows))
     return unknown
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count
@@ -115,14 +115,11 @@ def _write(
     was taken."""
     number = max(published.newest, base.number if base else 0) + 1
     known = base.deletions if base else catch_up(store, request.rebuild or Deletions())
-    committed = Committed([], {}, [], [])
+    committed = Committed([], {}, [], [])  # but its rows, which are not kept
     absorb = request.absorb or base is None or base.is_old
-    if absorb:
-        committed = read_committed(store, base.commits if base else ())
-        for problem in committed.damaged:
-            logger.warning("%s; passed over: its documents are new for the next run", problem)
     attempt = new_attempt()
-    parts = _merge(store, base, request, committed, number, attempt)
+    rows = _absorb(store, base, committed) if absorb else ()
+    parts = _merge(store, base, request, rows, number, attempt)
     objects = _objects(store, base, committed, parts, prune=request.prunes)
     if (
         base
@@ -149,14 +146,29 @@ def _write(
     return _claim(store, manifest, attempt)
 
 
+def _absorb(store: BankStore, base: Snapshot | None, committed: Committed) -> Iterator[pa.Table]:
+    """Read the rows that were committed since `base`, some shards at a time; adds the rest of what was to `committed`."""
+    for some in read_committed(store, base.commits if base else ()):
+        for problem in some.damaged:
+            logger.warning("%s; passed over: its documents are new for the next run", problem)
+        committed.objects.update(some.objects)
+        committed.commits.extend(some.commits)
+        yield from (rows for rows in some.rows if rows.num_rows)
+
+
 def _merge(
-    store: BankStore, base: Snapshot | None, request: Request, committed: Committed, number: int, attempt: str
+    store: BankStore,
+    base: Snapshot | None,
+    request: Request,
+    rows: Iterable[pa.Table],
+    number: int,
+    attempt: str,
 ) -> list[Part]:
-    """Merge what was committed into the catalog of `base`, and write the parts that change."""
+    """Merge rows that were committed into the catalog of `base`, and write the parts that change."""
     names = count()
     nothing = tables.WANTED.empty_table()
     change = Change(
-        rows=[rows for rows in committed.rows if rows.num_rows],
+        rows=rows,
         wanted=request.wanted,
         erased=nothing if request.erased is None else request.erased,
         dropped=nothing if request.dropped is None else request.dropped,

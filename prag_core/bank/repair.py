@@ -235,10 +235,8 @@ class _Repair:
             with suppress(BankError):
                 data = read_run(self.store, run, "wanted.parquet")
                 return tables.from_parquet(data, f"runs/{run}/wanted.parquet").cast(tables.WANTED)
-        rows = read_committed(self.store).rows
-        return pa.concat_tables(
-            [tables.WANTED.empty_table(), *(part.select(tables.WANTED.names) for part in rows)]
-        )
+        rows = [part.select(tables.WANTED.names) for some in read_committed(self.store) for part in some.rows]
+        return pa.concat_tables([tables.WANTED.empty_table(), *rows])
 
 
 def whole_rows(store: BankStore, path: str) -> Iterator[dict[str, Any]]:
