@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import pyarrow as pa
@@ -139,10 +140,10 @@ class Bank(BankStore):
     def committed_rows(self, columns: Sequence[str] = tables.INDEX.names) -> pa.Table:
         """Every committed adapter and failure with columns of a snapshot's index, wanted or not, unsorted, with repeats: the
         catalog of the newest snapshot, and what was committed since."""
-        return published.on_newest(self, lambda: self._committed_rows(columns))
+        return published.on_newest(self, partial(self._committed_rows, columns))
 
-    def _committed_rows(self, columns: Sequence[str]) -> pa.Table:
-        newest = self.latest_snapshot()
+    def _committed_rows(self, columns: Sequence[str], name: str | None) -> pa.Table:
+        newest = snapshot.load(self, name) if name else None
         rows = [tables.INDEX.empty_table().select(columns)]
         rows += [newest.read_part(part).select(columns) for part in newest.parts] if newest else []
         for committed in read_committed(self, newest.commits if newest else ()):

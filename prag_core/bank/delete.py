@@ -8,12 +8,13 @@ also after gc has erased the bytes, until `restore_documents` lifts it.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 from prag_core.bank.committed import read_committed
 from prag_core.bank.deletions import write_event
 from prag_core.bank.publish import Request, publish
 from prag_core.bank.published import on_newest
-from prag_core.bank.snapshot import Snapshot, require
+from prag_core.bank.snapshot import Snapshot, load, require
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 
@@ -24,7 +25,7 @@ def delete_documents(store: BankStore, doc_ids: Collection[str]) -> Snapshot:
     """Delete documents (all their chunks), and publish a snapshot that says so. Raises BankError, with their names, for
     documents that the bank does not have; then none is deleted."""
     new = set(doc_ids) - require(store).deleted.keys()
-    if unknown := on_newest(store, lambda: _unknown(store, new)):
+    if unknown := on_newest(store, partial(_unknown, store, new)):
         raise BankError(f"{store.uri} has no {_list(unknown)}; nothing was deleted")
     if new:
         write_event(store, "delete", new)
@@ -36,9 +37,10 @@ def delete_documents(store: BankStore, doc_ids: Collection[str]) -> Snapshot:
         ) from error
 
 
-def _unknown(store: BankStore, doc_ids: Collection[str]) -> set[str]:
-    """Those of the documents that the bank does not have, in any wording."""
-    newest = require(store)
+def _unknown(store: BankStore, doc_ids: Collection[str], name: str | None) -> set[str]:
+    """Those of the documents that the bank, whose newest snapshot has this name, does not have in any wording."""
+    assert name is not None, "there was a snapshot, and numbers are never free again"
+    newest = load(store, name)
     unknown = set(doc_ids) - set(newest.rows_of(doc_ids)["doc_id"].to_pylist())
     if unknown:  # perhaps committed by a run that has not published
         for committed in read_committed(store, newest.commits):

@@ -32,9 +32,9 @@ from prag_core.bank.layout import (
     manifest_path,
     new_attempt,
 )
-from prag_core.bank.published import FORMAT, Published, list_published, on_newest
+from prag_core.bank.published import FORMAT, list_published, on_newest
 from prag_core.bank.sealed import seal
-from prag_core.bank.snapshot import Snapshot, latest, load, name_of
+from prag_core.bank.snapshot import Snapshot, load, name_of
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 from prag_core.storage import create_exclusive, is_local, put_whole, storage_errors
@@ -79,7 +79,7 @@ def publish(store: BankStore, request: Request) -> Snapshot:
     with storage_errors("writing", store.uri):
         for attempt in range(MOST_ROUNDS):
             round_ = partial(_round, store, request)
-            snapshot, done = round_() if request.rebuild else on_newest(store, round_)
+            snapshot, done = round_(None) if request.rebuild else on_newest(store, round_)
             request = replace(request, rebuild=None) if snapshot else request
             if snapshot and done:
                 return snapshot
@@ -89,31 +89,29 @@ def publish(store: BankStore, request: Request) -> Snapshot:
     )
 
 
-def _round(store: BankStore, request: Request) -> tuple[Snapshot | None, bool]:
-    """Write and claim a snapshot on top of the newest. Returns what is the newest then, None if another took the number, and
-    whether that is all."""
-    published = list_published(store)
-    newest = None if request.rebuild else latest(store)
-    base = _stronger(store, published, newest) if newest else None
-    snapshot = _write(store, base, request, published, counts=base is newest)
+def _round(store: BankStore, request: Request, name: str | None) -> tuple[Snapshot | None, bool]:
+    """Write and claim a snapshot on top of the newest, which has this name. Returns what is the newest then, None if another took
+    the number, and whether that is all."""
+    newest = load(store, name) if name else None
+    base = _stronger(store, newest) if newest else None
+    snapshot = _write(store, base, request, counts=base is newest)
     return snapshot, snapshot is base or (snapshot is not None and _alone(store, snapshot))
 
 
-def _stronger(store: BankStore, published: Published, newest: Snapshot) -> Snapshot:
+def _stronger(store: BankStore, newest: Snapshot) -> Snapshot:
     """The snapshot to build on: the one that counts. Where the store let others claim its number too, one that says more than
     deletions comes before one that does not."""
     if newest.manifest.get("absorbed", True):
         return newest
-    others = [load(store, other) for other in published.copies.get(newest.number, ()) if other != newest.name]
+    copies = list_published(store).copies.get(newest.number, ())
+    others = [load(store, other) for other in copies if other != newest.name]
     return next((other for other in others if other.manifest["absorbed"]), newest)
 
 
-def _write(
-    store: BankStore, base: Snapshot | None, request: Request, published: Published, *, counts: bool
-) -> Snapshot | None:
+def _write(store: BankStore, base: Snapshot | None, request: Request, *, counts: bool) -> Snapshot | None:
     """Write the next snapshot and claim its number. Returns `base` if it counts and there is nothing to say, None if the number
     was taken."""
-    number = max(published.newest, base.number if base else 0) + 1
+    number = (base.number if base else list_published(store).newest) + 1
     known = base.deletions if base else catch_up(store, request.rebuild or Deletions())
     committed = Committed([], {}, [], [])  # but its rows, which are not kept
     absorb = request.absorb or base is None or base.is_old

@@ -102,12 +102,13 @@ def list_names(store: BankStore) -> list[str]:
     return [newest, *earlier]
 
 
-def on_newest(store: BankStore, action: Callable[[], T]) -> T:
-    """Do what reads the newest snapshot; again, where it fails on one that was superseded and cleared away meanwhile."""
+def on_newest(store: BankStore, action: Callable[[str | None], T]) -> T:
+    """Do what reads the newest snapshot, whose name it is given; again, where it fails on one that was superseded and cleared
+    away meanwhile."""
     while True:
         newest = newest_name(store)
         try:
-            return action()
+            return action(newest)
         except CorruptBankError:
             if newest_name(store) == newest:
                 raise

@@ -27,7 +27,7 @@ from prag_core.bank.layout import (
     index_path,
     manifest_path,
 )
-from prag_core.bank.published import FORMAT, list_names, newest_name, on_newest
+from prag_core.bank.published import FORMAT, list_names, on_newest
 from prag_core.bank.sealed import MOST_BYTES, once_more, unseal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
@@ -350,13 +350,8 @@ def load_all(store: BankStore) -> list[Snapshot]:
 
 def latest(store: BankStore) -> Snapshot | None:
     """Load the snapshot that counts. None before the first. Raises CorruptBankError if it is lost or damaged."""
-
-    def newest() -> Snapshot | None:
-        name = newest_name(store)
-        return load(store, name) if name else None
-
     with storage_errors("reading", store.uri):
-        return on_newest(store, newest)
+        return on_newest(store, lambda name: load(store, name) if name else None)
 
 
 def require(store: BankStore) -> Snapshot:

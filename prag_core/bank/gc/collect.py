@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +24,7 @@ from prag_core.bank.gc.mark import Files, committed_files, is_young, live_runs, 
 from prag_core.bank.layout import is_own, new_attempt
 from prag_core.bank.publish import Request, publish
 from prag_core.bank.published import list_published, newest_name, on_newest
-from prag_core.bank.snapshot import Snapshot, latest
+from prag_core.bank.snapshot import Snapshot, latest, load
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError
 from prag_core.storage import (
@@ -83,7 +82,9 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, forc
             idle = _is_idle(files, now - max(grace, SHORTEST), now)
             publish(store, Request(erased=tables.WANTED.empty_table(), settled=idle))
             _leave_behind(store, files, before)
-        erasable = on_newest(store, lambda: find_erasable(store, latest(store), files, before))
+        erasable = on_newest(
+            store, lambda name: find_erasable(store, load(store, name) if name else None, files, before)
+        )
         rewritten = shards_holding(store, erasable.doc_ids, erasable.wordings)
         due = rewritten or erasable.deleted.num_rows or erasable.wordings.num_rows
         if due and not dry_run:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -52,7 +51,7 @@ def mark(
     `files` are the bank's own files, listed before. A commit one of whose objects is missing or condemned keeps those that
     would stand in for it as well. A plan whose run is not alive keeps no object with documents that are `deleted`.
     """
-    return on_newest(store, partial(_mark, store, files, before, now, condemned, deleted))
+    return on_newest(store, lambda _: _mark(store, files, before, now, condemned, deleted))
 
 
 def _mark(
