@@ -14,6 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from prag_core.bank import commits, initial_adapter, published, runs, snapshot, tables
+from prag_core.bank.catalog import CATALOG, as_catalog
 from prag_core.bank.commits import Commit
 from prag_core.bank.committed import read_committed
 from prag_core.bank.layout import BANK_FILE, ObjectInfo, Stage, initial_path, new_attempt, object_path
@@ -138,16 +139,16 @@ class Bank(BankStore):
         return commits.list_shards(self, stage)
 
     def committed_rows(self, columns: Sequence[str] = tables.INDEX.names) -> pa.Table:
-        """Every committed adapter and failure with columns of a snapshot's index, wanted or not, unsorted, with repeats: the
+        """Every committed adapter and failure with columns of the catalog, wanted or not, unsorted, with repeats: the
         catalog of the newest snapshot, and what was committed since."""
         return published.on_newest(self, partial(self._committed_rows, columns))
 
     def _committed_rows(self, columns: Sequence[str], name: str | None) -> pa.Table:
         newest = snapshot.load(self, name) if name else None
-        rows = [tables.INDEX.empty_table().select(columns)]
+        rows = [CATALOG.empty_table().select(columns)]
         rows += [newest.read_part(part).select(columns) for part in newest.parts] if newest else []
         for committed in read_committed(self, newest.commits if newest else ()):
-            rows += [new.select(columns) for new in committed.rows]
+            rows += [as_catalog(new).select(columns) for new in committed.rows]
         return pa.concat_tables(rows).unify_dictionaries()
 
     def read_augmentations(self, commit: Commit) -> list[Augmentation]:

@@ -99,7 +99,7 @@ def merge(
 def merge_rows(rows: pa.Table, change: Change) -> pa.Table:
     """Merge one range: add what was committed, say what is current, drop what is erased. Sorted by (doc_id, chunk,
     content_hash)."""
-    added = [_as_catalog(table) for table in change.rows]
+    added = [as_catalog(table) for table in change.rows]
     kept = rows = rows.cast(CATALOG)
     if change.dropped.num_rows:
         kept = rows.filter(pc.invert(tables.is_among(rows, change.dropped)))
@@ -165,7 +165,7 @@ def _replace(rows: pa.Table, name: str, column: pa.Array) -> pa.Table:
     return rows.set_column(rows.column_names.index(name), CATALOG.field(name), column)
 
 
-def _as_catalog(rows: pa.Table) -> pa.Table:
+def as_catalog(rows: pa.Table) -> pa.Table:
     """Give index rows the columns of the catalog."""
     rows = rows.append_column("current", pa.array([False] * rows.num_rows, pa.bool_()))
     return rows.append_column("left", pa.nulls(rows.num_rows, pa.int64())).cast(CATALOG)

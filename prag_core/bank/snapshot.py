@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -29,6 +29,7 @@ from prag_core.bank.layout import (
 )
 from prag_core.bank.published import FORMAT, list_names, on_newest
 from prag_core.bank.sealed import MOST_BYTES, once_more, unseal
+from prag_core.bank.spool import Spool
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.records import Augmentation, Document, Failure, Key
@@ -36,6 +37,7 @@ from prag_core.storage import read, storage_errors
 
 SEARCH_COST = 20  # rows that a scan looks at in the time of one search
 TOGETHER = 16  # objects that are read at once
+MEMBERS_READ = 1 << 12  # rows that are read at once of those that wait on the disk
 
 
 class Place(NamedTuple):
@@ -170,6 +172,11 @@ class Snapshot:
                 rows = rows.append_column(CATALOG.field(name), column)
         return rows.select(CATALOG.names).combine_chunks()
 
+    def visible_parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Read the index part by part, and keep none. Raises CorruptBankError if one is damaged."""
+        for part in self.parts:
+            yield self._read_visible(part).select(columns)
+
     @cached_property
     def index(self) -> pa.Table:
         """One row a document (columns of `tables.INDEX`), sorted by (doc_id, chunk). Reads all parts. Raises CorruptBankError
@@ -178,14 +185,18 @@ class Snapshot:
         return pa.concat_tables([tables.INDEX.empty_table(), *parts]).unify_dictionaries()
 
     def _visible_rows(self, part: Part) -> pa.Table:
-        """The documents of a part: its current rows, less those that are deleted."""
+        """The documents of a part. Kept once they were read."""
         if part.info.path not in self._visible:
-            rows = self.read_part(part)
-            rows = rows.filter(rows["current"]).select(tables.INDEX.names)
-            if self.deletions.documents:
-                rows = rows.filter(pc.invert(tables.has_doc_id(rows, self.deletions.documents)))
-            self._visible[part.info.path] = rows.combine_chunks()
+            self._visible[part.info.path] = self._read_visible(part)
         return self._visible[part.info.path]
+
+    def _read_visible(self, part: Part) -> pa.Table:
+        """The current rows of a part, less those of documents that are deleted."""
+        rows = self.read_part(part)
+        rows = rows.filter(rows["current"]).select(tables.INDEX.names)
+        if self.deletions.documents:
+            rows = rows.filter(pc.invert(tables.has_doc_id(rows, self.deletions.documents)))
+        return rows.combine_chunks()
 
     def _parts_of(self, doc_ids: Collection[str]) -> dict[Part, list[str]]:
         """The parts that hold these documents, if any do, each with its share of them."""
@@ -259,20 +270,24 @@ class Snapshot:
 
     def _documents_by_object(self) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Read each documents object, in order of path: the keys of its rows in this snapshot, and its table."""
-        column = "documents_object"
-        rows = self.index.select([*tables.WANTED.names, column])
-        if rows[column].null_count:
-            first = rows.filter(rows[column].is_null())["doc_id"][0]
-            raise BankError(
-                f"snapshot {self.name}: no documents were kept for {first}; its shard was committed without them"
-            )
-        members = tables.group_rows(rows[column])
-        objects = sorted(members)
-        for number in range(0, len(objects), TOGETHER):
-            batch = objects[number : number + TOGETHER]
-            contents = self.store.read_tables([self._object(path) for path in batch])
-            for path, table in zip(batch, contents, strict=True):
-                yield rows.take(pa.array(members[path])), table
+        column, objects = "documents_object", set[str]()
+        members = Spool(column, MEMBERS_READ)
+        for rows in self.visible_parts([*tables.WANTED.names, column]):
+            if rows[column].null_count:
+                first = rows.filter(rows[column].is_null())["doc_id"][0]
+                raise BankError(
+                    f"snapshot {self.name}: no documents were kept for {first}; its shard was committed without them"
+                )
+            paths = rows[column].cast(pa.string())
+            objects.update(paths.unique().to_pylist())
+            members.add(rows.set_column(rows.num_columns - 1, column, paths))
+        ordered = sorted(objects)
+        ends = [*ordered[1:], None]
+        for number in range(0, len(ordered), TOGETHER):
+            batch = slice(number, number + TOGETHER)
+            contents = self.store.read_tables([self._object(path) for path in ordered[batch]])
+            for end, table in zip(ends[batch], contents, strict=True):
+                yield pa.concat_tables(members.take_until(end)), table
 
     def _object(self, path: str) -> ObjectInfo:
         try:

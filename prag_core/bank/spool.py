@@ -95,7 +95,7 @@ class Spool:
 
     def _keep(self, rows: pa.Table) -> None:
         """Write a run to the disk."""
-        run = Run(rows.slice(0, 0), deque())
+        run = Run(rows.schema.empty_table(), deque())
         with storage_errors("writing", tempfile.gettempdir()):
             self._file = self._file or cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115  (as long as this spool)
             for start in range(0, rows.num_rows, self.piece_rows):

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prag_core.bank.tables import STATUSES
+
 NEW, DONE, FAILED, DELETED, TEXT_ONLY = (
     -1,
     -2,
@@ -20,47 +22,62 @@ NEW, DONE, FAILED, DELETED, TEXT_ONLY = (
     -4,
     -5,
 )  # statuses; what is not negative is a row of `pending`
-
-NONE = np.empty(0, dtype="S32")
+CODES = np.array([{"adapter": DONE, "text_only": TEXT_ONLY, "failed": FAILED}[status] for status in STATUSES])
+NONE = pa.table(
+    {
+        "content_hash": pa.array([], pa.string()),
+        "status": pa.array([], pa.string()),
+        "current": pa.array([], pa.bool_()),
+    }
+)
 
 
 class KnownDocuments:
-    """Look-up of documents' statuses by their content hashes."""
+    """Look-up of documents' statuses by their content hashes. It remembers which were looked up."""
 
-    def __init__(
-        self, committed: pa.Table | None = None, pending: Sequence[str] | pa.ChunkedArray = ()
-    ) -> None:
-        """`committed` has columns content_hash and status ("adapter", "text_only" or "failed"), repeats allowed; `pending` the
-        content hashes of unfinished shards."""
-        known = {DONE: "adapter", TEXT_ONLY: "text_only", FAILED: "failed"}
-        hashes = {
-            code: _hashes_of(committed, status) if committed else NONE for code, status in known.items()
-        }
-        waiting = raw_digests(pending)
-        digests = np.concatenate(
-            [hashes[DONE], waiting, hashes[TEXT_ONLY], hashes[FAILED]]
-        )  # the first of equal ones is found
-        done, *others = (np.full(len(found), code) for code, found in hashes.items())
-        codes = np.concatenate([done, np.arange(len(waiting)), *others])
+    def __init__(self, committed: pa.Table = NONE, pending: Sequence[str] | pa.ChunkedArray = ()) -> None:
+        """`committed` has columns content_hash, status ("adapter", "text_only" or "failed") and current, repeats allowed;
+        `pending` the content hashes of unfinished shards."""
+        waiting, known = raw_digests(pending), raw_digests(committed["content_hash"])
+        digests = np.concatenate([waiting, known])
+        statuses = pc.index_in(committed["status"].cast(pa.string()), pa.array(STATUSES)).to_numpy()
+        codes = np.concatenate([np.arange(len(waiting)), CODES[statuses]]).astype(np.int32)
+        current = np.concatenate([np.zeros(len(waiting), bool), committed["current"].to_numpy()])
         prefixes = _prefixes(digests)
-        order = np.argsort(prefixes, kind="stable")
-        self._prefixes, self._digests, self._codes = (
-            prefixes[order],
-            digests[order],
-            codes[order].astype(np.int32),
-        )
+        order = np.lexsort((_ranks(codes), prefixes))  # the first of equal ones is found
+        self._prefixes, self._digests, self._codes = prefixes[order], digests[order], codes[order]
+        self._current = current[order]
+        self._seen = np.zeros(len(order), dtype=bool)
 
     def look_up(self, content_hashes: Sequence[str]) -> np.ndarray:
         """Return, for each hash, NEW, DONE, TEXT_ONLY, FAILED, or its row in `pending`.
 
         Searches by the first 64 bits and compares the whole: a collision of those would make a known document look new.
         """
-        wanted = raw_digests(content_hashes)
-        if not len(self._codes) or not len(wanted):
-            return np.full(len(wanted), NEW, dtype=np.int32)
+        places, found = self._find(raw_digests(content_hashes))
+        self._seen[places[found]] = True
+        codes = np.full(len(places), NEW, dtype=np.int32)
+        codes[found] = self._codes[places[found]]
+        return codes
+
+    @property
+    def all_seen(self) -> bool:
+        """Whether every current document was looked up."""
+        return not (self._current & ~self._seen).any()
+
+    def seen(self, content_hashes: pa.ChunkedArray) -> np.ndarray:
+        """Whether each hash is known and was looked up."""
+        places, found = self._find(raw_digests(content_hashes))
+        found[found] = self._seen[places[found]]
+        return found
+
+    def _find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each digest is, and whether it is there."""
+        if not len(self._codes):
+            return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
         places = np.searchsorted(self._prefixes, _prefixes(wanted))
         places[places == len(self._codes)] = 0
-        return np.where(self._digests[places] == wanted, self._codes[places], NEW)
+        return places, self._digests[places] == wanted
 
 
 def raw_digests(content_hashes: Sequence[str] | pa.ChunkedArray) -> np.ndarray:
@@ -71,9 +88,12 @@ def raw_digests(content_hashes: Sequence[str] | pa.ChunkedArray) -> np.ndarray:
     return np.frombuffer(bytes.fromhex("".join(content_hashes)), dtype="S32")
 
 
-def _hashes_of(committed: pa.Table, status: str) -> np.ndarray:
-    kept = committed.filter(pc.equal(committed["status"].cast(pa.string()), status))
-    return raw_digests(kept["content_hash"])
+def _ranks(codes: np.ndarray) -> np.ndarray:
+    """Which of several codes of one document counts: the lowest."""
+    ranks = np.ones(len(codes), np.int8)  # pending
+    for rank, code in ((0, DONE), (2, TEXT_ONLY), (3, FAILED)):
+        ranks[codes == code] = rank
+    return ranks
 
 
 def _prefixes(digests: np.ndarray) -> np.ndarray:

@@ -32,7 +32,15 @@ from prag_core.corpus.chunking import split_long
 from prag_core.corpus.reader import CorpusCounts, CorpusReader
 from prag_core.identity import adapter_version, content_hash, digest, shard_id
 from prag_core.planning.estimate import Estimator
-from prag_core.planning.known_documents import DELETED, DONE, FAILED, NEW, TEXT_ONLY, KnownDocuments
+from prag_core.planning.known_documents import (
+    DELETED,
+    DONE,
+    FAILED,
+    NEW,
+    NONE,
+    TEXT_ONLY,
+    KnownDocuments,
+)
 from prag_core.planning.plan import (
     MEMBERS,
     Plan,
@@ -87,19 +95,21 @@ class _Planner:
         )
         self.committed: set[str] = bank.committed_shards(Stage.adapters) if bank else set()
         shards, members = load_unfinished(bank) if bank else ((), MEMBERS.empty_table())
+        shards = tuple(shard for shard in shards if shard.shard_id not in self.committed)
         present = list_files(bank.fs, bank.path("documents")) if bank and shards else {}
         self.unfinished = {
             shard.shard_id: shard
             for shard in shards
-            if shard.shard_id not in self.committed
-            and shard.documents_object.removeprefix("documents/") in present
+            if shard.documents_object.removeprefix("documents/") in present
         }
         self.members = members_of(members, self.unfinished)
         self.member_seen = np.zeros(self.members.num_rows, dtype=bool)
         self.snapshot = bank.latest_snapshot() if bank else None
         self.deleted = frozenset(self.snapshot.deleted) if self.snapshot else frozenset()
-        committed = bank.committed_rows(["content_hash", "status"]) if bank else None
-        self.known = KnownDocuments(committed, self.members["content_hash"])
+        self.known = KnownDocuments(
+            bank.committed_rows(["content_hash", "status", "current"]) if bank else NONE,
+            self.members["content_hash"],
+        )
         size = encoded_size(prepared.layout, config.bank.tier)
         self.estimator = Estimator(config, prepared.tokenizer, size, prepared.num_parameters)
         self.max_documents = max(
@@ -227,16 +237,21 @@ class _Planner:
 
     def _count_leaving(self, wanted: pa.Table) -> tuple[int, int, tuple[str, ...]]:
         """Count the last snapshot's documents that the corpus no longer has, and those that it has in another wording. Names
-        the first of those that it no longer has."""
-        if self.snapshot is None:
+        the first of those that it no longer has. Reads the catalog only if there are any."""
+        if self.snapshot is None or self.known.all_seen:
             return 0, 0, ()
-        index = self.snapshot.index.select(["doc_id", "content_hash"])
-        gone = index.filter(
-            pc.invert(pc.is_in(index["content_hash"], wanted["content_hash"].combine_chunks()))
-        )
-        kept = pc.is_in(gone["doc_id"], wanted["doc_id"].combine_chunks())
-        left = gone.filter(pc.invert(kept))["doc_id"]
-        return len(left), len(gone) - len(left), tuple(left[:NAMED_LEFT].to_pylist())
+        gone = [pa.array([], pa.large_string())]
+        for rows in self.snapshot.visible_parts(["doc_id", "content_hash"]):
+            unseen = ~self.known.seen(rows["content_hash"])
+            gone += rows["doc_id"].filter(pa.array(unseen)).cast(pa.large_string()).chunks
+        doc_ids = pa.concat_arrays(gone)
+        kept = [pc.is_in(ids.cast(pa.large_string()), doc_ids) for ids in wanted["doc_id"].chunks]
+        edited = [
+            ids.filter(mask).cast(pa.large_string())
+            for ids, mask in zip(wanted["doc_id"].chunks, kept, strict=True)
+        ]
+        left = doc_ids.filter(pc.invert(pc.is_in(doc_ids, pa.concat_arrays([*gone[:1], *edited]))))
+        return len(left), len(doc_ids) - len(left), tuple(left[:NAMED_LEFT].to_pylist())
 
 
 def _write_documents(bank: Bank, shards: Sequence[Shard], spool: IO[bytes]) -> list[Shard]:

@@ -16,6 +16,7 @@ def committed(**status: str) -> pa.Table:
         {
             "content_hash": [sha(name) for name in status],
             "status": pa.array(status.values()).dictionary_encode(),
+            "current": [True] * len(status),
         }
     )
 
@@ -32,6 +33,7 @@ def test_it_agrees_with_a_dictionary_over_many() -> None:
         {
             "content_hash": list(expected),
             "status": ["adapter" if v == DONE else "failed" for v in expected.values()],
+            "current": [True] * len(expected),
         }
     )
     hashes = [sha(i) for i in range(3000)]
@@ -58,7 +60,7 @@ def test_a_digest_that_agrees_in_its_first_half_only_is_another() -> None:
 
 def test_digests_that_end_in_zero_bytes_are_told_apart() -> None:
     first, second = "ab" + "00" * 31, "ab" + "00" * 30 + "01"
-    table = pa.table({"content_hash": [first], "status": ["adapter"]})
+    table = pa.table({"content_hash": [first], "status": ["adapter"], "current": [True]})
     assert KnownDocuments(table).look_up([first, second]).tolist() == [DONE, NEW]
 
 
@@ -68,3 +70,14 @@ def test_a_column_and_a_list_give_the_same_digests() -> None:
     assert (
         raw_digests(column).tolist() == raw_digests(names).tolist() == [bytes.fromhex(name) for name in names]
     )
+
+
+def test_it_knows_which_current_documents_were_not_looked_up() -> None:
+    known = KnownDocuments(
+        pa.concat_tables([committed(a="adapter", b="failed"), committed(a="adapter")]), [sha("c")]
+    )
+    known.look_up([sha("a"), sha("x")])
+    names = pa.chunked_array([[sha(name) for name in "abcx"]])
+    assert known.seen(names).tolist() == [True, False, False, False] and not known.all_seen
+    former = KnownDocuments(committed(a="adapter").set_column(2, "current", pa.array([False])))
+    assert former.all_seen and KnownDocuments().all_seen
