@@ -50,16 +50,16 @@ class OutOfTime(Exception):
 class Run:
     """One size: its corpus, its bank and the measurements so far, in a folder of its own."""
 
-    def __init__(self, folder: Path, documents: int, deadline: float) -> None:
+    def __init__(self, folder: Path, documents: int, deadline: float, settings: Sequence[str] = ()) -> None:
         self.folder, self.documents, self.deadline = folder / str(documents), documents, deadline
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = self.folder / "figures.json"
         self.phases: dict[str, dict[str, float]] = (
             json.loads(self.record.read_text()) if self.record.exists() else {}
         )
-        self.config, self.prepared = self._prepare()
+        self.config, self.prepared = self._prepare(settings)
 
-    def _prepare(self) -> tuple[Config, PreparedRecipe]:
+    def _prepare(self, more: Sequence[str]) -> tuple[Config, PreparedRecipe]:
         corpus = self.folder / "corpus.jsonl"
         if not corpus.exists():
             with corpus.with_suffix(".part").open("w") as file:
@@ -73,6 +73,7 @@ class Run:
             f"corpus.uri={corpus}",
             f"bank.uri={self.folder / 'bank'}",
             f"model.path={MINI / 'model'}",
+            *more,
         ]
         config = load_config(settings)
         return config, replace(prepare_recipe(config), layout=TINY, initial=NUMBER)

@@ -33,7 +33,9 @@ def test_rows_come_back_by_ranges_in_order_and_each_once(
     ]
     everything = sorted((key, n, f"s{n // 50 * 50}") for n, key in enumerate(keys))
     bounds = ["", "07", "07", "31", "44x", "zz"]
-    expected = [[]] + [[r for r in everything if low <= r[0] < high] for low, high in pairwise(bounds)]
+    expected: list[list[tuple[str, int, str]]] = [[]] + [
+        [r for r in everything if low <= r[0] < high] for low, high in pairwise(bounds)
+    ]
     assert [sorted(part, key=lambda row: row[0]) for part in taken] == [*expected, []]
     assert sorted_rows.num_rows == 500
 
