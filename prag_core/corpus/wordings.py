@@ -21,7 +21,7 @@ class Wordings:
         self._sorted = np.empty(
             (0, 4), np.uint64
         )  # two words of an id's digest, two of its wording's; sorted by the first
-        self._first_words = memoryview(self._sorted[:, 0])
+        self._first_words = self._sorted[:, 0].data
 
     def first(self, doc_id: str, wording: str) -> tuple[bool, bool]:
         """Note a document. Returns whether it is the first of its id, and whether its wording is that of the first."""
@@ -50,7 +50,7 @@ class Wordings:
         self._latest.clear()
         rows = np.concatenate([self._sorted, latest[np.argsort(latest[:, 0])]])
         self._sorted = rows[np.argsort(rows[:, 0], kind="stable")]  # which merges what is sorted
-        self._first_words = memoryview(self._sorted[:, 0])
+        self._first_words = self._sorted[:, 0].data
 
 
 def _digest(text: str) -> bytes:

@@ -223,13 +223,14 @@ class _Planner:
     def _settle_unfinished(self) -> list[Shard]:
         """Keep the unfinished shards whose documents are all still wanted; plan the remaining documents of the others."""
         kept = []
+        hashes = self.members["content_hash"].cast(pa.large_string()).combine_chunks()  # may be above 2 GiB
         for name, rows in group_rows(self.members["shard_id"]).items():
             shard, seen = self.unfinished[name], self.member_seen[rows]
             if seen.all():
                 kept.append(shard)
                 self.counts.resumed += shard.num_documents
             elif seen.any() and self.bank:
-                remaining = set(self.members["content_hash"].take(rows[seen]).to_pylist())
+                remaining = set(hashes.take(pa.array(rows[seen])).to_pylist())
                 for document in self.bank.read_documents(shard.documents):
                     if (content := content_hash(document)) in remaining:
                         self._plan(document, content)
