@@ -90,7 +90,7 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, forc
         if due and not dry_run:
             _erase(store, erasable, rewritten)
         if not dry_run:
-            on_newest(store, partial(_resettle, store))
+            on_newest(store, lambda name: _resettle(store, name))
         removed, waiting = _sweep(store, before, now, erasable.doc_ids, dry_run)
         return GcReport(
             dry_run=dry_run,
@@ -178,11 +178,11 @@ def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> Non
     publish(store, Request(erased=pa.concat_tables([erasable.wordings, erasable.deleted])))
 
 
-def _resettle(store: BankStore) -> None:
+def _resettle(store: BankStore, name: str | None) -> None:
     """Commit anew what came back while it was being erased, whoever erased it and whenever."""
-    snapshot = latest(store)
-    if snapshot is None:
+    if name is None:
         return
+    snapshot = load(store, name)
     committed = committed_files(store, own_files(store).keys() - read_condemned(store).files)
     if orphans := find_orphans(store, snapshot, committed):
         resettle(store, snapshot, orphans)
