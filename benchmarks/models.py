@@ -1,4 +1,4 @@
-"""The base models of the benchmarks: the miniature model, and the shapes of two real ones with random weights."""
+"""The base models of the benchmarks: the miniature model, and the shapes of three real ones with random weights."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 12,
         "num_key_value_heads": 2,
         "vocab_size": 151936,
+    },
+    "smollm2-135m": {
+        "model_type": "llama",
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "vocab_size": 49152,
     },
 }
 MODELS = ("mini", *SHAPES)

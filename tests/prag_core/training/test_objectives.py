@@ -38,11 +38,11 @@ def test_collation_shifts_labels_and_pads_on_the_right() -> None:
 def test_next_token_is_the_mean_cross_entropy_of_each_sample_alone(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
-    monkeypatch.setattr(blockwise_loss, "LOGITS_AT_ONCE", {"cpu": 1})  # the fewest rows a block may have
+    monkeypatch.setattr(blockwise_loss, "LOGITS_AT_ONCE", {"cpu": 1})  # one position's softmax at a time
     model = tiny_model(family, torch.float64)
-    samples = random_samples([90, 7, 130, 64])
+    samples = random_samples([90, 7, 130, 64, 160])
     batch = collate(samples, CPU)
-    assert len(batch.targets_m) > 128  # more than one block
+    assert len(batch.targets_m) > blockwise_loss.PRODUCT_ROWS  # more than one block
     loss_n = next_token(model, batch)
     for loss, sample in zip(loss_n, samples, strict=True):
         logits = model(input_ids=torch.tensor([sample.token_ids])).logits

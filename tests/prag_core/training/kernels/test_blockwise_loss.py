@@ -14,7 +14,7 @@ from prag_core.training.kernels import blockwise_loss
 from prag_core.training.kernels.blockwise_loss import cross_entropy, divergence
 
 TIGHT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
-ROWS = 300  # positions: more than two blocks of the fewest rows a block may have
+ROWS = 600  # positions: more than two blocks of the fewest rows a block may have
 
 
 @pytest.fixture(params=[False, True])
