@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from prag_core.models.lora import AdapterLayout
-from prag_core.training.kernels.cpu_attention import LONGEST
+from prag_core.training.kernels.cpu_attention import BLOCK, LONGEST
 from prag_core.training.kernels.stacked_lora import RANK_MULTIPLE
 
 SHARE_OF_FREE_MEMORY = 0.6
@@ -45,13 +45,13 @@ def activation_bytes(model: Any, num_tokens: int) -> int:
     """Upper estimate of the bytes for one token of a sample of `num_tokens`.
 
     Per layer what the backward pass keeps (vectors of the hidden and of the feed-forward width, some of them float32 over any
-    base; on the CPU a short sample's attention weights), and once its working memory.
+    base; on the CPU the attention weights of a sample's past), and once its working memory.
     """
     config, parameter = model.config, next(model.parameters())
     width, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
     element = parameter.element_size()
     weights = (
-        config.num_attention_heads * num_tokens
+        config.num_attention_heads * (num_tokens + BLOCK) / 2
         if parameter.device.type == "cpu" and num_tokens <= LONGEST
         else 0
     )

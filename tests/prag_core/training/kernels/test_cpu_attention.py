@@ -18,11 +18,12 @@ TIGHT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
 
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
 @pytest.mark.parametrize("scaling", [None, 0.3])
-@pytest.mark.parametrize("longest", [512, 6])
+@pytest.mark.parametrize(("longest", "block"), [(512, 64), (512, 3), (512, 1), (6, 64)])
 def test_outputs_and_gradients_are_those_of_sdpa(
-    monkeypatch: pytest.MonkeyPatch, key_heads: int, scaling: float | None, longest: int
+    monkeypatch: pytest.MonkeyPatch, key_heads: int, scaling: float | None, longest: int, block: int
 ) -> None:
     monkeypatch.setattr(cpu_attention, "LONGEST", longest)
+    monkeypatch.setattr(cpu_attention, "BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     shapes = [(3, 4, 7, 8), (3, key_heads, 7, 8), (3, key_heads, 7, 8)]
     query, key, value = (
