@@ -1,9 +1,9 @@
 """Causal attention over short samples on a CPU, as plain matrix products.
 
 There the fused kernel behind SDPA is several times slower than the products themselves, in its backward pass above all
-(two cores, bf16, 160 tokens: 9.4 ms against 2.0). Queries are taken a block at a time with the keys up to its last, because nearly
-half of the products, and of the weights that are kept, would lie in the future. Those of the past exist whole, so samples over
-`LONGEST` tokens keep the fused kernel.
+(two cores, bf16, 160 tokens: 9.4 ms against 2.0). Queries are taken a block at a time with the keys up to its last, because
+nearly half of the products, and of the weights that are kept, would lie in the future. Those of the past exist whole, so samples
+over `LONGEST` tokens keep the fused kernel.
 
 Shapes: g document and key head, r query head of that key head, t query token, s key token, d feature.
 """
