@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 TEMPORARY = ".tmp-"  # how the names of unfinished local files begin
 ATTEMPTS = 100  # to make a file in a folder that others remove when it is empty
@@ -44,9 +45,9 @@ def temporary_file(path: str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file that is empty, to the disk."""
-    with path.open("wb") as file:
+def write_synced(path: Path, data: bytes, mode: Literal["wb", "xb"] = "wb") -> None:
+    """Write a file to the disk; "xb": one that there is not yet."""
+    with path.open(mode) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

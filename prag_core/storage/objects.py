@@ -221,7 +221,7 @@ def _create_local(path: str, data: bytes) -> bool:
 
 def _create_without_links(path: Path, data: bytes) -> bool:
     try:
-        write_synced(path, data)
+        write_synced(path, data, "xb")
     except FileExistsError:
         return False
     except OSError:

@@ -1,10 +1,11 @@
 """Collect garbage: erase deleted documents and wordings that have left, then sweep files that nothing refers to.
 
-Nothing is touched before the grace period, by the store's own clock: not a deleted document's bytes (the deletion can be lifted
-until then), not a snapshot that a server may still be reading. Whatever the clocks say, nothing is removed that the bank refers
-to: gc writes down what it wants to remove before it looks (see `condemned`). Several may run at once. A deletion is final after
-two runs: the first rewrites the shards without the document and publishes a snapshot of them, the second sweeps the objects
-that only older snapshots named. With a grace of zero, which must be forced, one run does both.
+Nothing is touched before the grace period, by the store's own clock: not a deleted document's bytes (the deletion can be
+lifted until then), not a snapshot that a server may still be reading. Whatever the clocks say, nothing is removed that the
+bank refers to: gc writes down what it wants to remove before it looks (see `condemned`). Several may run at once. A deletion
+is final after two runs: the first rewrites the shards without the document and publishes a snapshot of them, the second
+sweeps the objects that only older snapshots named. With a grace of zero, which must be forced, one run does both. The last
+hour's unfinished files stay.
 """
 
 from __future__ import annotations
@@ -196,7 +197,8 @@ def _sweep(
     Returns the removed files and those that are too young, with their bytes."""
     files = own_files(store)
     left_over = files.keys() - mark(store, files, before, now, read_condemned(store), deleted)
-    old = {name for name in left_over if modified(files[name]) <= before}
+    waiting = {name for name in left_over if modified(files[name]) > _spared_from(name, before, now)}
+    old = left_over - waiting
     if old and not dry_run:
         record = condemn(store, old)
         condemned = read_condemned(store)
@@ -208,8 +210,14 @@ def _sweep(
     sizes = {name: int(files[name].get("size") or 0) for name in sorted(left_over)}
     return (
         {name: size for name, size in sizes.items() if name in old},
-        {name: size for name, size in sizes.items() if name not in old and modified(files[name]) > before},
+        {name: size for name, size in sizes.items() if name in waiting},
     )
+
+
+def _spared_from(name: str, before: datetime, now: datetime) -> datetime:
+    """The time since which a file was written that is too young to go. An unfinished one may be somebody's at work, who could not
+    finish it: no grace makes that shorter than SHORTEST."""
+    return min(before, now - SHORTEST) if TEMPORARY in name else before
 
 
 def _order(name: str) -> tuple[bool, str]:

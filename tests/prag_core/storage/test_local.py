@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -128,3 +129,16 @@ def test_a_folder_that_others_remove_when_it_is_empty_is_made_again(
     monkeypatch.setattr(Path, "mkdir", mkdir)
     temporary = temporary_path(str(tmp_path / "folder" / "file"))
     assert temporary.read_bytes() == b"" and removed == [tmp_path / "folder"] * 2
+
+
+def test_without_hard_links_what_exists_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    fs, path = open_root(str(tmp_path / "object"))
+    assert create_exclusive(fs, path, b"first")
+    assert not create_exclusive(fs, path, b"second")
+    assert read(fs, path) == b"first" and os.listdir(tmp_path) == ["object"]

@@ -123,6 +123,16 @@ def test_leftovers_of_killed_writers_are_swept_and_named_files_are_not(filled: F
     assert len(report.removed) == 4 and set(everything(bank)) == named and verify(bank) == []
 
 
+def test_a_file_that_is_being_written_is_left_alone_whatever_the_grace(filled: Filled) -> None:
+    bank = filled.bank
+    unfinished = f"adapters/{TEMPORARY}0123abcd"
+    Path(bank.path(unfinished)).write_bytes(b"half")
+    report = gc(bank, NOW, dry_run=False, force=True)
+    assert report.waiting == {unfinished: 4} and unfinished not in report.removed
+    age(bank, hours=2)
+    assert gc(bank, NOW, dry_run=False, force=True).removed == {unfinished: 4}
+
+
 def test_documents_that_a_plan_waits_for_are_kept(filled: Filled, world: World) -> None:
     info = filled.bank.write_documents("shard2", world.documents(["e"]))
     lost = filled.bank.write_documents("shard3", world.documents(["f"]))
