@@ -175,7 +175,13 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_as_text(part) for part in value)
     text = value if isinstance(value, str) else json.dumps(value)
-    return text.encode("utf-8", "replace").decode().strip()  # JSON can spell half of a surrogate pair
+    storable = text.encode("utf-8", "replace").decode()  # JSON can spell half of a surrogate pair
+    return _whole_characters(storable)
+
+
+def _whole_characters(text: str) -> str:
+    """Written text without what stands for parts of characters: tokens may be single bytes, and weak models write some alone."""
+    return text.replace("\ufffd", "").strip()
 
 
 def _draft(document: Document, engine: Engine, settings: AugmentationConfig, prompt: PromptConfig) -> _Draft:
@@ -205,7 +211,7 @@ def _write_rewrites(
     ]
     sampling = Sampling(settings.max_new_tokens, settings.temperature, settings.top_k)
     for (draft, number, _), generation in _generate(asks, engine, sampling):
-        text = generation.text.strip().rstrip("\ufffd")  # a cut may fall inside a character
+        text = _whole_characters(generation.text)
         known = {draft.document.text.strip(), *draft.rewrites}
         if text and (last or text not in known):
             draft.rewrites[number] = text

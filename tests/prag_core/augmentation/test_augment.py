@@ -251,6 +251,15 @@ def test_pairs_without_question_or_answer_are_left_out_and_text_stays_storable()
             parse_pairs(unusable, 3)
 
 
+def test_parts_of_characters_are_not_stored(tiny_tokenizer: Any) -> None:
+    broken = {"question": "\ufffdየት?", "answer": "አበባ\ufffd\ufffd", "full_answer": "በ\ufffd አበባ"}
+    answers = {True: "አዲስ \ufffdአበባ\ufffd", False: json.dumps([broken])}
+    engine = ScriptedEngine(tiny_tokenizer, lambda p, r, s: answers[s.json_schema is None])
+    (augmentation,) = augment(engine, RIVER, num_qa_pairs=1).augmentations
+    assert augmentation.rewrites == ("አዲስ አበባ",)
+    assert augmentation.qa_pairs == (QAPair("የት?", "አበባ", "በ አበባ"),)
+
+
 def test_the_schema_takes_exactly_what_is_asked_for() -> None:
     for bound in (None, 40):
         schema = pairs_schema(3, bound)

@@ -14,10 +14,15 @@ from prag_core.corpus.chunking import (
     split_long,
     token_budget,
 )
+from prag_core.corpus.cutting import TokenPlaces
 from prag_core.errors import ConfigError, ModelError
+from prag_core.models.base_model import load_tokenizer
+from prag_core.models.control_tokens import encode_text
 from prag_core.models.prompts import encode, qa_messages, rewrite_messages, show_passage
 from prag_core.records import Document
 
+AMHARIC = "አዲስ አበባ የኢትዮጵያ ዋና ከተማ ናት። በ1886 ተመሠረተች። ከተማዋ በእንጦጦ ተራራ ግርጌ ትገኛለች።"
+TIBETAN = "ལྷ་ས་ནི་བོད་ཀྱི་རྒྱལ་ས་ཡིན། དེ་ནི་སྐྱིད་ཆུའི་འགྲམ་དུ་ཡོད།"
 CHUNK = CorpusConfig(long_documents=LongDocuments.chunk, chunk_overlap=6)
 
 
@@ -195,6 +200,27 @@ def test_a_text_far_beyond_its_budget_is_told_by_its_beginning(tiny_tokenizer: A
     counting = CountingTokenizer(tiny_tokenizer)
     assert not TokenBudget(counting, max_tokens=10, overhead=0).holds("word " * length)
     assert counting.characters == 160
+
+
+@pytest.fixture(params=["a token a byte", pytest.param("smollm2", marks=pytest.mark.slow)])
+def byte_tokenizer(request: pytest.FixtureRequest, tiny_tokenizer: Any) -> Any:
+    """A tokenizer that breaks characters into bytes: of every script but Latin, or of those that it has not learned."""
+    return load_tokenizer("smollm2") if request.param == "smollm2" else tiny_tokenizer
+
+
+@pytest.mark.parametrize("text", [AMHARIC, TIBETAN], ids=["Amharic", "Tibetan"])
+def test_no_character_is_broken_where_tokens_are_its_bytes(byte_tokenizer: Any, text: str) -> None:
+    assert len(encode_text(byte_tokenizer, text)) > len(text), "several tokens a character"
+    assert byte_tokenizer.decode(encode_text(byte_tokenizer, text)) == text
+    places = TokenPlaces.of(byte_tokenizer, text)
+    assert places.starts[0] == 0 and places.ends[-1] == len(text)
+    assert all(0 <= end - start <= 3 for start, end in zip(places.starts, places.ends, strict=True))
+    limit = PassageLimit((TokenBudget(byte_tokenizer, max_tokens=40, overhead=0),))
+    document = Document("a", text)
+    chunks = list(split_long([document], limit, CHUNK))
+    assert len(chunks) > 1 and all(limit.holds(chunk) for chunk in chunks)
+    assert covers(text, [chunk.text for chunk in chunks])
+    assert not any("\ufffd" in chunk.text for chunk in chunks)
 
 
 def test_an_overlap_that_leaves_no_progress_is_refused(limit: PassageLimit) -> None:
