@@ -37,10 +37,12 @@ class Part:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], where: str) -> Self:
-        """Decode a part as the manifest at `where` has it. Raises CorruptBankError, or what a missing field or odd type
-        raises."""
-        counts = tuple(int(count) for count in fields["counts"])
-        return cls(str(fields["first"]), ObjectInfo.from_fields(fields["object"], where), counts)
+        """Decode a part as the manifest at `where` has it. Raises CorruptBankError, ValueError, or what a missing field or odd
+        type raises."""
+        first, counts = fields["first"], checked_counts(fields["counts"])
+        if not isinstance(first, str):
+            raise TypeError(f"{first!r:.40} is no document")
+        return cls(first, ObjectInfo.from_fields(fields["object"], where), counts)
 
     def to_json(self) -> dict[str, Any]:
         return {"first": self.first, "object": asdict(self.info), "counts": list(self.counts)}
@@ -117,6 +119,15 @@ def merge_rows(rows: pa.Table, change: Change) -> pa.Table:
         unprotected = pc.or_(pc.invert(best["current"]), tables.has_doc_id(best, change.deleted))
         best = best.filter(pc.invert(pc.and_(unprotected, tables.is_among(best, change.erased))))
     return best.combine_chunks()
+
+
+def checked_counts(counts: Any) -> tuple[int, ...]:
+    """Return counts by status as a file has them. Raises ValueError where they are not."""
+    if not isinstance(counts, list) or len(counts) != len(tables.STATUSES):
+        raise ValueError(f"{counts!r:.40} is no list of {len(tables.STATUSES)} counts")
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError(f"{counts!r:.40} are no counts")
+    return tuple(counts)
 
 
 def count_current(rows: pa.Table) -> tuple[int, ...]:

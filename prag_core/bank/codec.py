@@ -21,6 +21,7 @@ from prag_core.models.lora import AdapterLayout, check_factors
 from prag_core.records import AdapterFactors, Factors
 
 BITS = {Tier.int8: 8, Tier.int4: 4}
+LARGEST = np.finfo(np.float32).max
 Shape = tuple[int, int]
 
 
@@ -35,7 +36,8 @@ def encode(factors: AdapterFactors, layout: AdapterLayout, tier: Tier | str) -> 
 
 
 def decode(data: bytes, layout: AdapterLayout, tier: object) -> AdapterFactors:
-    """Decode one adapter to float32. Raises CorruptBankError when `data` is not of the layout's length."""
+    """Decode one adapter to float32. Raises CorruptBankError when `data` is not of the layout's length, or has steps that no
+    adapter was encoded with."""
     tier = _known(tier)
     if len(data) != encoded_size(layout, tier):
         raise CorruptBankError(
@@ -115,6 +117,9 @@ def _encode_matrix(matrix: np.ndarray, axis: int, tier: Tier) -> bytes:
     # Contiguous rows are reduced many times faster than short columns.
     rows = np.ascontiguousarray(np.moveaxis(np.abs(matrix), axis, -1))
     steps = np.expand_dims(rows.max(-1), axis) / np.float32(limit)
+    steps = np.minimum(
+        steps, np.nextafter(LARGEST / np.float32(limit), np.float32(0))
+    )  # rounded up it would overflow
     codes = np.clip(np.rint(matrix / np.where(steps > 0, steps, np.float32(1))), -limit, limit)
     codes = np.where(steps > 0, codes, 0).astype(np.int8).ravel()
     return steps.astype("<f4").tobytes() + (codes.tobytes() if tier is Tier.int8 else _pack_nibbles(codes))
@@ -134,7 +139,14 @@ def _decode_matrix(buffer: bytearray, offset: int, shape: Shape, axis: int, tier
         if tier is Tier.int8
         else _unpack_nibbles(buffer, start, count)
     )
-    return codes.reshape(shape).astype(np.float32) * steps
+    codes = codes.reshape(shape).astype(np.float32)
+    if np.abs(steps).max() <= LARGEST / 2 ** (BITS[tier] - 1):
+        return codes * steps
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = codes * steps
+    if not np.isfinite(matrix).all():
+        raise CorruptBankError(f"an adapter in tier {tier.value} whose steps are too large, or no numbers")
+    return matrix
 
 
 def _pack_nibbles(codes: np.ndarray) -> bytes:

@@ -9,13 +9,18 @@ record is of no use, and dropped, once none of its files exists.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prag_core.bank.layout import CONDEMNED, condemned_path, new_attempt
-from prag_core.bank.sealed import seal, unseal
+from prag_core.bank.sealed import seal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
-from prag_core.storage import list_files, put_whole, read, remove, storage_errors
+from prag_core.storage import list_files, put_whole, remove, storage_errors
+
+
+class CondemnedError(BankError):
+    """What was just written rests on files that garbage collection clears away."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,19 @@ def read_condemned(store: BankStore) -> Condemned:
     records = {}
     for name in sorted(list_files(store.fs, store.path("condemned"))):
         if match := CONDEMNED.fullmatch(f"condemned/{name}"):
-            path = store.path(condemned_path(match[1]))
-            try:
-                records[match[1]] = frozenset(map(str, unseal(read(store.fs, path), path)["files"]))
-            except FileNotFoundError:
-                continue  # dropped since the listing: none of its files exists
-            except (KeyError, TypeError):
-                raise CorruptBankError(f"{path} cannot be read; remove it when no gc is running") from None
+            with suppress(FileNotFoundError):  # dropped since the listing: none of its files exists
+                records[match[1]] = read_record(store, condemned_path(match[1]))
     return Condemned(records)
+
+
+def read_record(store: BankStore, path: str) -> frozenset[str]:
+    """Read the files that one record names. Raises FileNotFoundError, CorruptBankError."""
+    files = store.read_sealed(path).get("files")
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise CorruptBankError(
+            f"{store.path(path)} names no files to remove; it is damaged, remove it when no gc is running"
+        )
+    return frozenset(files)
 
 
 def drop_records(store: BankStore, records: Iterable[str]) -> None:
@@ -57,13 +67,13 @@ def drop_records(store: BankStore, records: Iterable[str]) -> None:
 
 
 def check_safe(store: BankStore, paths: Collection[str], what: str) -> None:
-    """Make sure that files which were just referred to are there and stay. Raises BankError where gc has condemned or removed
-    one."""
+    """Make sure that files which were just referred to are there and stay. Raises CondemnedError where gc has condemned or
+    removed one."""
     with storage_errors("reading", store.uri):
         condemned = read_condemned(store).files
         lost = [path for path in paths if path in condemned or not store.fs.exists(store.path(path))]
     if lost:
-        raise BankError(
+        raise CondemnedError(
             f"{what} rests on {store.path(lost[0])}, which garbage collection clears away: it lay unused for longer than the "
             "grace period; do the same again, and leave gc its grace period"
         )

@@ -41,16 +41,17 @@ class Deletions:
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any]) -> Self:
-        """The deletions that a snapshot's manifest knows. Those of an old manifest get events of their own names."""
+        """The deletions that a snapshot's manifest knows. Those of an old manifest get events of their own names. Raises
+        ValueError, or what a missing field or an odd type raises."""
         documents = {
             doc_id: Deletion(
-                stone["at"],
-                tuple(stone.get("events") or [_legacy_event(doc_id, stone["at"])]),
-                stone.get("erased", False),
+                at := _checked_time(stone["at"]),
+                tuple(_checked_texts(stone.get("events") or [_legacy_event(doc_id, at)])),
+                bool(stone.get("erased", False)),
             )
             for doc_id, stone in manifest["deleted"].items()
         }
-        return cls(documents, frozenset(manifest.get("events", ())))
+        return cls(documents, frozenset(_checked_texts(manifest.get("events", []))))
 
     def to_manifest(self) -> dict[str, Any]:
         """Encode as fields of a manifest."""
@@ -144,12 +145,31 @@ def read_events(store: BankStore, names: Collection[str]) -> dict[str, dict[str,
 
 
 def _checked(fields: dict[str, Any], path: str) -> dict[str, Any]:
-    if fields.get("event") not in ("delete", "restore", "erase") or not all(
-        isinstance(fields.get(name), list) and all(isinstance(item, str) for item in fields[name])
-        for name in ("doc_ids", "lifts")
-    ):
-        raise CorruptBankError(f"{path} is no deletion that this version can read; restore it from a copy")
+    try:
+        _checked_time(fields["at"])
+        for name in ("doc_ids", "lifts"):
+            _checked_texts(fields[name])
+        if fields["event"] not in ("delete", "restore", "erase"):
+            raise ValueError(f"event {fields['event']!r:.40}")
+    except (TypeError, ValueError) as error:
+        raise CorruptBankError(
+            f"{path} is no deletion that this version can read: {error}; restore it from a copy"
+        ) from None
     return fields
+
+
+def _checked_time(value: Any) -> str:
+    """Return a time that can be compared with others."""
+    if datetime.fromisoformat(value).tzinfo is None:
+        raise ValueError(f"{value} names no time zone")
+    return str(value)
+
+
+def _checked_texts(values: Any) -> list[str]:
+    """Return a list of texts."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r:.40} is no list of texts")
+    return values
 
 
 def now() -> str:

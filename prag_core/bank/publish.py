@@ -22,7 +22,7 @@ import pyarrow as pa
 from prag_core.bank import tables
 from prag_core.bank.catalog import Change, Part, merge
 from prag_core.bank.committed import Committed, read_committed
-from prag_core.bank.condemned import check_safe
+from prag_core.bank.condemned import CondemnedError, check_safe
 from prag_core.bank.deletions import Deletions, catch_up, now
 from prag_core.bank.layout import (
     ObjectInfo,
@@ -250,7 +250,7 @@ def _claim(store: BankStore, manifest: dict[str, Any], attempt: str) -> Snapshot
         check_safe(
             store, [path for path in named if path.startswith(f"catalog/{attempt}-")], f"snapshot {name}"
         )
-    except BankError:
+    except CondemnedError:
         return None
     claim = seal({"number": number, "name": name})
     if not create_exclusive(store.fs, store.path(claim_path(number)), claim):

@@ -71,7 +71,10 @@ def _claimed(store: BankStore, number: int, published: Published) -> str:
     path = store.path(claim_path(number))
     try:
         with storage_errors("reading", store.uri):
-            return checked(store.read_sealed(claim_path(number)).get("name"), SNAPSHOT, path)
+            name = checked(store.read_sealed(claim_path(number)).get("name"), SNAPSHOT, path)
+            if int(name.split("-")[0]) != number:
+                raise CorruptBankError(f"{path} claims the number for {name}")
+            return name
     except (CorruptBankError, FileNotFoundError) as error:
         if len(copies := published.copies.get(number, [])) == 1:
             return copies[0]
@@ -82,7 +85,7 @@ def _is_old(store: BankStore, name: str) -> bool:
     """Whether a snapshot was written before there were claims. One that lacks its claim was never published."""
     path = store.path(manifest_path(name))
     with storage_errors("reading", store.uri):
-        return bool(read_sealed(store.fs, path).get("format", 1) < FORMAT)
+        return read_sealed(store.fs, path).get("format", 1) in range(1, FORMAT)
 
 
 def list_names(store: BankStore) -> list[str]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import tables
-from prag_core.bank.catalog import CATALOG, Part, count_current
+from prag_core.bank.catalog import CATALOG, Part, checked_counts, count_current
 from prag_core.bank.deletions import Deletion, Deletions, catch_up
 from prag_core.bank.layout import (
     ObjectInfo,
@@ -119,6 +119,11 @@ class Snapshot:
         return ObjectInfo.from_fields(self.manifest[name], self._where)
 
     @property
+    def catalog_tables(self) -> tuple[ObjectInfo, ObjectInfo]:
+        """The tables of its objects and of its commits. Older manifests have none."""
+        return self._info("objects"), self._info("commits")
+
+    @property
     def is_old(self) -> bool:
         """Whether it has the format of before there were parts and claims."""
         return "parts" not in self.manifest
@@ -143,7 +148,7 @@ class Snapshot:
         """The parts of the catalog, by ranges of doc_id."""
         if self.is_old:
             counts = self.manifest["counts"]
-            known = tuple(counts.get(status, 0) for status in tables.STATUSES)
+            known = checked_counts([counts.get(status, 0) for status in tables.STATUSES])
             return [Part("", self._info("index"), known)]
         return [Part.from_json(fields, self._where) for fields in self.manifest["parts"]]
 
@@ -340,7 +345,8 @@ def _load(store: BankStore, name: str) -> Snapshot:
             f"{path} is missing: the snapshot was published and its manifest is lost; run prag bank repair {store.uri}"
         ) from None
     manifest = unseal(data, path)
-    if name_of(manifest.get("number", 0), data) != name:
+    number = manifest.get("number")
+    if type(number) is not int or name_of(number, data) != name:
         raise CorruptBankError(f"{path} is the manifest of another snapshot; restore it from a copy")
     if manifest.get("format", 1) not in range(1, FORMAT + 1):
         raise BankError(
@@ -350,7 +356,7 @@ def _load(store: BankStore, name: str) -> Snapshot:
         if "index" in manifest:
             manifest["index"]["path"] = index_path(name)
         snapshot = Snapshot(store, name, manifest)
-        _ = snapshot.parts, snapshot.is_old or (snapshot._info("objects"), snapshot._info("commits"))
+        _ = snapshot.parts, snapshot.objects if snapshot.is_old else snapshot.catalog_tables
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptBankError(f"{path} is no manifest that this version can read: {error}") from None
     snapshot.deletions = catch_up(store, snapshot.deletions)

@@ -20,10 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import commits, deletions, published, runs, snapshot, tables
-from prag_core.bank.condemned import read_condemned
+from prag_core.bank.condemned import read_condemned, read_record
 from prag_core.bank.gc.mark import mark
+from prag_core.bank.initial_adapter import initial_object
 from prag_core.bank.layout import (
     BANK_FILE,
+    CONDEMNED,
     ObjectInfo,
     Stage,
     adapters_path,
@@ -90,11 +92,12 @@ class _Verifier:
         self.rows: dict[str, pa.Table] = {}  # by adapters object
 
     def run(self) -> list[Problem]:
-        initial = self.store.fields["initial"]
         self._attempt(BANK_FILE, partial(self.store.read_sealed, BANK_FILE))
-        self._expect(ObjectInfo(initial["path"], 1, initial["bytes"], initial["sha256"]))
+        if initial := self._attempt(BANK_FILE, partial(initial_object, self.store)):
+            self._expect(initial)
         self._commits()
         self._deletions()
+        self._condemned()
         snapshots = self._snapshots()
         for info in snapshots[0].objects.values() if snapshots else ():
             self._expect(info)
@@ -131,6 +134,10 @@ class _Verifier:
     def _deletions(self) -> None:
         for event in sorted(deletions.list_events(self.store)):
             self._attempt(event_path(event), partial(deletions.read_events, self.store, [event]))
+
+    def _condemned(self) -> None:
+        for path in filter(CONDEMNED.fullmatch, sorted(self.files)):
+            self._attempt(path, partial(read_record, self.store, path))
 
     def _attempt(self, path: str, check: Callable[[], T]) -> T | None:
         """Return the result of a check, or None after noting a problem with `path`."""
@@ -169,8 +176,7 @@ class _Verifier:
         """Whether the parts and tables of a snapshot can be read."""
         if loaded.is_old:
             return self._attempt(index_path(loaded.name), partial(getattr, loaded, "index")) is not None
-        tables_of = [ObjectInfo(**loaded.manifest[name]) for name in ("objects", "commits")]
-        infos = [*(part.info for part in loaded.parts), *tables_of]
+        infos = [*(part.info for part in loaded.parts), *loaded.catalog_tables]
         return all(
             self._attempt(info.path, partial(self.store.read_table, info)) is not None for info in infos
         )
@@ -185,12 +191,19 @@ class _Verifier:
     def _retrieval_indexes(self) -> None:
         for folder in retrieval_folders(self.files):
             marker = retrieval_marker(folder)
-            fields = self._attempt(marker, partial(self.store.read_sealed, marker))
-            if fields is None:
-                continue
-            for file in fields["files"]:
-                path = f"{retrieval_files(folder, fields['attempt'])}/{file['name']}"
-                self._expect(ObjectInfo(path, 0, file["bytes"], file["sha256"]))
+            for info in self._attempt(marker, partial(self._index_files, folder)) or ():
+                self._expect(info)
+
+    def _index_files(self, folder: str) -> list[ObjectInfo]:
+        """The files that the marker of a retrieval index names."""
+        marker = retrieval_marker(folder)
+        fields = self.store.read_sealed(marker)
+        place = retrieval_files(folder, fields["attempt"])
+        described = [
+            {"path": f"{place}/{file['name']}", "rows": 0, "bytes": file["bytes"], "sha256": file["sha256"]}
+            for file in fields["files"]
+        ]
+        return [ObjectInfo.from_fields(fields, self.store.path(marker)) for fields in described]
 
     def _check_objects(self) -> None:
         for info in self.objects.values():

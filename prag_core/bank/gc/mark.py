@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from prag_core.bank import tables
 from prag_core.bank.commits import CommitFiles, decode_commit, list_commit_files
 from prag_core.bank.condemned import Condemned
+from prag_core.bank.initial_adapter import initial_object
 from prag_core.bank.layout import (
     BANK_FILE,
     Stage,
@@ -62,7 +63,7 @@ def _mark(
     condemned: Condemned,
     deleted: Collection[str],
 ) -> set[str]:
-    names = {BANK_FILE, store.fields["initial"]["path"]}
+    names = {BANK_FILE, initial_object(store).path}
     names |= {name for name in files if name.startswith(KEPT)}
     names |= committed_files(store, files.keys() - condemned.files)
     snapshots = readable_snapshots(store, files, before)
@@ -83,7 +84,7 @@ def _files_of(snapshot: Snapshot) -> Iterator[str]:
     yield from (manifest_path(snapshot.name), claim_copy_path(snapshot.name))
     yield from (part.info.path for part in snapshot.parts)
     if not snapshot.is_old:
-        yield from (snapshot.manifest[table]["path"] for table in ("objects", "commits"))
+        yield from (table.path for table in snapshot.catalog_tables)
     yield from snapshot.objects
 
 

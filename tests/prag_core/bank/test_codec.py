@@ -54,6 +54,26 @@ def test_quantised_values_are_within_half_a_step_per_rank_component(
             np.testing.assert_allclose(np.abs(there).max(axis=axis), np.abs(here).max(axis=axis), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tier", ["int8", "int4"])
+def test_the_largest_numbers_come_back_without_overflow(tier: str) -> None:
+    largest = np.finfo("f4").max
+    factors = {n: Factors(np.full(a, largest), np.full(b, -largest)) for n, a, b in LAYOUT.shapes()}
+    for name, pair in decode(encode(factors, LAYOUT, tier), LAYOUT, tier).items():
+        np.testing.assert_allclose(pair.a, factors[name].a, rtol=1e-6)
+        np.testing.assert_allclose(pair.b, factors[name].b, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tier", ["int8", "int4"])
+@pytest.mark.parametrize("step", [np.inf, -np.inf, np.nan, 3e38])
+def test_steps_that_give_no_numbers_are_damage(tier: str, step: float) -> None:
+    data = bytearray(encode(random_factors(6), LAYOUT, tier))
+    data[4:8] = np.float32(step).tobytes()
+    with pytest.raises(CorruptBankError, match=rf"tier {tier} whose steps"):
+        decode(bytes(data), LAYOUT, tier)
+
+
 @st.composite
 def adapters(draw: st.DrawFn) -> tuple[AdapterLayout, AdapterFactors]:
     """Any layout of up to three modules, with any factors of ordinary size, zeros among them."""
