@@ -11,6 +11,7 @@ store is first copied to a temporary folder that lives as long as the index. The
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import bm25s
 import pyarrow as pa
 
 from prag_core.bank import Bank, Snapshot
+from prag_core.bank.condemned import check_safe
 from prag_core.bank.layout import new_attempt, retrieval_files, retrieval_folder, retrieval_marker
 from prag_core.bank.names import ATTEMPT, INDEX_FILE, SHA256, checked
 from prag_core.bank.sealed import seal, unseal
@@ -34,6 +36,7 @@ from prag_core.storage import (
     create_exclusive,
     is_local,
     read,
+    remove,
     storage_errors,
 )
 
@@ -53,12 +56,14 @@ def has_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> bool
 
 
 def build_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> str:
-    """Index a snapshot's documents unless there is such an index. Return its folder. Raises ConfigError, StorageError."""
+    """Index a snapshot's documents unless there is such an index. Return its folder. Raises ConfigError, StorageError, and
+    BankError if gc clears the new files away, because they lay for longer than the grace period: then there is no index."""
     folder = _folder(bank, snapshot, settings)
     if not has_index(bank, snapshot, settings):
         index = LexicalIndex.build(snapshot.documents(), settings)
         with storage_errors("writing the index to", bank.uri):
-            save_index(index, bank.fs, folder)
+            names = save_index(index, bank.fs, folder)
+        _keep(bank, folder.removeprefix(f"{bank.root}/"), names)
     return folder
 
 
@@ -74,8 +79,18 @@ def open_index(bank: Bank, snapshot: Snapshot, settings: RetrievalConfig) -> Lex
         ) from None
 
 
-def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
-    """Write an index to a folder that has none. Of two that race, one counts, and both are whole."""
+def _keep(bank: Bank, folder: str, names: Sequence[str]) -> None:
+    """Make sure that gc keeps the files that a marker was just written for, or take the marker back."""
+    try:
+        check_safe(bank, [f"{folder}/{name}" for name in names], f"the index {folder}")
+    except BankError:
+        remove(bank.fs, bank.root, [retrieval_marker(folder)])
+        raise
+
+
+def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> list[str]:
+    """Write an index to a folder that has none. Of two that race, one counts, and both are whole. Returns the names of its files
+    within the folder, none if the other counts."""
     attempt = new_attempt()
     with ScratchFolder() as temporary:
         index.scorer.save(temporary, show_progress=False)
@@ -98,7 +113,8 @@ def save_index(index: LexicalIndex, fs: FileSystem, folder: str) -> None:
         "stop_postings": len(index.stop_scorer.scores["data"]),
         "files": files,
     }
-    create_exclusive(fs, retrieval_marker(folder), seal(fields))
+    counts = create_exclusive(fs, retrieval_marker(folder), seal(fields))
+    return [f"{attempt}/{file['name']}" for file in files] if counts else []
 
 
 def load_index(fs: FileSystem, folder: str) -> LexicalIndex:

@@ -30,7 +30,7 @@ from prag_core.bank.runs import PLAN_FILE, read_run_sealed
 from prag_core.bank.snapshot import Snapshot, load
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
-from prag_core.storage import modified, read, read_many
+from prag_core.storage import list_files, modified, read, read_many
 
 Files = Mapping[str, dict[str, Any]]
 KEPT = ("runs/", "deletions/", "condemned/", "published/")  # a number that was claimed is never free again
@@ -75,7 +75,7 @@ def _mark(
             if snapshot.name == newest:
                 raise  # what it names is unknown: nothing may be removed
     names |= _planned_documents(store, files, now, deleted)
-    names |= _retrieval_indexes(store, files, {snapshot.name for snapshot in snapshots})
+    names |= _retrieval_indexes(store, {snapshot.name for snapshot in snapshots})
     return names
 
 
@@ -190,8 +190,10 @@ def _has_any(store: BankStore, documents_object: str, doc_ids: Collection[str]) 
     return bool(pc.any(tables.has_doc_id(rows, doc_ids)).as_py())
 
 
-def _retrieval_indexes(store: BankStore, files: Files, snapshots: set[str]) -> set[str]:
-    """Files of the retrieval indexes of these snapshots: those of the attempt that counts or, if its marker is damaged, all."""
+def _retrieval_indexes(store: BankStore, snapshots: set[str]) -> set[str]:
+    """Files of the retrieval indexes of these snapshots: those of the attempt that counts or, if its marker is damaged, all.
+    They are listed anew, for the markers written since files were condemned."""
+    files = [f"indexes/{name}" for name in list_files(store.fs, store.path("indexes"))]
     names: set[str] = set()
     for folder, snapshot in retrieval_folders(files).items():
         if snapshot not in snapshots:

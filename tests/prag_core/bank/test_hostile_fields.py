@@ -54,7 +54,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Bank:
 
 
 @pytest.fixture
-def copy(template: Bank, tmp_path: Path) -> Iterator[Callable[[], Bank]]:
+def copy(template: Bank, tmp_path: Path) -> Callable[[], Bank]:
     """Makes copies of the bank, each in the place of the one before."""
 
     def make() -> Bank:

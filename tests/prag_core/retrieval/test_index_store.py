@@ -1,7 +1,9 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -9,13 +11,15 @@ import pyarrow as pa
 import pytest
 
 from prag_core.bank import Bank, Snapshot, Stage
+from prag_core.bank.condemned import condemn
+from prag_core.bank.gc import collect
 from prag_core.bank.sealed import seal, unseal
 from prag_core.config.schema import RetrievalConfig
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import Recipe, content_hash
 from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Document, Factors, Failure
-from prag_core.retrieval import Filter, LexicalIndex, build_index, has_index, open_index
+from prag_core.retrieval import Filter, LexicalIndex, build_index, has_index, index_store, open_index
 from prag_core.retrieval.index_store import _fetch_and_check
 
 SETTINGS = RetrievalConfig()
@@ -185,6 +189,41 @@ def test_an_index_that_names_files_elsewhere_writes_and_reads_none_there(uri: st
         with pytest.raises(CorruptBankError, match=r"index\.json"):
             open_index(bank, snapshot, SETTINGS)
         assert not target.exists()
+
+
+def test_an_index_whose_files_gc_has_condemned_does_not_count(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    create = index_store.create_exclusive
+
+    def condemned_before(*arguments: Any) -> bool:
+        condemn(bank, [path.removeprefix(f"{bank.root}/") for path in files_of(bank)])
+        return create(*arguments)
+
+    monkeypatch.setattr(index_store, "create_exclusive", condemned_before)
+    with pytest.raises(BankError, match="garbage collection clears away"):
+        build_index(bank, snapshot, SETTINGS)
+    assert not has_index(bank, snapshot, SETTINGS)
+
+
+def test_an_index_whose_marker_is_older_than_gcs_record_is_spared(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gc has listed its files, and neither they nor the marker in that listing keep each other."""
+    bank, snapshot = make_bank(uri, DOCUMENTS)
+    marker = f"{build_index(bank, snapshot, SETTINGS)}/index.json"
+    data = bank.fs.cat_file(marker)
+    bank.fs.rm_file(marker)
+
+    def condemn_after(store: Bank, files: set[str]) -> str:
+        assert any(name.startswith("indexes/") for name in files)
+        bank.fs.pipe_file(marker, data)
+        return condemn(store, files)
+
+    monkeypatch.setattr(collect, "condemn", condemn_after)
+    collect.gc(bank, timedelta(0), dry_run=False, force=True)
+    assert len(open_index(bank, snapshot, SETTINGS)) == len(DOCUMENTS)
 
 
 def test_a_fetched_file_has_its_name_only_when_its_digest_is_right(tmp_path: Path) -> None:
