@@ -39,8 +39,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--restore", action="store_true", help="Bring the documents back instead.")
     options = parser.parse_args(list(argv))
     bank = Bank.open(options.bank)
+    before = bank.require_snapshot().name
     snapshot = (restore_documents if options.restore else delete_documents)(bank, options.doc_id)
     say(f"{bank.uri}: snapshot {snapshot.name}: {count_documents(snapshot)}")
+    if other := snapshot.overtook(before):
+        say(f"another command published snapshot {other} meanwhile; this one was made from it")
     say(
         "next: prag index, and prag bank gc --apply after the grace period"
         if not options.restore

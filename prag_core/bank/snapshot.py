@@ -110,6 +110,12 @@ class Snapshot:
     def digest(self) -> str:
         return self.name.split("-")[1]
 
+    def overtook(self, before: str | None) -> str | None:
+        """Name of the snapshot that another command published after `before`, the newest of that time, and that this one was made
+        from. None if there is none."""
+        parent = self.manifest.get("parent")
+        return None if before in (self.name, parent) else parent
+
     @property
     def _where(self) -> str:
         return self.store.path(manifest_path(self.name))

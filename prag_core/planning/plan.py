@@ -117,10 +117,9 @@ class Plan:
             lines.append(
                 f"{count:,} {what} of the last snapshot {verb} not in this corpus and left it: {ids}"
             )
-        parent = published.manifest.get("parent")
-        if self.snapshot not in (published.name, parent):
+        if other := published.overtook(self.snapshot):
             lines.append(
-                f"another command published snapshot {parent} during this run; its documents that are not in this corpus left"
+                f"another command published snapshot {other} during this run; its documents that are not in this corpus left"
                 " it: give one run both corpora to keep all"
             )
         return lines

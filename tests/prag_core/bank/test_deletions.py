@@ -45,7 +45,7 @@ def test_a_restore_lifts_what_it_saw_and_not_a_deletion_beside_it() -> None:
 
 
 def test_deletions_of_an_old_manifest_are_deletions_that_a_restore_can_lift() -> None:
-    old = Deletions.of_manifest({"deleted": {"a": {"at": "2025", "rows": [[0, "h"]]}}})
+    old = Deletions.of_manifest({"deleted": {"a": {"at": "2025-01-01T00:00:00+00:00", "rows": [[0, "h"]]}}})
     (name,) = old.documents["a"].events
     assert not old.after({"x": event("restore", "a", lifts=(name,))}).documents
 

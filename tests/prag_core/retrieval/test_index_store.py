@@ -21,6 +21,7 @@ from prag_core.models.lora import AdapterLayout, ModuleShape
 from prag_core.records import Document, Factors, Failure
 from prag_core.retrieval import Filter, LexicalIndex, build_index, has_index, index_store, open_index
 from prag_core.retrieval.index_store import _fetch_and_check
+from prag_core.storage import create_exclusive
 
 SETTINGS = RetrievalConfig()
 DOCUMENTS = [
@@ -195,11 +196,10 @@ def test_an_index_whose_files_gc_has_condemned_does_not_count(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank, snapshot = make_bank(uri, DOCUMENTS)
-    create = index_store.create_exclusive
 
     def condemned_before(*arguments: Any) -> bool:
         condemn(bank, [path.removeprefix(f"{bank.root}/") for path in files_of(bank)])
-        return create(*arguments)
+        return create_exclusive(*arguments)
 
     monkeypatch.setattr(index_store, "create_exclusive", condemned_before)
     with pytest.raises(BankError, match="garbage collection clears away"):
