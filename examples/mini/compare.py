@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 
-from examples.mini.steps import ROOT, Step, run_steps
+from examples.steps import ROOT, Step, run_steps
 from examples.mini.warmup import warmup_questions
 
 FOLDER = ROOT / "out" / "compare"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from examples.mini.steps import Step, run_steps
+from examples.steps import Step, run_steps
 
 CONFIG = ["--config", "conf/demo.yaml"]
 NO_REPLAY = [

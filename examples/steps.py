@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 Step = tuple[str, Sequence[str]]  # title ("": it belongs to the step before), arguments of prag
 
 
