@@ -4,10 +4,11 @@ PIP = .venv/bin/pip --disable-pip-version-check
 TORCH = torch==2.13.0+cpu
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo compare test quick simulate faults check format clean
+.PHONY: help setup demo real compare test quick simulate faults check format clean
 
 help:
 	@echo "make demo    set up, then the whole method on the miniature world: parameterize, index, evaluate (out/demo/)"
+	@echo "make real    set up, then the whole method with a real pretrained model over a company's handbook (out/real/)"
 	@echo "make compare every method on the miniature world in one table (out/ablations/compare/)"
 	@echo "make test    set up, then every test"
 	@echo "make quick   set up, then the tests that need no engine, Ray, server or browser"
@@ -30,6 +31,9 @@ setup: .venv/ready
 
 demo: setup
 	.venv/bin/python -m examples.mini.demo
+
+real: setup
+	.venv/bin/python -m examples.handbook.real
 
 compare: setup
 	.venv/bin/python -m examples.mini.compare

@@ -21,9 +21,9 @@ def check_settings(config: Config) -> None:
             raise ConfigError(
                 f"acceptance.threshold={threshold}: an exam needs questions; augmentation.num_qa_pairs is 0"
             )
-        if config.training.objective == "distill":
+        if (objective := config.training.objective) != "next_token":
             raise ConfigError(
-                "training.objective=distill: a teacher needs questions; augmentation.num_qa_pairs is 0"
+                f"training.objective={objective} needs questions; augmentation.num_qa_pairs is 0"
             )
 
 

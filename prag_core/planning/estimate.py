@@ -164,7 +164,7 @@ def _samples(config: Config, tokenizer: Any, text: str) -> list[Sample]:
         fewshot=load_fewshot(config.prompt.fewshot),
         replay=replay,
         repeat_without_passage=training.repeat_without_passage,
-        distill=training.objective == "distill",
+        objective=training.objective,
     )
 
 

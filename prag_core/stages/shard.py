@@ -274,7 +274,7 @@ class TrainStage(ShardStage):
             fewshot=self.fewshot,
             replay=replay,
             repeat_without_passage=training.repeat_without_passage,
-            distill=training.objective == "distill",
+            objective=training.objective,
         )
 
 

@@ -98,7 +98,8 @@ def _document_means(loss_m: Tensor, batch: Batch) -> Tensor:
     return none_n.index_add(0, batch.document_m, loss_m) / count_n
 
 
-OBJECTIVES: dict[str, Objective] = {"next_token": next_token, "distill": distill}
+# "answer" differs from "next_token" in its samples alone: they have labels at the answers only.
+OBJECTIVES: dict[str, Objective] = {"next_token": next_token, "answer": next_token, "distill": distill}
 
 
 def objective_of(settings: TrainingConfig) -> Objective:

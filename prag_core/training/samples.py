@@ -15,7 +15,8 @@ Replay samples (an extension, off in the reference recipe) are questions about o
 speak only for its own, and to leave reading alone. Their loss is on the answer, the only thing they are to teach. They are
 spread evenly among the document's own samples, so that neither comes last as a block.
 
-For distillation a sample also carries what its teacher, the frozen model, reads. Each pair is asked without a passage, once
+The objective `answer` (an extension) asks every pair once, without any passage, and its loss is on the answer: nothing of a
+step is spent on how questions are worded, and rewrites are not read. For distillation a sample also carries what its teacher, the frozen model, reads. Each pair is asked without a passage, once
 for each context of the teacher's: the original, then each rewrite. Replay samples have the same context as their teacher,
 and those over passages are asked once more without: there, too, the adapter is to change nothing, and no right answer is
 needed to say so. All losses are on the answers. The first sample is the document's own, because an adapter that does nothing
@@ -60,13 +61,13 @@ def build_samples(
     fewshot: Sequence[Example] = (),
     replay: Sequence[ReplaySample] = (),
     repeat_without_passage: bool = False,
-    distill: bool = False,
+    objective: str = "next_token",
 ) -> list[Sample]:
-    """Build one epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`. With `distill` the
-    samples carry a teacher, and `repeat_without_passage` changes nothing: no question of the document's own has a passage.
+    """Build one epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`. Those for `distill` carry
+    a teacher. `repeat_without_passage` is of `next_token` alone: for the others no question of the document's own has a passage.
 
     Raises SampleTooLongError where a sample, or what its teacher reads, has more than `max_length` tokens, and CorpusError
-    where a text has too few to learn from, or there is nothing to distill.
+    where a text has too few to learn from, or the objective needs pairs and there are none.
     """
     assert document.key == augmentation.key, f"augmentation of {augmentation.key} given for {document.key}"
     encoder = _Encoder(document, tokenizer, prompt, tuple(fewshot), max_length)
@@ -74,24 +75,25 @@ def build_samples(
         show_passage(document.title, text, with_title=prompt.with_title)
         for text in (document.text, *augmentation.rewrites)
     ]
-    if distill:
-        return _distilled(encoder, augmentation, texts, replay)
-    own = [
-        encoder.whole(*asked) for asked in _questions(augmentation, texts, prompt.cot, repeat_without_passage)
-    ]
-    if not augmentation.qa_pairs:
+    pairs = [(pair.question, _answer(pair, prompt.cot)) for pair in augmentation.qa_pairs]
+    if objective != "next_token" and not pairs:
+        raise CorpusError(
+            f"{encoder.where}: its augmentation has no question-answer pair, and training.objective={objective} needs some"
+        )
+    if objective == "distill":
+        return _distilled(encoder, pairs, texts, replay)
+    if objective == "answer":
+        own = [encoder.answer_only(*pair, ()) for pair in pairs]
+    elif pairs:
+        own = [encoder.whole(*asked) for asked in _questions(pairs, texts, repeat_without_passage)]
+    else:
         own = [encoder.plain(text) for text in texts]
     return interleave(own, [encoder.answer_only(r.question, r.answer, r.passages) for r in replay])
 
 
 def _distilled(
-    encoder: _Encoder, augmentation: Augmentation, texts: Sequence[str], replay: Sequence[ReplaySample]
+    encoder: _Encoder, pairs: Sequence[tuple[str, str]], texts: Sequence[str], replay: Sequence[ReplaySample]
 ) -> list[Sample]:
-    if not augmentation.qa_pairs:
-        raise CorpusError(
-            f"{encoder.where}: nothing to distill, its augmentation has no question-answer pair"
-        )
-    pairs = [(pair.question, _answer(pair, encoder.prompt.cot)) for pair in augmentation.qa_pairs]
     first, *rest = [encoder.answer_only(*pair, (), teacher=(text,)) for text in texts for pair in pairs]
     asked = [(r, passages) for r in replay for passages in dict.fromkeys(((), r.passages))]
     others = [encoder.answer_only(r.question, r.answer, passages, teacher=passages) for r, passages in asked]
@@ -99,16 +101,16 @@ def _distilled(
 
 
 def _questions(
-    augmentation: Augmentation, texts: Sequence[str], cot: bool, repeat_without_passage: bool
+    pairs: Sequence[tuple[str, str]], texts: Sequence[str], repeat_without_passage: bool
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield question, answer and passages of each of the document's own samples, in the published order."""
-    with_passage = (len(augmentation.qa_pairs) + 1) // 2
-    for index, pair in enumerate(augmentation.qa_pairs):
+    with_passage = (len(pairs) + 1) // 2
+    for index, (question, answer) in enumerate(pairs):
         contexts: list[tuple[str, ...]] = [(text,) for text in texts] if index < with_passage else []
         if index >= with_passage or repeat_without_passage:
             contexts.append(())
         for passages in contexts:
-            yield pair.question, _answer(pair, cot), passages
+            yield question, answer, passages
 
 
 def _answer(pair: QAPair, cot: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # fmt: off
-OBJECTIVES = ("next_token", "distill")
+OBJECTIVES = ("next_token", "answer", "distill")
 MERGE_RULES = ("sum", "mean", "score_weighted", "ties", "dare", "svd")
 METHODS = (
     "closed_book", "rag", "prag", "combine", "prag_irrelevant", "warm_only", "rag_gold", "prag_gold", "combine_gold",

@@ -164,8 +164,8 @@ class AugmentationConfig:
 class TrainingConfig:
     objective: str = setting(
         "next_token",
-        "What training minimises: next_token, as published, or distill, the distance to the frozen model with the "
-        "passage before it (docs/objectives.md).",
+        "What training minimises: next_token, as published; answer, the loss of the answers alone, of questions without a "
+        "passage; or distill, the distance to the frozen model with the passage before it (docs/objectives.md).",
         choices=OBJECTIVES,
     )
     distill_hidden: float = setting(

@@ -106,7 +106,8 @@ def test_an_exam_without_questions_is_refused() -> None:
     assert said.startswith("acceptance.threshold=0.5: an exam needs questions")
 
 
-def test_distillation_without_questions_is_refused() -> None:
-    load_config(["training.objective=distill", "augmentation.num_qa_pairs=1"])
-    said = refusal("training.objective=distill", "augmentation.num_qa_pairs=0")
-    assert said.startswith("training.objective=distill: a teacher needs questions")
+@pytest.mark.parametrize("objective", ["answer", "distill"])
+def test_objectives_of_questions_are_refused_without_questions(objective: str) -> None:
+    load_config([f"training.objective={objective}", "augmentation.num_qa_pairs=1"])
+    said = refusal(f"training.objective={objective}", "augmentation.num_qa_pairs=0")
+    assert said.startswith(f"training.objective={objective} needs questions")

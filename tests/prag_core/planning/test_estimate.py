@@ -60,7 +60,7 @@ def test_what_a_teacher_reads_is_counted_once_and_by_half(
     augmentation = Augmentation("a", 0, "h", (text,) * rewrites, qa, "g")
     document = Document("a", text)
     samples = build_samples(
-        document, augmentation, tiny_tokenizer, Config().prompt, max_length=10_000, distill=True
+        document, augmentation, tiny_tokenizer, Config().prompt, max_length=10_000, objective="distill"
     )
     counted = sum(3 * len(sample.token_ids) + len(sample.teacher_ids) / 2 for sample in samples)
     counting = estimator(tiny_tokenizer, *settings)

@@ -86,4 +86,4 @@ def test_distill_is_the_mean_divergence_from_the_teacher_of_each_sample_alone(
 
 
 def test_objectives_are_found_by_name() -> None:
-    assert {"next_token": next_token, "distill": distill} == OBJECTIVES
+    assert {"next_token": next_token, "answer": next_token, "distill": distill} == OBJECTIVES

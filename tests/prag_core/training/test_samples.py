@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from prag_core.config.schema import Prefill, PromptConfig
+from prag_core.config.schema.names import OBJECTIVES
 from prag_core.errors import ConfigError, CorpusError
 from prag_core.models.prompts import encode_question
 from prag_core.questions.examples import ReplaySample
@@ -185,19 +186,19 @@ def test_the_loss_is_on_every_token_of_the_documents_own_samples_and_on_a_replay
 def test_to_distill_each_pair_is_asked_bare_and_its_teacher_reads_the_original_then_each_rewrite(
     tiny_tokenizer: Any,
 ) -> None:
-    samples = build(tiny_tokenizer, 3, 2, distill=True)
+    samples = build(tiny_tokenizer, 3, 2, objective="distill")
     contexts = [f"Passage 1: {text}\n" for text in (TEXT, *REWRITES)]
     pairs = [(f"Question {i}?", f"answer {i}.") for i in range(3)]
     assert decoded(tiny_tokenizer, samples) == [written_out("", *pair) for pair in pairs] * 3
     read = [tiny_tokenizer.decode(sample.teacher_ids) for sample in samples]
     assert read == [written_out(context, *pair) for context in contexts for pair in pairs]
-    assert build(tiny_tokenizer, 3, 2, distill=True, repeat_without_passage=True) == samples
+    assert build(tiny_tokenizer, 3, 2, objective="distill", repeat_without_passage=True) == samples
 
 
 def test_to_distill_the_loss_is_on_answers_which_end_the_teachers_text_too(tiny_tokenizer: Any) -> None:
     replay = [ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",))]
     for cot, answer in ((False, "answer 0."), (True, "The full answer 0.")):
-        samples = build(tiny_tokenizer, 1, 1, PromptConfig(cot=cot), distill=True, replay=replay)
+        samples = build(tiny_tokenizer, 1, 1, PromptConfig(cot=cot), objective="distill", replay=replay)
         assert len(samples) == 4
         for sample in samples:
             labels = [label for label in sample.labels if label != IGNORED]
@@ -212,8 +213,8 @@ def test_to_distill_replay_has_its_own_context_as_teacher_and_is_asked_once_more
         ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",)),
         ReplaySample("Where is Bo", "Oslo"),
     )
-    samples = build(tiny_tokenizer, 2, 1, distill=True, replay=[read, known])
-    own = build(tiny_tokenizer, 2, 1, distill=True)
+    samples = build(tiny_tokenizer, 2, 1, objective="distill", replay=[read, known])
+    own = build(tiny_tokenizer, 2, 1, objective="distill")
     assert samples[0] == own[0] and [sample for sample in samples if sample in own] == own
     others = [sample for sample in samples if sample not in own]
     assert all(sample.teacher_ids == sample.token_ids for sample in others)
@@ -225,17 +226,37 @@ def test_to_distill_replay_has_its_own_context_as_teacher_and_is_asked_once_more
 
 
 def test_what_a_teacher_reads_must_fit_the_context_too(tiny_tokenizer: Any) -> None:
-    samples = build(tiny_tokenizer, distill=True)
+    samples = build(tiny_tokenizer, objective="distill")
     longest = max(len(sample.teacher_ids) for sample in samples)
     assert longest > max(len(sample.token_ids) for sample in samples)
-    assert build(tiny_tokenizer, distill=True, max_length=longest) == samples
+    assert build(tiny_tokenizer, objective="distill", max_length=longest) == samples
     with pytest.raises(SampleTooLongError, match=rf"'d1' chunk 0.* {longest} tokens"):
-        build(tiny_tokenizer, distill=True, max_length=longest - 1)
+        build(tiny_tokenizer, objective="distill", max_length=longest - 1)
 
 
-def test_without_pairs_there_is_nothing_to_distill(tiny_tokenizer: Any) -> None:
-    with pytest.raises(CorpusError, match=r"'d1' chunk 0: nothing to distill"):
-        build(tiny_tokenizer, num_pairs=0, distill=True)
+@pytest.mark.parametrize("objective", ["answer", "distill"])
+def test_without_pairs_there_is_nothing_to_ask(objective: str, tiny_tokenizer: Any) -> None:
+    with pytest.raises(
+        CorpusError, match=rf"'d1' chunk 0: .* no question-answer pair, .*={objective} needs some"
+    ):
+        build(tiny_tokenizer, num_pairs=0, objective=objective)
+
+
+@pytest.mark.parametrize("cot", [False, True])
+def test_answers_alone_are_learned_from_questions_without_a_passage(tiny_tokenizer: Any, cot: bool) -> None:
+    prompt = PromptConfig(cot=cot)
+    replay = [ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",))]
+    samples = build(tiny_tokenizer, 3, 2, prompt, objective="answer", replay=replay)
+    assert (
+        build(tiny_tokenizer, 3, 2, prompt, objective="answer", replay=replay, repeat_without_passage=True)
+        == samples
+    )
+    assert len(samples) == 3 + 1 and not any(sample.teacher_ids for sample in samples)
+    texts = [tiny_tokenizer.decode(sample.token_ids) for sample in samples]
+    assert sum(TEXT in text for text in texts) == 0 and sum("Cy is in Rome." in text for text in texts) == 1
+    learned = [tiny_tokenizer.decode([t for t in s.labels if t != IGNORED]) for s in samples]
+    own = [f"The full answer {i}." if cot else f"answer {i}." for i in range(3)]
+    assert sorted(text.strip() for text in learned) == sorted([*own, "Rome."])
 
 
 def test_without_distillation_no_sample_has_a_teacher(tiny_tokenizer: Any) -> None:
@@ -279,17 +300,24 @@ def test_replay_choice_depends_on_wording_and_seed_alone() -> None:
         choose_replay(pool, 51, seed=0, content_hash="one")
 
 
-@pytest.mark.parametrize("distill", [False, True])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("cot", [False, True])
 @pytest.mark.parametrize("style", STYLES)
-def test_what_is_asked_is_a_token_prefix_of_what_was_trained(style: str, cot: bool, distill: bool) -> None:
+def test_what_is_asked_is_a_token_prefix_of_what_was_trained(style: str, cot: bool, objective: str) -> None:
     tokenizer, prompt = STYLES[style](), PromptConfig(cot=cot, prefill=Prefill.aligned)
     replay = [ReplaySample("Where is Cy", "Rome", ("Cy is in Rome.",))]
     texts = [(), *((("", text),) for text in (TEXT, *REWRITES, "Cy is in Rome."))]
     questions = [*(f"Question {i}" for i in range(3)), "Where is Cy"]
     asked = [encode_question(tokenizer, question, shown, prompt) for question in questions for shown in texts]
     samples = build(
-        tokenizer, 3, 2, prompt, distill=distill, replay=replay, repeat_without_passage=True, max_length=9999
+        tokenizer,
+        3,
+        2,
+        prompt,
+        objective=objective,
+        replay=replay,
+        repeat_without_passage=True,
+        max_length=9999,
     )
     for sample in samples:
         for read in filter(None, (sample.token_ids, sample.teacher_ids)):
