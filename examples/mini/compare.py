@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 
-from examples.steps import ROOT, Step, run_steps
 from examples.mini.warmup import warmup_questions
+from examples.steps import ROOT, Step, run_steps
 
 FOLDER = ROOT / "out" / "compare"
 DEV = ["--config", "conf/dev.yaml"]

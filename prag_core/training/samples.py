@@ -16,7 +16,9 @@ speak only for its own, and to leave reading alone. Their loss is on the answer,
 spread evenly among the document's own samples, so that neither comes last as a block.
 
 The objective `answer` (an extension) asks every pair once, without any passage, and its loss is on the answer: nothing of a
-step is spent on how questions are worded, and rewrites are not read. For distillation a sample also carries what its teacher, the frozen model, reads. Each pair is asked without a passage, once
+step is spent on how questions are worded, and rewrites are not read.
+
+For distillation a sample also carries what its teacher, the frozen model, reads. Each pair is asked without a passage, once
 for each context of the teacher's: the original, then each rewrite. Replay samples have the same context as their teacher,
 and those over passages are asked once more without: there, too, the adapter is to change nothing, and no right answer is
 needed to say so. All losses are on the answers. The first sample is the document's own, because an adapter that does nothing
@@ -63,8 +65,8 @@ def build_samples(
     repeat_without_passage: bool = False,
     objective: str = "next_token",
 ) -> list[Sample]:
-    """Build one epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`. Those for `distill` carry
-    a teacher. `repeat_without_passage` is of `next_token` alone: for the others no question of the document's own has a passage.
+    """Build one epoch of a document, in order. Answers are `answer`, or `full_answer` with `prompt.cot`. Samples of `distill`
+    carry a teacher. `repeat_without_passage` is of `next_token` alone: the others ask no question of the document's own over it.
 
     Raises SampleTooLongError where a sample, or what its teacher reads, has more than `max_length` tokens, and CorpusError
     where a text has too few to learn from, or the objective needs pairs and there are none.
