@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.documents import MINI, augmented_documents
-from prag_core.augmentation.augment import augment_documents, pairs_schema
+from prag_core.augmentation.augment import augment_documents
+from prag_core.augmentation.published import pairs_schema
 from prag_core.config.schema import AugmentationConfig, EngineConfig, ModelConfig, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.engines.grammar import json_grammar

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from prag_core.augmentation.augment import PAIRS_PER_REQUEST
+from prag_core.augmentation.published import PAIRS_PER_REQUEST
 from prag_core.config.schema import Config
 from prag_core.models.control_tokens import encode_text
 from prag_core.models.prompts import encode, qa_messages, rewrite_messages, show_passage

@@ -16,6 +16,7 @@ from typing import Any
 
 import fsspec
 
+from prag_core.augmentation.augment import method_fields
 from prag_core.bank import load_warm_start
 from prag_core.config.dump import as_dict
 from prag_core.config.schema import Config, Prefill, PromptConfig
@@ -118,7 +119,8 @@ def build_recipe(
                 "modules": digest(layout.to_json()["modules"]),
             },
             "initial": dict(initial.fields),
-            "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}},
+            "augmentation": {"model": writer, **{name: augmentation[name] for name in AUGMENTATION_FIELDS}}
+            | method_fields(config.augmentation),
             "training": {
                 name: training[name]
                 for name in (*TRAINING_FIELDS, *OBJECTIVE_FIELDS.get(training["objective"], ()))

@@ -9,13 +9,14 @@ from contextlib import suppress
 import pytest
 
 from prag_core.answering.adaptive.features import describe
-from prag_core.answering.iterative.spans import sentence_spans, word_spans
+from prag_core.answering.iterative.spans import word_spans
 from prag_core.corpus.cutting import chunk_text
 from prag_core.corpus.documents import UnusableRow, to_document
 from prag_core.evaluation.metrics import extract_answer, normalise
 from prag_core.models.prompts import normalise_answer, normalise_question
 from prag_core.questions.fields import as_text
 from prag_core.retrieval.analyzer import Analyzer, is_content_word, is_unspaced
+from prag_core.text.sentences import sentence_spans
 
 LENGTH = 200_000  # characters: a step for each pair of them would take hours
 ADVERSARIAL = {

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prag_core.answering.base import Stopwatch, Tools
-from prag_core.answering.iterative.spans import Span, sentence_spans, token_spans, tokens_in
+from prag_core.answering.iterative.spans import token_spans, tokens_in
 from prag_core.answering.iterative.state import ANSWERED, QuestionState, answers, generate, retrieve
 from prag_core.engines.base import Generation, Sampling
 from prag_core.records import Answer, Question
+from prag_core.text.sentences import Span, sentence_spans
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prag_core.answering.base import Stopwatch, Tools
-from prag_core.answering.iterative.spans import sentence_spans, token_spans, tokens_in
+from prag_core.answering.iterative.spans import token_spans, tokens_in
 from prag_core.answering.iterative.state import (
     ANSWERED,
     Iterative,
@@ -23,6 +23,7 @@ from prag_core.answering.iterative.state import (
 )
 from prag_core.engines.base import Generation, Sampling
 from prag_core.records import Answer, Question
+from prag_core.text.sentences import sentence_spans
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,16 @@ class Prefill(Enum):
     aligned = "aligned"
 
 
+class AugmentationMethod(Enum):
+    published = "published"
+    answer_first = "answer_first"
+
+
+class Checks(Enum):
+    count = "count"
+    drop = "drop"
+
+
 class EngineKind(Enum):
     vllm = "vllm"
     transformers = "transformers"
@@ -135,10 +145,25 @@ class AugmentationConfig:
         "Model that writes the augmentations, named as in model.path; null takes that one.",
         path=PathKind.model,
     )
+    method: AugmentationMethod = setting(
+        AugmentationMethod.published,
+        "How pairs are written: by the published prompt, or answer_first, for a weak model: answers are taken from the passage, "
+        "and each is given its question (docs/augmentation.md).",
+    )
+    checks: Checks = setting(
+        Checks.count,
+        "What happens to pairs and rewrites that a check finds fault with: count keeps them, as published; drop asks again, then "
+        "leaves them out.",
+    )
+    echo_questions: bool = setting(
+        True,
+        "For answer_first: whether an answer that got no question is asked by its sentence, with a question word in its place.",
+    )
     num_rewrites: int = setting(1, "Number of rewrites of each document.", ge=0)
     num_qa_pairs: int = setting(
         3,
-        "Number of question-answer pairs of each document; with 0, passage and rewrites are learned as plain text.",
+        "Number of question-answer pairs of each document, with answer_first the most that it may have; with 0, passage and "
+        "rewrites are learned as plain text.",
         ge=0,
     )
     max_new_tokens: int = setting(512, "Largest number of tokens in one generation.", ge=1)

@@ -10,13 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from prag_core.augmentation.augment import (
-    AugmentResult,
-    augment_documents,
-    generator_identity,
-    pairs_schema,
-    parse_pairs,
-)
+from prag_core.augmentation.augment import augment_documents, generator_identity
+from prag_core.augmentation.published import pairs_schema, parse_pairs
+from prag_core.augmentation.result import AugmentResult
 from prag_core.config.schema import AugmentationConfig, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.identity import content_hash

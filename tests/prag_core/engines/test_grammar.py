@@ -7,7 +7,7 @@ import json
 import pytest
 import xgrammar
 
-from prag_core.augmentation.augment import pairs_schema
+from prag_core.augmentation.published import pairs_schema
 from prag_core.engines.grammar import json_grammar
 
 PAIR = {"question": "How long is it?", "answer": "718 km", "full_answer": "It is 718 km long, Zoë."}

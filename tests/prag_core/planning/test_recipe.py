@@ -42,6 +42,8 @@ def recipe_id(*settings: str, base: str = "m1", writer: str = "m1", layout: Adap
         "augmentation.temperature=0",
         "augmentation.top_k=1",
         "augmentation.seed=1",
+        "augmentation.method=answer_first",
+        "augmentation.checks=drop",
     ],
 )
 def test_what_changes_an_adapter_changes_the_name(setting: str) -> None:
@@ -75,6 +77,7 @@ def test_the_models_and_the_parameterisation_are_in_the_name() -> None:
         "augmentation.engine=transformers",
         "augmentation.max_attempts=9",
         "augmentation.uri=elsewhere",
+        "augmentation.echo_questions=false",  # of another method
         "model.path=elsewhere",
         "model.max_length=999",
         "retrieval.top_k=9",
@@ -116,7 +119,15 @@ def test_every_setting_of_training_augmentation_and_prompt_is_decided_upon() -> 
             "compile",  # how, not what
             "distill_hidden",  # with its objective alone
         },
-        "augmentation": {"engine", "model", "max_attempts", "uri"},  # the model by digest
+        "augmentation": {  # the model by digest; method and checks where they are not the published ones
+            "engine",
+            "model",
+            "max_attempts",
+            "uri",
+            "method",
+            "checks",
+            "echo_questions",
+        },
         "prompt": {"fewshot", "prefill"},  # by content; where it is not the published one
     }
     fields = build_recipe(Config(), "m", "m", LAYOUT).fields

@@ -9,10 +9,10 @@ import pytest
 
 from prag_core.answering.iterative.active import Draft
 from prag_core.answering.iterative.flare import AnyBelow, Flare, MeanDoubt, find_doubt
-from prag_core.answering.iterative.spans import sentence_spans
 from prag_core.answering.registry import METHODS, Tools, find_method
 from prag_core.config.schema import MethodsConfig
 from prag_core.records import Answer, Question
+from prag_core.text.sentences import sentence_spans
 
 Make = Callable[..., Tools]
 Line = tuple[str, str, list[float] | float]

@@ -1,39 +1,19 @@
-"""Sentences tile a text, and tokens belong to one of them."""
+"""Tokens belong to one sentence each."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prag_core.answering.iterative.spans import (
-    sentence_spans,
     token_spans,
     tokens_in,
     word_spans,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "sentences"),
-    [
-        ("", []),
-        ("Rome", ["Rome"]),
-        ("It is 3.5 m. Really? Yes!", ["It is 3.5 m. Really? ", "Yes!"]),  # a single letter is an initial
-        ("J. Smith met Dr. Bo. They left.", ["J. Smith met Dr. Bo. ", "They left."]),
-        ('He said "no." Then he left.\nAnd so on', ['He said "no." ', "Then he left.\n", "And so on"]),
-    ],
-)
-def test_sentences_end_where_a_reader_would_end_them(text: str, sentences: list[str]) -> None:
-    assert [text[slice(*span)] for span in sentence_spans(text)] == sentences
-
-
-@given(st.text(alphabet="aB.!? \n\"'", max_size=40))
-def test_sentences_tile_the_text(text: str) -> None:
-    assert "".join(text[slice(*span)] for span in sentence_spans(text)) == text
+from prag_core.text.sentences import sentence_spans
 
 
 @given(st.text(max_size=30))
