@@ -1,12 +1,11 @@
 """Plan a run: the corpus, less what the bank already has, cut into shards, saved before any work starts.
 
-Promises: the same corpus over the same bank gives the same shards. A shard of an earlier run that is not committed is
-kept as it is, under its id, as long as all its documents are still in the corpus in that wording (its committed
-augmentations are found again by that id); otherwise its remaining documents are planned again. Documents that were
-deleted stay out; quarantined and text_only ones come back only on request. The corpus streams
-through: one batch and one shard of documents are held at a time, beside some hundred bytes a document of hashes and ids.
-Nothing is written before the whole corpus was read and found good (until then new shards' documents wait in a temporary
-file).
+Promises: the same corpus over the same bank gives the same shards, for as many actors (`shard_sizes`). A shard of an earlier run
+that is not committed is kept as it is, under its id, as long as all its documents are still in the corpus in that wording (its
+committed augmentations are found again by that id); otherwise its remaining documents are planned again. Documents that were
+deleted stay out; quarantined and text_only ones come back only on request. The corpus streams through: one batch of documents is
+held at a time, beside some hundred bytes a document of hashes and ids. Nothing is written before the whole corpus was read and
+found good (until then new shards' documents wait in a temporary file).
 """
 
 from __future__ import annotations
@@ -52,6 +51,7 @@ from prag_core.planning.plan import (
     save_plan,
 )
 from prag_core.planning.recipe import PreparedRecipe
+from prag_core.planning.shard_sizes import ShardSizes
 from prag_core.records import Document
 from prag_core.retrieval.analyzer import is_unspaced
 from prag_core.storage import list_files
@@ -112,13 +112,11 @@ class _Planner:
         )
         size = encoded_size(prepared.layout, config.bank.tier)
         self.estimator = Estimator(config, prepared.tokenizer, size, prepared.num_parameters)
-        self.max_documents = max(
-            1, min(config.bank.shard_documents, config.bank.shard_megabytes * 2**20 // size)
-        )
+        self.sizes = ShardSizes.of(config.bank, config.ray, size)
         self.counts = PlanCounts()
         self.long_documents: list[str] = []
         self.wanted: list[pa.RecordBatch] = []
-        self.pending: list[tuple[Document, str]] = []
+        self.pending: list[tuple[str, int]] = []  # content hash and tokens of training
         self.shards: list[Shard] = []
         self.new_members: list[pa.Table] = []
         self.spool = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115  (the new shards' documents, until all is read)
@@ -150,9 +148,11 @@ class _Planner:
             self._plan(batch[place], hashes[place])
 
     def finish(self, corpus: CorpusCounts) -> Plan:
-        """Settle what earlier runs left, cut the last shard, save."""
+        """Settle what earlier runs left, cut the last shards, save."""
         kept = self._settle_unfinished()
-        self._cut()
+        remaining = len(self.pending)
+        for size in [remaining] * (remaining > 0) if self.shards else self.sizes.evenly(remaining):
+            self._cut(size)
         if self.write and self.bank:
             self.shards = _write_documents(self.bank, self.shards, self.spool)
         self.counts.duplicates, self.counts.rejected = corpus.duplicates, corpus.rejected
@@ -182,9 +182,11 @@ class _Planner:
     def _plan(self, document: Document, content: str) -> None:
         self.counts.new += 1
         self._note_length(document)
-        self.pending.append((document, content))
-        if len(self.pending) >= self.max_documents:
-            self._cut()
+        self.pending.append((content, self.estimator.train_tokens(document)))
+        if self.write:
+            pickle.dump(document, self.spool)
+        while self.sizes.are_enough(self.counts.new) and len(self.pending) >= self.sizes.largest:
+            self._cut(self.sizes.largest)
 
     def _note_length(self, document: Document) -> None:
         if not self.prepared.limit.holds(document):
@@ -192,23 +194,13 @@ class _Planner:
             if len(self.long_documents) < NAMED_LONG:
                 self.long_documents.append(document.doc_id)
 
-    def _cut(self) -> None:
-        """Make the pending documents a shard."""
-        if not self.pending:
-            return
-        documents, hashes = (
-            [document for document, _ in self.pending],
-            [content for _, content in self.pending],
-        )
-        name, tokens = (
-            self._shard_name(hashes),
-            sum(self.estimator.train_tokens(document) for document in documents),
-        )
-        self.shards.append(Shard(name, "", len(documents), tokens))
-        if self.write:
-            pickle.dump(documents, self.spool)
+    def _cut(self, size: int) -> None:
+        """Make the first `size` pending documents a shard."""
+        cut, self.pending = self.pending[:size], self.pending[size:]
+        hashes = [content for content, _ in cut]
+        name = self._shard_name(hashes)
+        self.shards.append(Shard(name, "", size, sum(tokens for _, tokens in cut)))
         self.new_members.append(members_table(name, hashes))
-        self.pending = []
 
     def _shard_name(self, hashes: Sequence[str]) -> str:
         """Name a shard. A committed one is never reopened: documents tried for the n-th time form a shard of another name."""
@@ -261,7 +253,10 @@ def _write_documents(bank: Bank, shards: Sequence[Shard], spool: IO[bytes]) -> l
     written: list[Shard] = []
     with ThreadPoolExecutor(WRITERS) as pool:
         for start in range(0, len(shards), WRITERS):
-            group = [(shard, pickle.load(spool)) for shard in shards[start : start + WRITERS]]
+            group = [
+                (shard, [pickle.load(spool) for _ in range(shard.num_documents)])
+                for shard in shards[start : start + WRITERS]
+            ]
             infos = pool.map(lambda item: bank.write_documents(item[0].shard_id, item[1]), group)
             written += [
                 replace(

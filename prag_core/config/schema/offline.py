@@ -98,7 +98,11 @@ class BankConfig:
         "out/bank", "Where the bank lies: a local folder or any fsspec URI.", path=PathKind.local
     )
     tier: Tier = setting(Tier.fp32, "Number format in which adapters are stored.")
-    shard_documents: int = setting(512, "Largest number of documents in a shard.", ge=1)
+    shard_documents: int = setting(
+        512,
+        "Largest number of documents in a shard; few documents are cut into smaller ones, for every actor.",
+        ge=1,
+    )
     shard_megabytes: int = setting(512, "Largest size of a shard's adapters, in megabytes.", ge=1)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from prag_core.bank import Bank, Stage
 from prag_core.bank.deletions import write_event
-from prag_core.config.schema import BankConfig, Config, CorpusConfig, LongDocuments
+from prag_core.config.schema import BankConfig, Config, CorpusConfig, LongDocuments, RayConfig
 from prag_core.corpus.chunking import PassageLimit, TokenBudget
 from prag_core.corpus.reader import read_corpus
 from prag_core.errors import CorpusError, CorruptBankError
@@ -129,6 +129,25 @@ def test_a_new_corpus_is_cut_into_shards_in_its_order(bank: Bank, plan: Planner)
     assert planned(bank, made) == [list("abcd"), list("efgh"), list("ij")]
     assert [shard.num_documents for shard in made.shards] == [4, 4, 2]
     assert (made.counts.documents, made.counts.new, made.counts.done) == (10, 10, 0)
+
+
+def test_a_corpus_of_less_than_a_shard_gives_every_actor_work_and_is_resumed_as_it_was_cut(
+    bank: Bank, plan: Planner
+) -> None:
+    corpus = docs(*map(str, range(120)))
+    two, five = (Config(ray=RayConfig(train_actors=actors)) for actors in (2, 5))
+    made = plan(corpus, config=two)
+    assert [name for shard in planned(bank, made) for name in shard] == [d.doc_id for d in corpus]
+    assert [shard.num_documents for shard in made.shards] == [30] * 4
+    finish(bank, made, shards=made.shards[:1])
+    assert set(plan(corpus, config=five).shards) == set(made.shards[1:])
+
+
+def test_a_corpus_that_fills_enough_shards_is_cut_into_full_ones(plan: Planner) -> None:
+    config = Config(bank=BankConfig(shard_documents=64), ray=RayConfig(train_actors=2))
+    for count, expected in ((280, [64] * 4 + [24]), (193, [64] * 3 + [1]), (192, [48] * 4)):
+        made = plan(docs(*map(str, range(count))), config=config, write=False)
+        assert [shard.num_documents for shard in made.shards] == expected
 
 
 def test_planning_again_gives_the_same_shards(plan: Planner, prepared: PreparedRecipe) -> None:
