@@ -16,7 +16,7 @@ from prag_core.bank.layout import CONDEMNED, condemned_path, new_attempt
 from prag_core.bank.sealed import seal
 from prag_core.bank.store import BankStore
 from prag_core.errors import BankError, CorruptBankError
-from prag_core.storage import list_files, put_whole, remove, storage_errors
+from prag_core.storage import list_files, put_whole, read_ranges, remove, storage_errors
 
 
 class CondemnedError(BankError):
@@ -69,11 +69,16 @@ def drop_records(store: BankStore, records: Iterable[str]) -> None:
 def check_safe(store: BankStore, paths: Collection[str], what: str) -> None:
     """Make sure that files which were just referred to are there and stay. Raises CondemnedError where gc has condemned or
     removed one."""
+    places = [store.path(path) for path in paths]
     with storage_errors("reading", store.uri):
         condemned = read_condemned(store).files
-        lost = [path for path in paths if path in condemned or not store.fs.exists(store.path(path))]
+        lost = [place for path, place in zip(paths, places, strict=True) if path in condemned]
+        try:
+            read_ranges(store.fs, places, [0] * len(places), [1] * len(places))  # at once, unlike `exists`
+        except FileNotFoundError as error:
+            lost.append(str(error.filename))
     if lost:
         raise CondemnedError(
-            f"{what} rests on {store.path(lost[0])}, which garbage collection clears away: it lay unused for longer than the "
+            f"{what} rests on {lost[0]}, which garbage collection clears away: it lay unused for longer than the "
             "grace period; do the same again, and leave gc its grace period"
         )
