@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,26 +39,38 @@ class CountedStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no typ
     store: ClassVar[dict[str, Any]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
     requests: ClassVar[Counter[str]] = Counter()
+    within: ClassVar[threading.local] = threading.local()
+
+    @contextmanager
+    def _one(self, kind: str) -> Iterator[None]:
+        """Count a request, and none of those that this store makes of itself for it."""
+        nested = getattr(self.within, "request", False)
+        self.requests[kind] += not nested
+        self.within.request = True
+        try:
+            yield
+        finally:
+            self.within.request = nested
 
     def cat_file(self, path: str, *arguments: Any, **options: Any) -> Any:
-        self.requests["GET"] += 1
-        return super().cat_file(path, *arguments, **options)
+        with self._one("GET"):
+            return super().cat_file(path, *arguments, **options)
 
     def exists(self, path: str, **options: Any) -> bool:
-        self.requests["HEAD"] += 1
-        return bool(super().exists(path, **options))
+        with self._one("HEAD"):
+            return bool(super().exists(path, **options))
 
     def pipe_file(self, path: str, value: bytes, *arguments: Any, **options: Any) -> None:
-        self.requests["PUT"] += 1
-        super().pipe_file(path, value, *arguments, **options)
+        with self._one("PUT"):
+            super().pipe_file(path, value, *arguments, **options)
 
     def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
-        self.requests["PUT"] += 1
-        super().put_file(lpath, rpath, **options)
+        with self._one("PUT"):
+            super().put_file(lpath, rpath, **options)
 
     def rm_file(self, path: str) -> None:
-        self.requests["DELETE"] += 1
-        super().rm_file(path)
+        with self._one("DELETE"):
+            super().rm_file(path)
 
     def find(self, path: str, *arguments: Any, prefix: str = "", **options: Any) -> Any:
         found = super().find(path, *arguments, **options)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from prag_core.bank import tables
 from prag_core.storage import storage_errors
 
-RUN_BYTES = 1 << 28  # rows of so many bytes are sorted at once
+RUN_BYTES = 1 << 27  # rows of so many bytes are sorted at once
 BATCH_ROWS = 1 << 16  # rows that are gathered at once
 
 

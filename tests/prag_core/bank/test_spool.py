@@ -15,7 +15,7 @@ def rows(keys: list[str], start: int = 0) -> pa.Table:
     return pa.table({"key": keys, "n": range(start, start + len(keys)), "shard": shard})
 
 
-@pytest.mark.parametrize("run_bytes", [1, 300, 1 << 28])
+@pytest.mark.parametrize("run_bytes", [1, 300, 1 << 27])
 def test_rows_come_back_by_ranges_in_order_and_each_once(
     run_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,7 +52,7 @@ def test_beyond_a_run_rows_wait_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_sample_is_regular_on_disk_and_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{n:04d}" for n in range(1000)]
-    for run_bytes in (1 << 28, 4000):
+    for run_bytes in (1 << 27, 4000):
         monkeypatch.setattr(spool, "RUN_BYTES", run_bytes)
         sorted_rows = Spool("key", piece_rows=10)
         for start in range(0, 1000, 100):
