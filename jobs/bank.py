@@ -30,6 +30,7 @@ from prag_core.bank import (
 )
 from prag_core.config.full_names import flatten
 from prag_core.errors import BankError, ConfigError, CorruptBankError
+from prag_core.planning.run_stats import read_run_stats
 from prag_core.terminal.console import make_table, open_console
 from prag_core.terminal.parser import Parser, add_flag
 from prag_core.terminal.streams import say
@@ -206,6 +207,7 @@ def describe_bank(bank: Bank) -> dict[str, Any]:
         },
         "committed_shards": {stage.value: len(bank.committed_shards(stage)) for stage in Stage},
         "runs": bank.list_runs(),
+        "augmentation": dict(read_run_stats(bank).tally),
         "snapshot": snapshot
         and {
             "name": snapshot.name,

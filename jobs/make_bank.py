@@ -13,13 +13,14 @@ from rich.console import Console
 from jobs.progress import show_progress
 from jobs.ray_pipeline import Row, run_pipeline
 from jobs.ray_session import ray_session
+from prag_core.augmentation.checks import describe_tally
 from prag_core.bank import Bank, Snapshot, hold_lease
-from prag_core.config.schema import Config
+from prag_core.config.schema import Checks, Config
 from prag_core.corpus.reader import read_corpus
 from prag_core.planning.plan import Plan
 from prag_core.planning.planner import make_plan
 from prag_core.planning.recipe import prepare_recipe
-from prag_core.planning.run_stats import write_run_stats
+from prag_core.planning.run_stats import sum_tallies, write_run_stats
 from prag_core.stages.shard import open_augmentations
 
 SHOWN = 10  # quarantined documents and failed shards that are named
@@ -46,6 +47,8 @@ def make_bank(config: Config, command: str, console: Console, *, retry_failed: b
         snapshot = bank.write_snapshot(plan.wanted())
     write_run_stats(bank, plan.run, rows)
     failed = [row for row in rows if row["error"]]
+    if tally := sum_tallies(rows):
+        console.print(describe_tally(tally, dropped=config.augmentation.checks is Checks.drop))
     report(config.bank.uri, snapshot, failed, command, console)
     for line in plan.departures(snapshot):
         console.print(line)

@@ -47,7 +47,8 @@ class StageActor:
             os._exit(1)
         except Exception as error:
             return row | {"error": describe(error), "error_stage": name}
-        return row | {f"{name}_{field}": value for field, value in asdict(result).items()}
+        figures = {field: value for field, value in asdict(result).items() if field != "tally" or value}
+        return row | {f"{name}_{field}": value for field, value in figures.items()}
 
 
 class AugmentActor(StageActor):
@@ -68,7 +69,7 @@ def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iter
 
     A shard whose worker died `ray.max_attempts` times comes last, as failed. A row has shard_id, documents_object,
     num_documents, `error` (empty where all went well), and by stage `<stage>_num_documents`, `<stage>_num_failed`,
-    `<stage>_seconds`, `<stage>_reused`.
+    `<stage>_seconds`, `<stage>_reused`, and augmentations_tally.
     """
     rows = [asdict(shard) | {"error": "", "error_stage": ""} for shard in shards]
     augmented = map_shards(as_dataset(rows), AugmentActor, (bank_uri, config), config.ray)

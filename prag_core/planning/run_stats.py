@@ -2,12 +2,13 @@
 
 Sealed, and written when a run has ended and its snapshot is there, so that its presence says so. `shards` has an object a
 shard: shard_id, num_documents, error (empty where all went well), and by stage `<stage>_num_documents`, `_num_failed`,
-`_seconds`, `_reused`.
+`_seconds`, `_reused`, `_tally`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from prag_core.storage import list_files
 REUSED, DOCUMENTS, SECONDS = (
     f"{Stage.adapters.value}_{field}" for field in ("reused", "num_documents", "seconds")
 )
+TALLY = f"{Stage.augmentations.value}_tally"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class RunStats:
     finished: bool
     trained: int  # adapters that these runs made
     train_seconds: float  # of one worker, writing included
+    tally: Mapping[str, int]  # of their augmentations, see `checks.TALLIED`
 
     @property
     def seconds_per_document(self) -> float | None:
@@ -48,7 +51,16 @@ def read_run_stats(bank: Bank) -> RunStats:
     newest = max((name.split("/")[0] for name in files), default="")
     finished = newest in rows and not any(row["error"] for row in rows[newest])
     done = [row for run in ended for row in rows[run] if not row["error"] and not row[REUSED]]
-    return RunStats(finished, sum(int(row[DOCUMENTS]) for row in done), sum(row[SECONDS] for row in done))
+    trained, seconds = sum(int(row[DOCUMENTS]) for row in done), sum(row[SECONDS] for row in done)
+    return RunStats(finished, trained, seconds, sum_tallies(row for run in ended for row in rows[run]))
+
+
+def sum_tallies(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Add up what the augmentation of shards counted."""
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.get(TALLY) or {})
+    return {name: total[name] for name in total if total[name]}
 
 
 def _read_rows(bank: Bank, run: str) -> list[dict[str, Any]]:
@@ -62,6 +74,9 @@ def _read_rows(bank: Bank, run: str) -> list[dict[str, Any]]:
 
 def _is_row(row: object) -> bool:
     if not isinstance(row, dict) or "error" not in row:
+        return False
+    counted = row.get(TALLY) or {}
+    if not isinstance(counted, dict) or not all(isinstance(n, int) for n in counted.values()):
         return False
     numbers = [row.get(DOCUMENTS), row.get(SECONDS)]
     return bool(row["error"]) or (REUSED in row and all(isinstance(n, int | float) for n in numbers))

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import ClassVar
 
 from prag_core.augmentation.augment import augment_documents, generator_identity
+from prag_core.augmentation.checks import TALLIED
 from prag_core.bank import Bank, Commit, ObjectInfo, Stage
 from prag_core.config.schema import Config, ModelConfig
 from prag_core.engines.base import Engine
@@ -53,12 +55,13 @@ HARMLESS_AUGMENTATION = Augmentation(
 @dataclass(frozen=True)
 class ShardResult:
     """The outcome of a stage over a shard. `reused`: it was committed before, and nothing was done now. `seconds` leave out
-    loading a model to train."""
+    loading a model to train. `tally` is the augment stage's: what was written and what was wrong with it (`checks.TALLIED`)."""
 
     num_documents: int
     num_failed: int
     seconds: float
     reused: bool
+    tally: Mapping[str, int] = field(default_factory=dict)
 
 
 class ShardStage(ABC):
@@ -82,13 +85,21 @@ class ShardStage(ABC):
         done, failed = commit.object(self.stage.value), commit.object("failures")
         seconds = time.perf_counter() - start
         result = ShardResult(
-            done.rows if done else 0, failed.rows if failed else 0, seconds, reused=committed is not None
+            done.rows if done else 0,
+            failed.rows if failed else 0,
+            seconds,
+            committed is not None,
+            self._tally(),
         )
         logger.info("shard %s, %s: %s", shard_id, self.stage.value, result)
         return result
 
     def load(self) -> None:  # noqa: B027  (a stage that may need no model loads it when it does)
         """Load what every shard needs, before its time is taken."""
+
+    def _tally(self) -> dict[str, int]:
+        """What was counted over the shard just done; every shard of a stage has the same names."""
+        return {}
 
     @abstractmethod
     def _work(
@@ -114,6 +125,15 @@ class AugmentStage(ShardStage):
     """Rewrites and question-answer pairs, by a language model or from another bank that has them."""
 
     stage = Stage.augmentations
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter()
+
+    def _tally(self) -> dict[str, int]:
+        counts = {name: self._counts[name] for name in TALLIED}
+        self._counts.clear()
+        return counts
 
     @cached_property
     def engine(self) -> Engine:
@@ -157,6 +177,7 @@ class AugmentStage(ShardStage):
                         records = [_quarantined(document, "augment", written) for document in part]
                     else:
                         records = [*written.augmentations, *written.failures]
+                        self._counts.update(written.tally)
                     for record in records:
                         writer.add(record)
             return writer.commit(sources)

@@ -13,7 +13,7 @@ import pytest
 from prag_core.augmentation.augment import augment_documents, generator_identity
 from prag_core.augmentation.published import pairs_schema, parse_pairs
 from prag_core.augmentation.result import AugmentResult
-from prag_core.config.schema import AugmentationConfig, PromptConfig
+from prag_core.config.schema import AugmentationConfig, AugmentationMethod, Checks, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.identity import content_hash
 from prag_core.models.prompts import QA, REWRITE
@@ -283,3 +283,59 @@ def test_the_generator_changes_with_what_is_written_and_with_nothing_else() -> N
     ):
         assert generator_identity("model", other) != base
     assert generator_identity("another", AugmentationConfig()) != base
+
+
+def copy_the_example(prompt: str, request: Request, sampling: Sampling) -> str:
+    if sampling.json_schema is None:
+        return "In other words."
+    example = {"question": "What is the capital of France?", "answer": "Paris", "full_answer": "Paris."}
+    return json.dumps([example, pair(f"Question {request.seed}?"), pair("A statement")])
+
+
+def test_the_reference_counts_what_is_wrong_and_keeps_it(tiny_tokenizer: Any) -> None:
+    result = augment(ScriptedEngine(tiny_tokenizer, copy_the_example), RIVER)
+    assert [p.answer for p in result.augmentations[0].qa_pairs] == ["Paris", "718 km", "718 km"]
+    assert {name: result.tally[name] for name in ("pairs", "copied_example", "not_a_question")} == {
+        "pairs": 3,
+        "copied_example": 1,
+        "not_a_question": 1,
+    }
+
+
+def test_what_is_wrong_is_asked_again_and_then_dropped_where_the_settings_say_so(tiny_tokenizer: Any) -> None:
+    engine = ScriptedEngine(tiny_tokenizer, copy_the_example)
+    result = augment(engine, RIVER, checks=Checks.drop, max_attempts=2, num_rewrites=0)
+    questions = [p.question for p in result.augmentations[0].qa_pairs]
+    assert len(questions) == 2 and all(question.startswith("Question ") for question in questions)
+    assert result.tally["copied_example"] == 2 and len(engine.calls) == 2
+
+
+def test_a_document_none_of_whose_pairs_passes_is_quarantined_and_a_bad_rewrite_left_out(
+    tiny_tokenizer: Any,
+) -> None:
+    def useless(prompt: str, request: Request, sampling: Sampling) -> str:
+        if sampling.json_schema is None:
+            return "\u0440\u0435\u043a\u0430 " * 5
+        town = "Novmere" in prompt
+        return json.dumps(
+            [pair("When was it built?") | ({"answer": "1406"} if town else {"answer": "1900"})] * 3
+        )
+
+    engine = ScriptedEngine(tiny_tokenizer, useless)
+    result = augment(engine, RIVER, TOWN, checks=Checks.drop, max_attempts=2)
+    assert [failure.doc_id for failure in result.failures] == ["river"]
+    assert "not_in_passage" in result.failures[0].reason
+    (kept,) = result.augmentations
+    assert (kept.doc_id, kept.rewrites, len(kept.qa_pairs)) == ("town", (), 1)
+    assert result.tally["rewrite_in_other_script"] == 4
+
+
+def test_checks_and_method_name_the_writer_only_where_they_are_not_the_published_ones() -> None:
+    base = generator_identity("model", AugmentationConfig())
+    assert generator_identity("model", AugmentationConfig(echo_questions=False)) == base
+    others = [
+        AugmentationConfig(checks=Checks.drop),
+        AugmentationConfig(method=AugmentationMethod.answer_first),
+        AugmentationConfig(method=AugmentationMethod.answer_first, echo_questions=False),
+    ]
+    assert len({base, *(generator_identity("model", other) for other in others)}) == 4

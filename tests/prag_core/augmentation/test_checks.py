@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from prag_core.augmentation.checks import Reason, pair_problem, question_problem, rewrite_problem
+from prag_core.augmentation.checks import (
+    Reason,
+    describe_tally,
+    pair_problem,
+    question_problem,
+    rewrite_problem,
+)
 from prag_core.records import QAPair
 
 PASSAGE = (
@@ -108,3 +114,14 @@ def test_a_degenerate_rewrite_has_its_reason(rewrite: str, reason: Reason | None
 
 def test_a_short_passage_says_little_about_length() -> None:
     assert rewrite_problem("It has a cathedral.", "Novmere has a cathedral.") is not Reason.rewrite_length
+
+
+def test_the_summary_gives_each_reason_and_says_whether_it_was_kept() -> None:
+    tally = {"pairs": 1200, "rewrites": 3, "repeated": 2, "rewrite_loops": 1, "copied_example": 0}
+    assert describe_tally(tally, dropped=True) == (
+        "augmentation: 1,200 pairs and 3 rewrites written, 3 rejected: repeated 2, rewrite loops 1"
+    )
+    assert "3 found wanting, and kept (augmentation.checks=count)" in describe_tally(tally, dropped=False)
+    assert describe_tally({"pairs": 2, "echo_questions": 1}, dropped=True).endswith(
+        "0 rejected; 1 asked by their sentence"
+    )

@@ -41,6 +41,21 @@ def test_seconds_are_of_what_was_trained_over_all_runs(bank: Bank) -> None:
     assert figures.seconds_per_document == pytest.approx(1.0)
 
 
+def test_what_augmentation_counted_is_added_up_over_all_runs_failed_shards_too(bank: Bank) -> None:
+    write_run_stats(
+        bank, "20260101", [row() | {"augmentations_tally": {"pairs": 3, "repeated": 1, "rewrites": 0}}]
+    )
+    lost = {"augmentations_tally": {"pairs": 2, "repeated": 0, "rewrites": 0}}
+    write_run_stats(bank, "20260102", [row(error="lost") | lost, row()])
+    assert read_run_stats(bank).tally == {"pairs": 5, "repeated": 1}
+
+
+def test_counts_that_are_none_are_damage(bank: Bank) -> None:
+    write_run_stats(bank, "20260101", [row() | {"augmentations_tally": {"pairs": "many"}}])
+    with pytest.raises(CorruptBankError, match="damaged"):
+        read_run_stats(bank)
+
+
 @pytest.mark.parametrize(
     ("last", "finished"), [([], True), ([row()], True), ([row(), row(error="lost")], False), (None, False)]
 )
