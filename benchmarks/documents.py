@@ -15,7 +15,7 @@ from random import Random
 
 from examples.mini import data, world
 from prag_core.identity import content_hash
-from prag_core.records import Augmentation, Document, QAPair, Sample
+from prag_core.records import IGNORED, Augmentation, Document, QAPair, Sample
 
 MINI = Path(data.__file__).parent
 NUM_PAIRS = 3  # as published: five samples a document
@@ -72,3 +72,18 @@ def random_samples(count: int, vocabulary: int) -> list[list[Sample]]:
         return Sample(tokens, tokens)
 
     return [[sample(*lengths) for lengths in RANDOM_LENGTHS] for _ in range(count)]
+
+
+def distilled_samples(count: int, vocabulary: int) -> list[list[Sample]]:
+    """Draw three samples to distill for each of `count` documents: a question of 60 to 80 random tokens, labels on an answer of
+    8 to 24, and a passage of 150 to 200 that only the teacher reads."""
+    rng = Random(0)
+
+    def draw(shortest: int, longest: int) -> tuple[int, ...]:
+        return tuple(rng.choices(range(vocabulary), k=rng.randint(shortest, longest)))
+
+    def sample() -> Sample:
+        question, answer, passage = draw(60, 80), draw(8, 24), draw(150, 200)
+        return Sample(question + answer, (IGNORED,) * len(question) + answer, passage + question + answer)
+
+    return [[sample() for _ in range(3)] for _ in range(count)]

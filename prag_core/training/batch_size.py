@@ -44,18 +44,17 @@ def factor_bytes(layout: AdapterLayout, device: torch.device) -> int:
 def activation_bytes(model: Any, num_tokens: int) -> int:
     """Upper estimate of the bytes for one token of a sample of `num_tokens`.
 
-    Per layer what the backward pass keeps (vectors of the hidden and of the feed-forward width, some of them float32 over any
-    base; on the CPU the attention weights of a sample's past), and once its working memory.
+    Per layer what the backward pass keeps (vectors of the hidden and of the feed-forward width; on the CPU the attention
+    weights of a sample's past, elsewhere norms' vectors in float32 over any base), and once its working memory.
     """
     config, parameter = model.config, next(model.parameters())
     width, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
     element = parameter.element_size()
-    weights = (
-        config.num_attention_heads * (num_tokens + BLOCK) / 2
-        if parameter.device.type == "cpu" and num_tokens <= LONGEST
-        else 0
-    )
-    kept = element * (6 * width + 4.5 * inner + weights) + max(element, 4) * 4 * width
+    kept = element * (6 * width + 4.5 * inner)
+    if parameter.device.type != "cpu":
+        kept += max(element, 4) * 4 * width
+    elif num_tokens <= LONGEST:
+        kept += element * config.num_attention_heads * (num_tokens + BLOCK) / 2
     return int(config.num_hidden_layers * kept + max(element, 4) * (10 * width + 6 * inner))
 
 

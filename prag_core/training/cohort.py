@@ -20,6 +20,7 @@ from prag_core.models.lora import AdapterLayout
 from prag_core.records import AdapterFactors, Sample
 from prag_core.training.distillation import read_teacher
 from prag_core.training.kernels.cpu_attention import short_attention
+from prag_core.training.kernels.cpu_norm import lean_norms
 from prag_core.training.kernels.cpu_precision import fast_float32
 from prag_core.training.kernels.host_copy import HostCopy
 from prag_core.training.kernels.stacked_adamw import StackedAdamW
@@ -121,7 +122,8 @@ def _read_teacher(
 
 @contextmanager
 def _made_fast(model: Any, device: torch.device, compiled: bool) -> Iterator[None]:
-    """Compute the frozen model faster while open: on the CPU float32 products and short attention; compiled where asked."""
+    """Compute the frozen model faster while open: on the CPU float32 products, short attention and norms; compiled, which
+    fuses norms by itself, where asked."""
     with ExitStack() as stack:
         stack.enter_context(fast_float32(device))
         stack.enter_context(short_attention(model))
@@ -133,6 +135,8 @@ def _made_fast(model: Any, device: torch.device, compiled: bool) -> Iterator[Non
                 body.forward, dynamic=False
             )  # dynamic shapes run at half the speed
             stack.callback(body.__dict__.pop, "forward")
+        else:
+            stack.enter_context(lean_norms(model))
         yield
 
 

@@ -21,6 +21,7 @@ from prag_core.training.batch_size import (
     free_memory,
 )
 from prag_core.training.kernels.cpu_attention import short_attention
+from prag_core.training.kernels.cpu_norm import lean_norms
 from prag_core.training.kernels.stacked_lora import StackedLora
 from prag_core.training.objectives import collate, next_token
 
@@ -49,6 +50,7 @@ def test_the_estimate_covers_what_the_backward_pass_keeps(
     with (
         lora.attach(model),
         short_attention(model),
+        lean_norms(model),
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
     ):
         loss = next_token(model, collate([Sample(tokens, tokens)] * 4, torch.device("cpu")))
