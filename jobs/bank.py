@@ -331,6 +331,10 @@ def collect(bank: Bank, options: argparse.Namespace, console: Console) -> int:
     console.print(table)
     if not options.apply:
         console.print("Nothing was changed; run it with --apply to erase.")
+    if report.overtook:
+        console.print(
+            f"another command published snapshot {report.overtook} meanwhile; the one of gc was made from it"
+        )
     return 0
 
 

@@ -121,7 +121,7 @@ class Bank(BankStore):
 
     def read_documents(self, source: str | ObjectInfo) -> list[Document]:
         """Read the documents of an object, checked if its digest is given with it."""
-        return list(tables.documents_of(self.read_table(source)))
+        return list(tables.documents_of(self.read_table(source, tables.DOCUMENTS)))
 
     def begin(self, stage: Stage, shard_id: str, tier: Tier | str = Tier.fp32) -> ShardWriter:
         """Begin an attempt at a shard: a context manager, see `ShardWriter`. `tier` is how adapters are stored."""

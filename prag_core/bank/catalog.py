@@ -24,6 +24,10 @@ from prag_core.bank.spool import Spool
 PART_ROWS = 1 << 16
 SAMPLED = 16  # doc_ids by part from which boundaries are chosen
 CATALOG = pa.schema([*tables.INDEX, ("current", pa.bool_()), ("left", pa.int64())])
+COMMITS = pa.schema([("stage", pa.string()), ("shard_id", pa.string()), ("generation", pa.int64())])
+OBJECTS = pa.schema(
+    [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
+)
 
 
 @dataclass(frozen=True)

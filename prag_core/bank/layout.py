@@ -81,12 +81,17 @@ class ObjectInfo:
 
     @property
     def kind(self) -> str:
-        return self.path.split("/", 1)[0]
+        return kind_of(self.path)
 
 
 def new_attempt() -> str:
     """Return a name that no other attempt has."""
     return uuid.uuid4().hex[:16]
+
+
+def kind_of(path: str) -> str:
+    """What is kept at a path: documents, rows, catalog, …"""
+    return path.split("/", 1)[0]
 
 
 def object_path(kind: str, shard_id: str, attempt: str) -> str:

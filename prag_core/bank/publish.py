@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from prag_core.bank import tables
-from prag_core.bank.catalog import Change, Part, merge
+from prag_core.bank.catalog import CATALOG, COMMITS, OBJECTS, Change, Part, merge
 from prag_core.bank.committed import Committed, read_committed
 from prag_core.bank.condemned import CondemnedError, check_safe
 from prag_core.bank.deletions import Deletions, catch_up, now
@@ -46,10 +46,6 @@ KINDS = {
     "adapters": "adapter_object",
 }
 MOST_ROUNDS = 50
-COMMITS = pa.schema([("stage", pa.string()), ("shard_id", pa.string()), ("generation", pa.int64())])
-OBJECTS = pa.schema(
-    [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
-)
 
 
 @dataclass(frozen=True)
@@ -210,7 +206,7 @@ def _objects(
         return objects
     used: set[str | None] = set()
     for part in parts:
-        rows = store.read_table(part.info)
+        rows = store.read_table(part.info, CATALOG)
         used.update(*(rows[column].cast(pa.string()).unique().to_pylist() for column in KINDS.values()))
     return {path: info for path, info in objects.items() if path in used}
 

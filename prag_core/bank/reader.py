@@ -12,7 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from prag_core.bank import tables
 from prag_core.bank.codec import decode, encoded_size
+from prag_core.bank.columns import check_columns
 from prag_core.bank.layout import LARGEST
 from prag_core.bank.names import OBJECT, checked
 from prag_core.bank.snapshot import Entry, Place, Snapshot
@@ -161,6 +163,7 @@ def raw_rows(store: BankStore, path: str) -> Iterator[dict[str, Any]]:
     try:
         with store.fs.open(store.path(path), "rb") as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+            check_columns(parquet.schema_arrow, tables.SCORED_ADAPTERS, store.path(path))
             for number in range(parquet.num_row_groups):
                 yield from parquet.read_row_group(number).to_pylist()
     except FileNotFoundError:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prag_core.bank import tables
+from prag_core.bank.columns import check_columns, conform
 from prag_core.bank.commits import Commit, claim, list_commit_files, read_winner
 from prag_core.bank.committed import read_committed
 from prag_core.bank.deletions import Deletions, catch_up, write_again
@@ -234,7 +235,8 @@ class _Repair:
         for run in reversed(list_runs(self.store)):
             with suppress(BankError):
                 data = read_run(self.store, run, "wanted.parquet")
-                return tables.from_parquet(data, f"runs/{run}/wanted.parquet").cast(tables.WANTED)
+                name = f"runs/{run}/wanted.parquet"
+                return conform(tables.from_parquet(data, name), tables.WANTED, name)
         rows = [part.select(tables.WANTED.names) for some in read_committed(self.store) for part in some.rows]
         return pa.concat_tables([tables.WANTED.empty_table(), *rows])
 
@@ -244,12 +246,13 @@ def whole_rows(store: BankStore, path: str) -> Iterator[dict[str, Any]]:
     try:
         with store.fs.open(store.path(path), "rb") as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+            check_columns(parquet.schema_arrow, tables.SCORED_ADAPTERS, path)
             for number in range(parquet.num_row_groups):
                 with suppress(pa.ArrowException, OSError, ValueError):
                     for row in parquet.read_row_group(number).to_pylist():
                         if hashlib.sha256(row["value"]).hexdigest() == row["value_sha256"]:
                             yield row
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, ValueError, CorruptBankError):
         return
 
 

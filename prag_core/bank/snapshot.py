@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prag_core.bank import tables
-from prag_core.bank.catalog import CATALOG, Part, checked_counts, count_current
+from prag_core.bank.catalog import CATALOG, COMMITS, OBJECTS, Part, checked_counts, count_current
 from prag_core.bank.deletions import Deletion, Deletions, catch_up
 from prag_core.bank.layout import (
     ObjectInfo,
@@ -163,7 +163,7 @@ class Snapshot:
         """The data objects this snapshot rests on, by path."""
         rows = self.manifest["objects"]
         if isinstance(rows, dict):
-            rows = self.store.read_table(self._info("objects")).to_pylist()
+            rows = self.store.read_table(self._info("objects"), OBJECTS).to_pylist()
         return {info.path: info for info in (ObjectInfo.from_fields(fields, self._where) for fields in rows)}
 
     @cached_property
@@ -171,17 +171,12 @@ class Snapshot:
         """The commits this snapshot's catalog has taken in: (stage, shard, generation). Older manifests do not say."""
         if "commits" not in self.manifest:
             return frozenset()
-        table = self.store.read_table(self._info("commits"))
+        table = self.store.read_table(self._info("commits"), COMMITS)
         return frozenset(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     def read_part(self, part: Part) -> pa.Table:
         """Read a part whole, in columns of the catalog. Raises CorruptBankError if it is damaged."""
-        rows = self.store.read_table(part.info)
-        for name, value in (("score", None), ("current", True), ("left", None)):  # what older parts lack
-            if name not in rows.column_names:
-                column = pa.array([value] * rows.num_rows, CATALOG.field(name).type)
-                rows = rows.append_column(CATALOG.field(name), column)
-        return rows.select(CATALOG.names).combine_chunks()
+        return self.store.read_table(part.info, CATALOG).combine_chunks()
 
     def visible_parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Read the index part by part, and keep none. Raises CorruptBankError if one is damaged."""
@@ -268,7 +263,9 @@ class Snapshot:
             if entry.augmentations_object:
                 wanted[entry.augmentations_object].add((*entry.key, entry.content_hash))
         infos = [self._object(path) for path in wanted]
-        for table, rows in zip(self.store.read_tables(infos), wanted.values(), strict=True):
+        for table, rows in zip(
+            self.store.read_tables(infos, tables.AUGMENTATIONS), wanted.values(), strict=True
+        ):
             for augmentation in tables.augmentations_of(_matching(table, tables.wanted_table(rows))):
                 augmentations[augmentation.key] = augmentation
         return augmentations
@@ -296,7 +293,8 @@ class Snapshot:
         ends = [*ordered[1:], None]
         for number in range(0, len(ordered), TOGETHER):
             batch = slice(number, number + TOGETHER)
-            contents = self.store.read_tables([self._object(path) for path in ordered[batch]])
+            infos = [self._object(path) for path in ordered[batch]]
+            contents = self.store.read_tables(infos, tables.DOCUMENTS)
             for end, table in zip(ends[batch], contents, strict=True):
                 yield pa.concat_tables(members.take_until(end)), table
 

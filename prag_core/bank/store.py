@@ -14,7 +14,8 @@ from typing import Any, Self
 import pyarrow as pa
 
 from prag_core.bank import tables
-from prag_core.bank.layout import BANK_FILE, ObjectInfo
+from prag_core.bank.columns import conform, schema_of
+from prag_core.bank.layout import BANK_FILE, ObjectInfo, kind_of
 from prag_core.bank.sealed import read_sealed
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.identity import Recipe
@@ -95,22 +96,29 @@ class BankStore:
                 f"{error.filename} is missing; restore it from a copy, or train its documents again"
             ) from None
 
-    def read_tables(self, infos: Sequence[ObjectInfo]) -> list[pa.Table]:
-        """Read Parquet objects concurrently, checked as `read_objects` does."""
+    def read_tables(self, infos: Sequence[ObjectInfo], schema: pa.Schema | None = None) -> list[pa.Table]:
+        """Read Parquet objects concurrently, checked as `read_objects` does. They have the columns of `schema` (None: of their
+        kind of data object), in that order. Raises CorruptBankError naming one that has not."""
         contents = zip(infos, self.read_objects(infos), strict=True)
-        return [tables.from_parquet(data, self.path(info.path)) for info, data in contents]
+        return [self._decode(data, info.path, schema) for info, data in contents]
 
-    def read_table(self, source: str | ObjectInfo) -> pa.Table:
-        """Read one Parquet object, checked if its digest is given with it. Raises BankError if there is none at a path."""
+    def read_table(self, source: str | ObjectInfo, schema: pa.Schema | None = None) -> pa.Table:
+        """Read one Parquet object as `read_tables` does, its digest unchecked if only a path is given. Raises BankError if there
+        is none at a path."""
         if isinstance(source, ObjectInfo):
-            return self.read_tables([source])[0]
+            return self.read_tables([source], schema)[0]
         try:
             with storage_errors("reading", self.uri):
-                return tables.from_parquet(read(self.fs, self.path(source)), self.path(source))
+                return self._decode(read(self.fs, self.path(source)), source, schema)
         except FileNotFoundError:
             raise BankError(
                 f"{self.path(source)} does not exist; prag bank verify says what else is missing"
             ) from None
+
+    def _decode(self, data: bytes, relative: str, schema: pa.Schema | None) -> pa.Table:
+        name = self.path(relative)
+        expected = schema or schema_of(kind_of(relative), name)
+        return conform(tables.from_parquet(data, name), expected, name)
 
     def write_table(self, path: str, table: pa.Table) -> ObjectInfo:
         """Write a table as one Parquet object."""

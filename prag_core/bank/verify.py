@@ -18,8 +18,10 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from prag_core.bank import commits, deletions, published, runs, snapshot, tables
+from prag_core.bank.columns import OF_KIND, check_columns
 from prag_core.bank.condemned import read_condemned, read_record
 from prag_core.bank.gc.mark import mark
 from prag_core.bank.initial_adapter import initial_object
@@ -43,7 +45,7 @@ from prag_core.bank.layout import (
 from prag_core.bank.reader import show_key
 from prag_core.bank.snapshot import Snapshot
 from prag_core.bank.store import BankStore
-from prag_core.errors import BankError
+from prag_core.errors import BankError, CorruptBankError
 from prag_core.storage import TEMPORARY, list_files, read, storage_errors
 
 T = TypeVar("T")
@@ -176,10 +178,13 @@ class _Verifier:
         """Whether the parts and tables of a snapshot can be read."""
         if loaded.is_old:
             return self._attempt(index_path(loaded.name), partial(getattr, loaded, "index")) is not None
-        infos = [*(part.info for part in loaded.parts), *loaded.catalog_tables]
-        return all(
-            self._attempt(info.path, partial(self.store.read_table, info)) is not None for info in infos
-        )
+        objects, commits = loaded.catalog_tables
+        checks: dict[str, Callable[[], object]] = {
+            part.info.path: partial(loaded.read_part, part) for part in loaded.parts
+        }
+        checks[objects.path], checks[commits.path] = lambda: loaded.objects, lambda: loaded.commits
+        read = [self._attempt(path, check) for path, check in checks.items()]
+        return all(found is not None for found in read)
 
     def _runs(self) -> None:
         """The files of runs that have a plan, with the documents that wait for their shard."""
@@ -227,6 +232,7 @@ class _Verifier:
         rows = self.rows[info.path].to_pylist() if info.path in self.rows else []
         try:
             whole, damaged = self._digest(info.path, rows)
+            other_kind = self._other_kind(info) if whole == info.sha256 else None
         except FileNotFoundError:
             yield Problem(info.path, "is missing")
             return
@@ -237,6 +243,19 @@ class _Verifier:
             )
         elif damaged or (info.path in self.rows and len(rows) != info.rows):
             yield Problem(info.path, f"does not hold the adapters its rows say: {', '.join(damaged[:5])}")
+        elif other_kind:
+            yield Problem(info.path, other_kind)
+
+    def _other_kind(self, info: ObjectInfo) -> str | None:
+        """What an object is that is no table of its kind, though its bytes are what was written. None if it is one."""
+        if info.kind not in OF_KIND:
+            return None
+        try:
+            with self.store.fs.open(self.store.path(info.path), "rb") as file:
+                check_columns(pq.read_schema(file), OF_KIND[info.kind], self.store.path(info.path))
+        except (CorruptBankError, pa.ArrowException, ValueError) as error:
+            return f"{error}"
+        return None
 
     def _digest(self, path: str, rows: list[dict[str, Any]]) -> tuple[str, list[str]]:
         """SHA-256 of a whole object, and the rows whose own digest does not match."""

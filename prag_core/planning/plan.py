@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prag_core.bank import Bank, ObjectInfo, Snapshot
+from prag_core.bank.columns import conform
 from prag_core.bank.names import OBJECT, SHA256, SHARD_ID, checked
 from prag_core.bank.runs import PLAN_FILE
 from prag_core.bank.sealed import seal
@@ -163,15 +164,12 @@ def load_unfinished(bank: Bank) -> tuple[tuple[Shard, ...], pa.Table]:
         where = f"{bank.uri}/runs/{run}"
         try:
             fields = bank.read_run_sealed(run, PLAN_FILE)
-            members = from_parquet(bank.read_run(run, "members.parquet"), f"{where}/members.parquet")
+            name = f"{where}/members.parquet"
+            members = conform(from_parquet(bank.read_run(run, "members.parquet"), name), MEMBERS, name)
         except CorruptBankError:
             raise
         except BankError:
             continue  # a run that was stopped while planning
-        try:
-            members = members.select(MEMBERS.names).cast(MEMBERS)
-        except (KeyError, pa.ArrowException):
-            raise CorruptBankError(f"{where}/members.parquet does not hold the members of shards") from None
         return _shards(fields, f"{where}/{PLAN_FILE}"), members
     return (), MEMBERS.empty_table()
 

@@ -11,7 +11,10 @@ import pytest
 from jobs import bank as command
 from jobs import cli
 from jobs.make_bank import report
-from prag_core.bank import Bank, Stage
+from prag_core.bank import Bank, Stage, delete_documents
+from prag_core.bank.gc import collect
+from prag_core.bank.gc.erase import erase
+from prag_core.bank.store import BankStore
 from prag_core.bank.tables import WANTED
 from prag_core.identity import Recipe, content_hash
 from prag_core.models.lora import AdapterLayout, ModuleShape
@@ -207,6 +210,24 @@ def test_delete_restore_and_gc(uri: str, capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out)["erased"] == ["ada"]
     assert b"ada" not in b"".join(path.read_bytes() for path in Path(uri, "adapters").iterdir())
     assert cli.main(["delete", uri, "--doc-id", "nobody"]) == 1 and "'nobody'" in capsys.readouterr().err
+
+
+def test_gc_tells_of_another_commands_snapshot_between(
+    uri: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear = ["bank", "gc", uri, "--grace", "0s", "--force", "--apply"]
+    between: list[str] = []
+
+    def overtaken(bank: BankStore, *arguments: Any) -> None:
+        between.append(delete_documents(bank, ["bo"]).name)
+        erase(bank, *arguments)
+
+    assert cli.main(["delete", uri, "--doc-id", "ada"]) == 0 and cli.main(clear) == 0
+    assert "another command" not in capsys.readouterr().out
+    assert cli.main(["delete", uri, "--doc-id", "cy"]) == 0
+    monkeypatch.setattr(collect, "erase", overtaken)
+    assert cli.main(clear) == 0
+    assert f"another command published snapshot {between[0]} meanwhile" in capsys.readouterr().out
 
 
 def test_a_grace_period_needs_a_unit(uri: str) -> None:

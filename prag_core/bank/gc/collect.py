@@ -55,6 +55,22 @@ class GcReport:
     removed: dict[str, int]
     waiting: dict[str, int]  # files that nothing refers to, but within the grace period
     uploads: tuple[str, ...]  # unfinished uploads that were aborted
+    overtook: str | None = (
+        None  # the last snapshot that another command published meanwhile and a later one of gc was made from
+    )
+
+
+class _Publisher:
+    """Publishes the snapshots of one gc. `overtook`: see `GcReport`."""
+
+    def __init__(self, store: BankStore, newest: Snapshot | None) -> None:
+        self.store, self.newest = store, newest.name if newest else None
+        self.overtook: str | None = None
+
+    def publish(self, request: Request) -> None:
+        snapshot = publish(self.store, request)
+        self.overtook = snapshot.overtook(self.newest) or self.overtook
+        self.newest = snapshot.name
 
 
 @dataclass(frozen=True)
@@ -79,19 +95,21 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, forc
         now = datetime.now(UTC) if dry_run else store_time(store)
         before = now - grace if grace > timedelta(0) else datetime.max.replace(tzinfo=UTC)
         files = own_files(store)
-        if latest(store) and not dry_run:
+        newest = latest(store)
+        publisher = _Publisher(store, newest)
+        if newest and not dry_run:
             idle = _is_idle(files, now - max(grace, SHORTEST), now)
-            publish(store, Request(erased=tables.WANTED.empty_table(), settled=idle))
-            _leave_behind(store, files, before)
+            publisher.publish(Request(erased=tables.WANTED.empty_table(), settled=idle))
+            _leave_behind(publisher, files, before)
         erasable = on_newest(
             store, lambda name: find_erasable(store, load(store, name) if name else None, files, before)
         )
         rewritten = shards_holding(store, erasable.doc_ids, erasable.wordings)
         due = rewritten or erasable.deleted.num_rows or erasable.wordings.num_rows
         if due and not dry_run:
-            _erase(store, erasable, rewritten)
+            _erase(publisher, erasable, rewritten)
         if not dry_run:
-            on_newest(store, lambda name: _resettle(store, name))
+            on_newest(store, lambda name: _resettle(publisher, name))
         removed, waiting = _sweep(store, before, now, erasable.doc_ids, dry_run)
         return GcReport(
             dry_run=dry_run,
@@ -103,6 +121,7 @@ def gc(store: BankStore, grace: timedelta = GRACE, dry_run: bool = True, *, forc
             removed=removed,
             waiting=waiting,
             uploads=tuple(_sweep_uploads(store, before, dry_run)),
+            overtook=publisher.overtook,
         )
 
 
@@ -121,14 +140,14 @@ def own_files(store: BankStore) -> Files:
     return {name: info for name, info in list_files(store.fs, store.root).items() if is_own(name)}
 
 
-def _leave_behind(store: BankStore, files: Files, before: datetime) -> None:
+def _leave_behind(publisher: _Publisher, files: Files, before: datetime) -> None:
     """Publish numbers until no snapshot that was written long ago and lost its number, or never claimed one, may count yet."""
     for _ in range(2):  # one that was written for the next number is behind after two
-        published = list_published(store)
+        published = list_published(publisher.store)
         late = [name for n, names in published.written.items() if n >= published.newest for name in names]
-        counts = newest_name(store, published)
+        counts = newest_name(publisher.store, published)
         if any(name != counts and not is_young(files, name, before) for name in late):
-            publish(store, Request(anew=True))
+            publisher.publish(Request(anew=True))
 
 
 def _is_idle(files: Files, before: datetime, now: datetime) -> bool:
@@ -165,10 +184,10 @@ def find_erasable(store: BankStore, newest: Snapshot | None, files: Files, befor
     return Erasable(frozenset(long_deleted), deleted, pa.concat_tables(wordings))
 
 
-def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> None:
+def _erase(publisher: _Publisher, erasable: Erasable, shards: Collection[str]) -> None:
     """Rewrite shards without what is erasable, and publish a snapshot of what they are now. A deletion that is lifted meanwhile
     is either seen here, or sees that erasing has begun."""
-    doc_ids = erasable.doc_ids
+    store, doc_ids = publisher.store, erasable.doc_ids
     if doc_ids:
         write_event(store, "erase", doc_ids)
         newest = latest(store)
@@ -176,18 +195,19 @@ def _erase(store: BankStore, erasable: Erasable, shards: Collection[str]) -> Non
         doc_ids = doc_ids & newest.deleted.keys()
     for shard_id in shards:
         erase(store, shard_id, doc_ids, erasable.wordings)
-    publish(store, Request(erased=pa.concat_tables([erasable.wordings, erasable.deleted])))
+    publisher.publish(Request(erased=pa.concat_tables([erasable.wordings, erasable.deleted])))
 
 
-def _resettle(store: BankStore, name: str | None) -> None:
+def _resettle(publisher: _Publisher, name: str | None) -> None:
     """Commit anew what came back while it was being erased, whoever erased it and whenever."""
     if name is None:
         return
+    store = publisher.store
     snapshot = load(store, name)
     committed = committed_files(store, own_files(store).keys() - read_condemned(store).files)
     if orphans := find_orphans(store, snapshot, committed):
         resettle(store, snapshot, orphans)
-        publish(store, Request(erased=tables.WANTED.empty_table()))
+        publisher.publish(Request(erased=tables.WANTED.empty_table()))
 
 
 def _sweep(

@@ -35,7 +35,7 @@ def shards_holding(store: BankStore, doc_ids: Collection[str], wordings: pa.Tabl
         objects |= {(shard_id, info) for info in augmented[shard_id].objects}
     shards, goes = set(), Goes(doc_ids, wordings)
     for shard_id, info in sorted(objects, key=lambda item: item[1].path):
-        if shard_id not in shards and pc.any(goes.mask(store.read_table(info))).as_py():
+        if shard_id not in shards and pc.any(goes.mask(store.read_table(info, tables.WANTED))).as_py():
             shards.add(shard_id)
     return sorted(shards)
 
@@ -84,7 +84,13 @@ def find_orphans(store: BankStore, snapshot: Snapshot, committed: Collection[str
     found = pa.concat_tables(rows)
     groups = tables.group_rows(found["documents_object"])
     orphans = {path: found.take(pa.array(numbers)) for path, numbers in groups.items()}
-    held = dict(zip(orphans, store.read_tables([snapshot.objects[path] for path in orphans]), strict=True))
+    held = dict(
+        zip(
+            orphans,
+            store.read_tables([snapshot.objects[path] for path in orphans], tables.WANTED),
+            strict=True,
+        )
+    )
     return {
         path: rows for path, rows in orphans.items() if not pc.all(tables.is_among(held[path], rows)).as_py()
     }

@@ -184,7 +184,7 @@ def _planned_documents(store: BankStore, files: Files, now: datetime, deleted: C
 def _has_any(store: BankStore, documents_object: str, doc_ids: Collection[str]) -> bool:
     """Whether an object has rows of some of these documents."""
     try:
-        rows = store.read_table(documents_object)
+        rows = store.read_table(documents_object, tables.WANTED)
     except BankError:
         return False  # damaged, or gone since the listing
     return bool(pc.any(tables.has_doc_id(rows, doc_ids)).as_py())

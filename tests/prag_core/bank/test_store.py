@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from prag_core.bank import Bank, ObjectInfo, Stage
 from prag_core.bank.sealed import seal
 from prag_core.bank.store import BankStore
+from prag_core.bank.tables import documents_table
 from prag_core.errors import BankError, CorruptBankError
 from prag_core.storage import put_whole, read
 from tests.prag_core.bank.world import World, committed, object_of
 
-TABLE = pa.table({"number": [1, 2, 3]})
+TABLE = documents_table(World().documents("abc"))
 
 
 @pytest.fixture
