@@ -1,7 +1,7 @@
 """Documents → augmentations: a language model writes rewrites and question-answer pairs about every document.
 
 `augmentation.method` says how: `published` asks for them as the reference does, `answer_first` asks a weak model for less at a
-time.
+time, `cloze` makes pairs without one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from prag_core.augmentation import questions
 from prag_core.augmentation.answer_first import write_answer_first
+from prag_core.augmentation.cloze import write_cloze
 from prag_core.augmentation.published import write_published
 from prag_core.augmentation.result import AugmentResult
 from prag_core.config.dump import as_dict
@@ -23,6 +24,7 @@ Write = Callable[[Sequence[Document], Engine, AugmentationConfig, PromptConfig, 
 METHODS: dict[AugmentationMethod, Write] = {
     AugmentationMethod.published: write_published,
     AugmentationMethod.answer_first: write_answer_first,
+    AugmentationMethod.cloze: write_cloze,
 }
 # settings that do not change what is written; those of a method are in `method_fields`
 NOT_WRITING = ("engine", "model", "max_attempts", "uri", "method", "checks", "echo_questions")
@@ -51,9 +53,10 @@ def method_fields(settings: AugmentationConfig) -> dict[str, object]:
     fields: dict[str, object] = {}
     if settings.checks is not Checks.count:
         fields["checks"] = settings.checks.value
+    if settings.method is not AugmentationMethod.published:
+        fields["method"] = settings.method.value
     if settings.method is AugmentationMethod.answer_first:
         fields |= {
-            "method": settings.method.value,
             "templates": digest(questions.TEMPLATES),
             "echo_questions": settings.echo_questions,
         }

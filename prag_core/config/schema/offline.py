@@ -54,6 +54,7 @@ class Prefill(Enum):
 class AugmentationMethod(Enum):
     published = "published"
     answer_first = "answer_first"
+    cloze = "cloze"
 
 
 class Checks(Enum):
@@ -151,8 +152,8 @@ class AugmentationConfig:
     )
     method: AugmentationMethod = setting(
         AugmentationMethod.published,
-        "How pairs are written: by the published prompt, or answer_first, for a weak model: answers are taken from the passage, "
-        "and each is given its question (docs/augmentation.md).",
+        "How pairs are made: by the published prompt; answer_first, for a weak model: answers are taken from the passage, and "
+        "each is given its question; or cloze: the question is the answer's sentence with a blank (docs/augmentation.md).",
     )
     checks: Checks = setting(
         Checks.count,
@@ -166,8 +167,8 @@ class AugmentationConfig:
     num_rewrites: int = setting(1, "Number of rewrites of each document.", ge=0)
     num_qa_pairs: int = setting(
         3,
-        "Number of question-answer pairs of each document, with answer_first the most that it may have; with 0, passage and "
-        "rewrites are learned as plain text.",
+        "Number of question-answer pairs of each document; with answer_first and cloze the most that it may have. With 0, "
+        "passage and rewrites are learned as plain text.",
         ge=0,
     )
     max_new_tokens: int = setting(512, "Largest number of tokens in one generation.", ge=1)

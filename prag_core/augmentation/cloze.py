@@ -1,0 +1,61 @@
+"""Pairs without a writer: each answer's question is its sentence with a blank in the answer's place (a cloze).
+
+Right by construction, in the passage's own words, and free: no model is asked unless rewrites are wanted. For models that
+cannot write a question worth learning (docs/augmentation.md compares them; docs/real.md has what adapters make of each).
+Source of the form: Taylor, 1953; for questions out of passages: Lewis et al., ACL 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from prag_core.augmentation.published import write_published
+from prag_core.augmentation.result import AugmentResult
+from prag_core.augmentation.spans import Span, choose_spans
+from prag_core.config.schema import AugmentationConfig, PromptConfig
+from prag_core.engines.base import Engine
+from prag_core.records import Document, Failure, QAPair
+
+BLANK = "___"
+
+
+def write_cloze(
+    documents: Sequence[Document],
+    engine: Engine,
+    settings: AugmentationConfig,
+    prompt: PromptConfig,
+    generator: str,
+) -> AugmentResult:
+    """Make at most `num_qa_pairs` pairs of each document's own sentences; rewrites are the published method's. A document in
+    which nothing can be an answer is quarantined. Raises what the engine raises."""
+    rewritten = write_published(documents, engine, replace(settings, num_qa_pairs=0), prompt, generator)
+    if not settings.num_qa_pairs:
+        return rewritten
+    texts = {document.key: document.text for document in documents}
+    augmentations, failures = [], list(rewritten.failures)
+    for augmentation in rewritten.augmentations:
+        spans = choose_spans(texts[augmentation.key], settings.num_qa_pairs)
+        if spans:
+            pairs = tuple(QAPair(cloze(span), span.text, span.sentence) for span in spans)
+            augmentations.append(replace(augmentation, qa_pairs=pairs))
+        else:
+            failures.append(
+                nothing_to_ask(augmentation.doc_id, augmentation.chunk, augmentation.content_hash)
+            )
+    order = {document.key: place for place, document in enumerate(documents)}
+    return AugmentResult(
+        augmentations, sorted(failures, key=lambda failure: order[failure.key]), rewritten.tally
+    )
+
+
+def cloze(span: Span) -> str:
+    """Return the span's sentence with a blank in its place, after the question that the sentence answers, if any."""
+    sentence = f"{span.sentence[: span.start]}{BLANK}{span.sentence[span.end :]}".rstrip(" .!:;,")
+    return " ".join(f"{span.lead} {sentence}".split())
+
+
+def nothing_to_ask(doc_id: str, chunk: int, content: str) -> Failure:
+    """Return the failure of a document in whose text no span was found."""
+    reason = "its text has nothing that an answer could be: no number, name or phrase"
+    return Failure(doc_id, chunk, content, "augment", reason, attempts=1)
