@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from prag_core.augmentation.published import PAIRS_PER_REQUEST
-from prag_core.config.schema import Config
+from prag_core.config.schema import AugmentationMethod, Config
 from prag_core.models.control_tokens import encode_text
 from prag_core.models.prompts import encode, qa_messages, rewrite_messages, show_passage
 from prag_core.questions.examples import load_fewshot, load_replay
@@ -82,8 +82,7 @@ class Estimator:
 
     def estimate(self, num_documents: int, train_tokens: int) -> Estimate:
         """Estimate the cost of documents that have `train_tokens` between them."""
-        passages = max(0.0, (train_tokens - num_documents * self.cost.fixed) / self.cost.per_passage_token)
-        augment_tokens = self._augment_tokens(num_documents, passages)
+        augment_tokens = self._augment_tokens(num_documents, self._passages(num_documents, train_tokens))
         train_flops = 4 * self.num_parameters * train_tokens
         augment_flops = 2 * self.num_parameters * augment_tokens
         return Estimate(
@@ -119,9 +118,17 @@ class Estimator:
             *exams,
         )
 
+    def _passages(self, num_documents: int, train_tokens: int) -> float:
+        """Tokens of the passages of documents that have `train_tokens`; where training reads none, at the mean of those counted."""
+        if not self.cost.per_passage_token:
+            return num_documents * self._tokens / max(1, self._measured)
+        return max(0.0, (train_tokens - num_documents * self.cost.fixed) / self.cost.per_passage_token)
+
     def _augment_tokens(self, num_documents: int, passages: float) -> int:
         """Tokens read and written about documents whose passages have `passages` tokens between them."""
-        rewrites, pairs = self.config.augmentation.num_rewrites, self.config.augmentation.num_qa_pairs
+        settings = self.config.augmentation
+        rewrites = settings.num_rewrites
+        pairs = 0 if settings.method is AugmentationMethod.cloze else settings.num_qa_pairs
         requests = -(-pairs // PAIRS_PER_REQUEST)
         prompts = rewrites * len(encode(self.tokenizer, rewrite_messages("")))
         prompts += requests * len(encode(self.tokenizer, qa_messages("", min(pairs, PAIRS_PER_REQUEST))))

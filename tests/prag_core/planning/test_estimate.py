@@ -160,3 +160,18 @@ def test_it_says_that_an_exam_is_not_counted_where_one_is_held(tiny_tokenizer: A
     assert any(
         "acceptance" in line for line in estimator(tiny_tokenizer, "acceptance.threshold=0.5").assumptions()
     )
+
+
+def test_passages_that_training_does_not_read_are_still_counted_for_augmentation(tiny_tokenizer: Any) -> None:
+    document = Document("a", "a passage of some length " * 4)
+    counting = estimator(tiny_tokenizer, "training.objective=answer", "augmentation.num_rewrites=1")
+    longer = Document("a", document.text * 2)
+    assert counting.train_tokens(document) == counting.train_tokens(longer)
+    tokens = counting.estimate(1, counting.train_tokens(document)).augment_tokens
+    assert tokens > 2 * len(document.text)  # a passage read for a rewrite and for pairs
+
+
+def test_pairs_that_no_model_writes_cost_nothing(tiny_tokenizer: Any) -> None:
+    settings = ("training.objective=answer", "augmentation.method=cloze", "augmentation.num_rewrites=0")
+    counting = estimator(tiny_tokenizer, *settings)
+    assert counting.estimate(9, 9 * counting.train_tokens(Document("a", "text"))).augment_tokens == 0
