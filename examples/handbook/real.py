@@ -12,7 +12,7 @@ from examples.steps import Step, run_steps
 CONFIG = ["--config", "conf/real.yaml"]
 STEPS: tuple[Step, ...] = (
     (
-        "Every passage of the handbook becomes an adapter: SmolLM2 writes questions about it and is trained on them",
+        "Every passage of the handbook becomes an adapter: its sentences, with blanks, are what SmolLM2 learns to fill",
         ["parameterize", *CONFIG],
     ),
     ("A retrieval index over the same passages", ["index", *CONFIG]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prag_core.augmentation.augment import augment_documents
@@ -50,11 +51,10 @@ def read_well(prompt: str) -> str:
 
 
 def augment(engine: Completing, *documents: Document, **settings: Any) -> AugmentResult:
-    config = AugmentationConfig(
-        **{"method": AugmentationMethod.answer_first, "num_rewrites": 0, "max_attempts": 1, "num_qa_pairs": 9}
-        | settings
+    few = AugmentationConfig(
+        method=AugmentationMethod.answer_first, num_rewrites=0, max_attempts=1, num_qa_pairs=9
     )
-    return augment_documents(documents, engine, config, PromptConfig(), "writer")
+    return augment_documents(documents, engine, replace(few, **settings), PromptConfig(), "writer")
 
 
 def questions(result: AugmentResult) -> dict[str, str]:
