@@ -119,7 +119,7 @@ class Estimator:
         )
 
     def _passages(self, num_documents: int, train_tokens: int) -> float:
-        """Tokens of the passages of documents that have `train_tokens`; where training reads none, at the mean of those counted."""
+        """Tokens of documents' passages; where training reads none, at the mean of those counted."""
         if not self.cost.per_passage_token:
             return num_documents * self._tokens / max(1, self._measured)
         return max(0.0, (train_tokens - num_documents * self.cost.fixed) / self.cost.per_passage_token)
