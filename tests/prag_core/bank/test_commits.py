@@ -105,20 +105,6 @@ def test_an_attempt_that_died_while_gc_took_its_objects_does_not_count(filled: F
     assert filled.bank.write_snapshot(world.wanted([document])).index.num_rows == 0
 
 
-def test_a_damaged_commit_is_passed_over_and_named_and_the_others_are_read(
-    filled: Filled, world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    new = world.documents(["shard2", "shard3"])
-    for document in new:
-        shard = document.doc_id
-        world.train(filled.bank, shard, [document], world.augment(filled.bank, shard, [document]).objects)
-    rows = next(Path(filled.bank.root, "rows").glob("shard2-*"))
-    rows.write_bytes(rows.read_bytes()[:-1] + b"\0")
-    snapshot = filled.bank.write_snapshot(world.wanted([*filled.documents, *new]))
-    assert set(snapshot.lookup([("shard2", 0), ("shard3", 0), ("a", 0)])) == {("shard3", 0), ("a", 0)}
-    assert rows.name in caplog.text and "passed over" in caplog.text
-
-
 def test_a_commit_names_what_it_was_made_from_even_when_not_told(filled: Filled, world: World) -> None:
     documents = world.documents(["e"])
     augmented = world.augment(filled.bank, "shard2", documents)

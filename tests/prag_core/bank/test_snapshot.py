@@ -165,21 +165,6 @@ def test_a_lost_newest_snapshot_is_an_error_that_names_it_and_not_the_one_before
         filled.bank.write_snapshot(filled.bank.snapshots()[0].index)
 
 
-def test_a_damaged_claim_is_read_from_its_copy(filled: Filled) -> None:
-    name = filled.bank.require_snapshot().name
-    Path(filled.bank.path("published/00000001.json")).write_bytes(b"damaged")
-    assert filled.bank.require_snapshot().name == name
-
-
-def test_a_snapshot_that_was_written_and_not_claimed_does_not_count(filled: Filled, world: World) -> None:
-    """Its publisher was killed in between; the next one takes the number."""
-    newest = delete_documents(filled.bank, ["a"])
-    Path(filled.bank.path("published/00000002.json")).unlink()
-    Path(filled.bank.path(f"snapshots/{newest.name}/published.json")).unlink()
-    assert filled.bank.require_snapshot().number == 1
-    assert filled.bank.write_snapshot(world.wanted(filled.documents[:2])).number == 2
-
-
 def test_a_deletion_is_in_force_for_whoever_opens_any_snapshot_afterwards(filled: Filled) -> None:
     """Even if the snapshot that tells of it was never published."""
     write_event(filled.bank, "delete", ["a"])
