@@ -18,17 +18,13 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from prag_core.config.checks import check_settings, refuse, suggest
 from prag_core.config.paths import resolve_paths
-from prag_core.config.schema import Config
+from prag_core.config.schema import ROOT, Config
 from prag_core.config.setting import Setting, walk_settings
 from prag_core.config.yaml_text import load_yaml, parse_yaml
 from prag_core.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 Override = str | Mapping[str, Any]  # `key=value`, or settings by name, with dots or nested
-OmegaConf.register_resolver(
-    "root", lambda path: str(ROOT / path), replace=True
-)  # ${root:path}: within the checkout
 
 
 def load_config(overrides: Sequence[Override] = (), *files: str) -> Config:
