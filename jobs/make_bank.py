@@ -13,6 +13,7 @@ from rich.console import Console
 from jobs.progress import show_progress
 from jobs.ray_pipeline import Row, run_pipeline
 from jobs.ray_session import ray_session
+from jobs.shard_counts import ShardCounts
 from prag_core.augmentation.checks import describe_tally
 from prag_core.bank import Bank, Snapshot, hold_lease
 from prag_core.config.schema import Checks, Config
@@ -59,8 +60,9 @@ def run_shards(config: Config, bank: Bank, plan: Plan, console: Console) -> list
     """Run the pipeline over the plan's shards. Returns a row for each."""
     num_documents = sum(shard.num_documents for shard in plan.shards)
     with ray_session(config.ray):
-        rows = run_pipeline(bank.uri, config, plan.shards)
-        return list(show_progress(rows, len(plan.shards), num_documents, console))
+        counts = ShardCounts()
+        rows = run_pipeline(bank.uri, config, plan.shards, counts)
+        return list(show_progress(rows, len(plan.shards), num_documents, counts.read, console))
 
 
 def report(uri: str, snapshot: Snapshot, failed: Sequence[Row], command: str, console: Console) -> None:

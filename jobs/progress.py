@@ -1,9 +1,10 @@
-"""Progress of a run in the terminal: a live bar on a screen, a line a shard, a method or a tenth of a stage in a log."""
+"""Progress of a run: a live bar on a screen; in a log a line a minute, and one a shard, a method or a tenth of a stage."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jobs.pace import Pace
 from prag_core.terminal.console import open_console
 from prag_core.terminal.streams import stderr
 
@@ -27,28 +29,55 @@ LOG_EVERY = 10  # lines of a log for a stage
 
 
 def show_progress(
-    rows: Iterable[Row], num_shards: int, num_documents: int, console: Console
+    rows: Iterable[Row],
+    num_shards: int,
+    num_documents: int,
+    read: Callable[[], Mapping[str, int]],
+    console: Console,
 ) -> Iterator[Row]:
-    """Pass shard rows through, showing shards, documents, documents a second and the time left."""
+    """Pass shard rows through, showing what became of each; and between them documents written and trained, the rate and the
+    time left. `read` returns the documents that each stage is done with; a thread calls it every second."""
     start, documents = time.monotonic(), 0
-    columns = (
-        TextColumn("shards"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    pace = Pace(num_documents)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("shards", total=num_shards, note="loading models")
-        for number, row in enumerate(rows, 1):
-            documents += row["num_documents"]
-            rate = documents / max(time.monotonic() - start, 1e-9)
-            note = f"{documents}/{num_documents} documents, {rate:.1f}/s"
-            bar.update(task, completed=number, note=note)
-            if row["error"] or not console.is_terminal:
-                line = f"{describe_shard(row, f'shard {number}/{num_shards}')}; {note}"
+
+        def look() -> None:
+            done, now = read(), time.monotonic()
+            if console.is_terminal:
+                bar.update(task, note=pace.note(done, now) or "loading models")
+            elif line := pace.line(done, now):
                 console.print(line)
-            yield row
+
+        with _repeated(look):
+            for number, row in enumerate(rows, 1):
+                documents += row["num_documents"]
+                rate = documents / max(time.monotonic() - start, 1e-9)
+                bar.update(task, completed=number)
+                if row["error"] or not console.is_terminal:
+                    note = f"{documents}/{num_documents} documents, {rate:.1f}/s"
+                    console.print(f"{describe_shard(row, f'shard {number}/{num_shards}')}; {note}")
+                yield row
+        look()  # what a terminal shows last is the end
+
+
+@contextmanager
+def _repeated(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` every second, in a thread, while the context lasts."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(1.0):
+            look()
+
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def ticking() -> AbstractContextManager[Tick]:

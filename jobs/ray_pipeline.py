@@ -12,15 +12,17 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
+from jobs.shard_counts import ShardCounts
 from prag_core.config.schema import Config, RayConfig
 from prag_core.errors import EngineDiedError, PragError
 from prag_core.planning.plan import Shard, documents_of
-from prag_core.stages.shard import AugmentStage, ShardStage, TrainStage
+from prag_core.stages.shard import AugmentStage, Report, ShardStage, TrainStage
 from prag_core.terminal.streams import warn
 
 Row = dict[str, Any]
@@ -31,17 +33,24 @@ class StageActor:
 
     kind: type[ShardStage]
 
-    def __init__(self, bank_uri: str, config: Config) -> None:
+    def __init__(self, bank_uri: str, config: Config, counts: ShardCounts) -> None:
         self.arguments = (bank_uri, config)
+        self.counts = counts
         self.stage: ShardStage | None = None
 
     def __call__(self, row: Row) -> Row:
-        if row["error"]:
-            return row
+        report = partial(self.counts.report, self.kind.stage.value, row["shard_id"])
+        done = row if row["error"] else self._run(row, report)
+        report(
+            row["num_documents"]
+        )  # none is left: neither a quarantined one, nor those of a shard that failed
+        return done
+
+    def _run(self, row: Row, report: Report) -> Row:
         name = self.kind.stage.value
         try:
             self.stage = self.stage or self.kind(*self.arguments)
-            result = self.stage.run(row["shard_id"], documents_of(row))
+            result = self.stage.run(row["shard_id"], documents_of(row), report)
         except EngineDiedError as error:
             warn(f"shard {row['shard_id']}: {error}; this worker ends, to be started anew")
             os._exit(1)
@@ -64,19 +73,22 @@ def describe(error: Exception) -> str:
     return str(error) if isinstance(error, PragError) else "".join(traceback.format_exception(error)).strip()
 
 
-def run_pipeline(bank_uri: str, config: Config, shards: Sequence[Shard]) -> Iterator[Row]:
-    """Augment and train every shard; yields one row a shard as it finishes, in no fixed order.
+def run_pipeline(
+    bank_uri: str, config: Config, shards: Sequence[Shard], counts: ShardCounts
+) -> Iterator[Row]:
+    """Augment and train every shard; yields one row a shard as it finishes, in no fixed order. The workers report to `counts`.
 
     A shard whose worker died `ray.max_attempts` times comes last, as failed. A row has shard_id, documents_object,
     num_documents, `error` (empty where all went well), and by stage `<stage>_num_documents`, `<stage>_num_failed`,
     `<stage>_seconds`, `<stage>_reused`, and augmentations_tally.
     """
     rows = [asdict(shard) | {"error": "", "error_stage": ""} for shard in shards]
-    augmented = map_shards(as_dataset(rows), AugmentActor, (bank_uri, config), config.ray)
+    arguments = (bank_uri, config, counts)
+    augmented = map_shards(as_dataset(rows), AugmentActor, arguments, config.ray)
     if not stages_fit_together(config.ray):
         augmented = augmented.materialize()
     lost = {row["shard_id"]: row for row in rows}
-    for row in map_shards(augmented, TrainActor, (bank_uri, config), config.ray).iter_rows():
+    for row in map_shards(augmented, TrainActor, arguments, config.ray).iter_rows():
         del lost[row["shard_id"]]
         yield row
     reason = f"its worker died {config.ray.max_attempts} times; its log says why (out of memory: lower training.cohort_documents)"
@@ -103,7 +115,7 @@ def as_dataset(rows: Sequence[Row]) -> Dataset:
 
 
 def map_shards(
-    shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config], settings: RayConfig
+    shards: Dataset, actor: type[StageActor], arguments: tuple[str, Config, ShardCounts], settings: RayConfig
 ) -> Dataset:
     """Map every shard through a pool of these actors; one that dies is started anew, and its shard tried again."""
     augment = actor is AugmentActor

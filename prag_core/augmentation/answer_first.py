@@ -29,7 +29,7 @@ from prag_core.augmentation.questions import (
     turning_prompt,
     with_title,
 )
-from prag_core.augmentation.result import AugmentResult
+from prag_core.augmentation.result import AugmentResult, Count
 from prag_core.augmentation.spans import Span, choose_spans
 from prag_core.config.schema import AugmentationConfig, PromptConfig
 from prag_core.engines.base import Engine, Request, Sampling
@@ -62,6 +62,7 @@ def write_answer_first(
     settings: AugmentationConfig,
     prompt: PromptConfig,
     generator: str,
+    count: Count,
 ) -> AugmentResult:
     """Write rewrites and at most `num_qa_pairs` pairs about each document. One of whose answers none got a question is
     quarantined. Raises what the engine raises."""
@@ -77,6 +78,7 @@ def write_answer_first(
     tally = Counter(rewritten.tally)
     for attempt in range(1, settings.max_attempts + 1):
         _write_questions(drafts, engine, settings, attempt, tally)
+        count(draft.document.key for draft in drafts if len(draft.questions) == len(draft.spans))
     if settings.echo_questions:
         _echo(drafts, tally)
     failures = [*rewritten.failures, *(_failure(d, settings) for d in drafts if not d.questions)]

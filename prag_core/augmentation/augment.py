@@ -12,7 +12,7 @@ from prag_core.augmentation import questions
 from prag_core.augmentation.answer_first import write_answer_first
 from prag_core.augmentation.cloze import write_cloze
 from prag_core.augmentation.published import write_published
-from prag_core.augmentation.result import AugmentResult
+from prag_core.augmentation.result import AugmentResult, Count
 from prag_core.config.dump import as_dict
 from prag_core.config.schema import AugmentationConfig, AugmentationMethod, Checks, PromptConfig
 from prag_core.engines.base import Engine
@@ -20,7 +20,7 @@ from prag_core.identity import digest
 from prag_core.models.prompts import TEMPLATES
 from prag_core.records import Document
 
-Write = Callable[[Sequence[Document], Engine, AugmentationConfig, PromptConfig, str], AugmentResult]
+Write = Callable[[Sequence[Document], Engine, AugmentationConfig, PromptConfig, str, Count], AugmentResult]
 METHODS: dict[AugmentationMethod, Write] = {
     AugmentationMethod.published: write_published,
     AugmentationMethod.answer_first: write_answer_first,
@@ -36,10 +36,11 @@ def augment_documents(
     settings: AugmentationConfig,
     prompt: PromptConfig,
     generator: str,
+    count: Count = lambda _: None,
 ) -> AugmentResult:
-    """Write rewrites and pairs about `documents`; `generator` (see `generator_identity`) is recorded with each result. Raises
-    what the engine raises."""
-    return METHODS[settings.method](documents, engine, settings, prompt, generator)
+    """Write rewrites and pairs about `documents`; `generator` (see `generator_identity`) is recorded with each result. After each
+    attempt `count` gets the keys of the documents that need no other. Raises what the engine raises."""
+    return METHODS[settings.method](documents, engine, settings, prompt, generator, count)
 
 
 def generator_identity(model_digest: str, settings: AugmentationConfig) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from prag_core.augmentation.published import write_published
-from prag_core.augmentation.result import AugmentResult
+from prag_core.augmentation.result import AugmentResult, Count
 from prag_core.augmentation.spans import Span, choose_spans
 from prag_core.config.schema import AugmentationConfig, PromptConfig
 from prag_core.engines.base import Engine
@@ -26,6 +26,7 @@ def write_cloze(
     settings: AugmentationConfig,
     prompt: PromptConfig,
     generator: str,
+    count: Count,
 ) -> AugmentResult:
     """Make at most `num_qa_pairs` pairs of each document's own sentences; rewrites are the published method's. A document in
     which nothing can be an answer is quarantined. Raises what the engine raises."""
@@ -43,6 +44,7 @@ def write_cloze(
             failures.append(
                 nothing_to_ask(augmentation.doc_id, augmentation.chunk, augmentation.content_hash)
             )
+    count(texts)
     order = {document.key: place for place, document in enumerate(documents)}
     return AugmentResult(
         augmentations, sorted(failures, key=lambda failure: order[failure.key]), rewritten.tally

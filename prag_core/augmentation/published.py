@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from prag_core.augmentation.checks import folded, pair_problem, rewrite_problem
-from prag_core.augmentation.result import AugmentResult
+from prag_core.augmentation.result import AugmentResult, Count
 from prag_core.config.schema import AugmentationConfig, Checks, PromptConfig
 from prag_core.engines.base import Engine, Generation, Request, Sampling
 from prag_core.identity import content_hash, digest
@@ -100,6 +100,7 @@ def write_published(
     settings: AugmentationConfig,
     prompt: PromptConfig,
     generator: str,
+    count: Count = lambda _: None,
 ) -> AugmentResult:
     """Write rewrites and pairs about `documents`.
 
@@ -113,6 +114,7 @@ def write_published(
             draft.attempts = attempt
         _write_rewrites(unfinished, engine, settings, tally, last=attempt == settings.max_attempts)
         _write_pairs(unfinished, engine, settings, tally)
+        count(draft.document.key for draft in unfinished if draft.complete)
     return AugmentResult(
         [_augmentation(draft, generator) for draft in drafts if draft.acceptable],
         [_failure(draft) for draft in drafts if not draft.acceptable],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from prag_core.records import Augmentation, Failure
+from prag_core.records import Augmentation, Failure, Key
+
+Count = Callable[[Iterable[Key]], object]  # takes the documents about which no more is asked
 
 
 class AugmentResult(NamedTuple):

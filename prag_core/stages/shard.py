@@ -11,7 +11,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import ClassVar
@@ -37,6 +37,7 @@ from prag_core.training.samples import build_samples, choose_replay
 from prag_core.training.trainable import check_loss
 from prag_core.training.trainer import TrainingItem, train_documents
 
+Report = Callable[[int], object]  # takes the documents of a shard that a stage is done with
 logger = logging.getLogger(__name__)
 
 PREFETCHED = 256  # documents tokenised before they are trained
@@ -73,15 +74,16 @@ class ShardStage(ABC):
         self.bank = Bank.open(bank_uri)
         self.config = config
 
-    def run(self, shard_id: str, documents: str | ObjectInfo) -> ShardResult:
+    def run(self, shard_id: str, documents: str | ObjectInfo, report: Report = lambda _: None) -> ShardResult:
         """Do the stage's work on a shard unless it is committed already. `documents` is the object of its documents, or its path
-        where no digest is known."""
+        where no digest is known. `report` is called with 0 when the work begins, and as documents are done."""
         committed = self.bank.find_commit(self.stage, shard_id)
         if committed is None:
             self.load()
+        report(0)
         start = time.perf_counter()
         sources = [documents] if isinstance(documents, ObjectInfo) else []
-        commit = committed or self._work(shard_id, self.bank.read_documents(documents), sources)
+        commit = committed or self._work(shard_id, self.bank.read_documents(documents), sources, report)
         done, failed = commit.object(self.stage.value), commit.object("failures")
         seconds = time.perf_counter() - start
         result = ShardResult(
@@ -103,7 +105,7 @@ class ShardStage(ABC):
 
     @abstractmethod
     def _work(
-        self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo]
+        self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo], report: Report
     ) -> Commit: ...
 
 
@@ -156,9 +158,17 @@ class AugmentStage(ShardStage):
         uri = self.config.augmentation.uri
         return open_augmentations(uri, self.bank.recipe) if uri else None
 
-    def _work(self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo]) -> Commit:
+    def _work(
+        self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo], report: Report
+    ) -> Commit:
         known = self._known(documents)
         unknown = [document for document in documents if document.key not in known]
+        unwritten = {document.key for document in unknown}
+
+        def count(written: Iterable[Key]) -> None:
+            unwritten.difference_update(written)
+            report(len(documents) - len(unwritten))
+
         with self.bank.begin(self.stage, shard_id) as writer:
             for augmentation in known.values():
                 writer.add(augmentation)
@@ -170,6 +180,7 @@ class AugmentStage(ShardStage):
                     settings=settings,
                     prompt=prompt,
                     generator=self.generator,
+                    count=count,
                 )
                 for part, written in isolate(write, unknown, HARMLESS):
                     records: list[Augmentation | Failure]
@@ -225,7 +236,9 @@ class TrainStage(ShardStage):
         uri = self.config.training.replay_uri
         return load_replay(uri) if uri else []
 
-    def _work(self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo]) -> Commit:
+    def _work(
+        self, shard_id: str, documents: Sequence[Document], sources: Sequence[ObjectInfo], report: Report
+    ) -> Commit:
         augmented = self.bank.find_commit(Stage.augmentations, shard_id)
         if augmented is None:
             raise BankError(
@@ -236,8 +249,9 @@ class TrainStage(ShardStage):
         with self.bank.begin(self.stage, shard_id, self.config.bank.tier) as writer:
             candidates = prefetch(self._candidates(documents, augmentations, failures), PREFETCHED)
             with BackgroundWriter(writer.add, UNWRITTEN) as background:
-                for record in self._train(candidates):
+                for trained, record in enumerate(self._train(candidates), 1):
                     background.put(record)
+                    report(trained)
             for failure in failures:
                 writer.add(failure)
             return writer.commit(augmented.objects)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,10 +24,27 @@ def row(shard_id: str, **fields: Any) -> dict[str, Any]:
 def test_every_row_comes_through_with_a_line_each_in_a_log() -> None:
     printed = io.StringIO()
     rows = [row("aa"), row("bb", adapters_num_documents=6, augmentations_num_failed=2)]
-    assert list(show_progress(iter(rows), 2, 16, open_console(printed))) == rows
+    assert list(show_progress(iter(rows), 2, 16, dict, open_console(printed))) == rows
     first, second = printed.getvalue().splitlines()
     assert first.startswith("shard 1/2 aa: 8 adapters (augment 1.5 s, train 1.5 s); 8/16 documents")
     assert second.startswith("shard 2/2 bb: 6 adapters, 2 quarantined (")
+
+
+def test_a_log_says_how_far_a_shard_is_before_it_ends() -> None:
+    printed, asked = io.StringIO(), threading.Semaphore(0)
+
+    def read() -> dict[str, int]:
+        asked.release()
+        return {"augmentations": 8, "adapters": 3}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for _ in range(2):  # the second question comes when the first answer was printed
+            assert asked.acquire(timeout=60)
+        yield row("aa")
+
+    assert len(list(show_progress(rows(), 1, 8, read, open_console(printed)))) == 1
+    first, second = printed.getvalue().splitlines()
+    assert first == "8 of 8 documents written, 3 trained" and second.startswith("shard 1/1 aa: 8 adapters")
 
 
 def test_a_failed_shard_is_named_with_its_stage_and_last_line() -> None:

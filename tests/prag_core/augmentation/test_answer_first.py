@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from prag_core.augmentation.augment import augment_documents
-from prag_core.augmentation.result import AugmentResult
+from prag_core.augmentation.result import AugmentResult, Count
 from prag_core.config.schema import AugmentationConfig, AugmentationMethod, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.identity import content_hash
-from prag_core.records import Document
+from prag_core.records import Document, Key
 
 TELEPHONE = "The agency charges 17 euros for a booking by telephone."
 FERRY = Document("ferry", "The ferry sails at most 12 knots in fog.", "The Saltry ferry")
@@ -50,11 +50,13 @@ def read_well(prompt: str) -> str:
     return "17 euros"
 
 
-def augment(engine: Completing, *documents: Document, **settings: Any) -> AugmentResult:
+def augment(
+    engine: Completing, *documents: Document, count: Count = lambda _: None, **settings: Any
+) -> AugmentResult:
     few = AugmentationConfig(
         method=AugmentationMethod.answer_first, num_rewrites=0, max_attempts=1, num_qa_pairs=9
     )
-    return augment_documents(documents, engine, replace(few, **settings), PromptConfig(), "writer")
+    return augment_documents(documents, engine, replace(few, **settings), PromptConfig(), "writer", count)
 
 
 def questions(result: AugmentResult) -> dict[str, str]:
@@ -103,6 +105,15 @@ def test_rejected_questions_are_drawn_anew_and_only_those(tiny_tokenizer: Any) -
     assert len({r.seed for requests, _ in turns for r in requests}) == sum(
         len(requests) for requests, _ in turns
     )
+
+
+def test_a_document_is_counted_when_each_of_its_answers_has_a_question(tiny_tokenizer: Any) -> None:
+    counted: list[Key] = []
+    engine = Completing(tiny_tokenizer, turn_well, read_well)
+    augment(engine, AGENCY, count=counted.extend)
+    assert counted == []
+    augment(engine, AGENCY, num_qa_pairs=1, count=counted.extend)
+    assert counted == [AGENCY.key]
 
 
 def test_all_documents_go_to_the_engine_together_and_none_depends_on_another(tiny_tokenizer: Any) -> None:

@@ -12,12 +12,12 @@ import pytest
 
 from prag_core.augmentation.augment import augment_documents, generator_identity
 from prag_core.augmentation.published import pairs_schema, parse_pairs
-from prag_core.augmentation.result import AugmentResult
+from prag_core.augmentation.result import AugmentResult, Count
 from prag_core.config.schema import AugmentationConfig, AugmentationMethod, Checks, PromptConfig
 from prag_core.engines.base import Generation, Request, Sampling
 from prag_core.identity import content_hash
 from prag_core.models.prompts import QA, REWRITE
-from prag_core.records import Document, QAPair
+from prag_core.records import Document, Key, QAPair
 
 RIVER = Document("river", "The Eltis is 718 km long and ends in the Grey Sea.", "Eltis")
 TOWN = Document("town", "Novmere has a cathedral built in 1406.", "Novmere")
@@ -55,10 +55,14 @@ def speak_well(prompt: str, request: Request, sampling: Sampling) -> str:
 
 
 def augment(
-    engine: ScriptedEngine, *documents: Document, with_title: bool = False, **settings: Any
+    engine: ScriptedEngine,
+    *documents: Document,
+    with_title: bool = False,
+    count: Count = lambda _: None,
+    **settings: Any,
 ) -> AugmentResult:
     prompt = PromptConfig(with_title=with_title)
-    return augment_documents(documents, engine, AugmentationConfig(**settings), prompt, "writer")
+    return augment_documents(documents, engine, AugmentationConfig(**settings), prompt, "writer", count)
 
 
 def rewrites_of(result: AugmentResult) -> list[tuple[str, ...]]:
@@ -106,8 +110,10 @@ def test_what_is_unusable_is_asked_again_with_another_seed_and_only_that(tiny_to
         )
 
     engine = ScriptedEngine(tiny_tokenizer, stumble)
-    result = augment(engine, RIVER, TOWN)
+    counted: list[list[Key]] = []
+    result = augment(engine, RIVER, TOWN, count=lambda keys: counted.append(list(keys)))
     assert (len(result.augmentations), result.failures) == (2, [])
+    assert [keys for keys in counted if keys] == [[RIVER.key], [TOWN.key]]
     first, second = (requests for requests, sampling in engine.calls if sampling.json_schema)
     assert len(second) == 1 and second[0].token_ids == first[1].token_ids and second[0].seed != first[1].seed
     assert sum(len(requests) for requests, sampling in engine.calls if not sampling.json_schema) == 2

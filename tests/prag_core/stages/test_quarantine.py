@@ -109,8 +109,10 @@ def train(config: Config, made: Plan, tokenizer: Any = None) -> None:
     if tokenizer is not None:
         stage.base = stage.base._replace(tokenizer=tokenizer)
     (shard,) = made.shards
-    result = stage.run(shard.shard_id, shard.documents_object)
+    reports: list[int] = []
+    result = stage.run(shard.shard_id, shard.documents_object, reports.append)
     assert result.num_documents == len(NAMES) - 1
+    assert reports == list(range(len(NAMES))), "each document is reported when it is trained"
 
 
 @pytest.mark.parametrize("culprit", ["tokenizer", "engine"])
@@ -120,8 +122,10 @@ def test_a_document_that_makes_augmenting_raise_is_quarantined_and_the_rest_comm
     made, stage, tokenizer = plan(config), AugmentStage(config.bank.uri, config), tokenizer_of(config)
     stage.engine = RefusingEngine(RaisingTokenizer(tokenizer) if culprit == "tokenizer" else tokenizer)
     (shard,) = made.shards
-    result = stage.run(shard.shard_id, shard.documents_object)
+    reports: list[int] = []
+    result = stage.run(shard.shard_id, shard.documents_object, reports.append)
     assert (result.num_documents, result.num_failed) == (len(NAMES) - 1, 1)
+    assert reports == sorted(reports) and (reports[0], reports[-1]) == (0, len(NAMES) - 1)
     train(config, made)
     reasons = {"tokenizer": "OverflowError: a word too strange", "engine": "EngineError: request 4: refused"}
     check_quarantined(config, made, "augment", reasons[culprit])
