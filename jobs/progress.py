@@ -56,7 +56,7 @@ def show_progress(
                 rate = documents / max(time.monotonic() - start, 1e-9)
                 bar.update(task, completed=number)
                 if row["error"] or not console.is_terminal:
-                    note = f"{documents}/{num_documents} documents, {rate:.1f}/s"
+                    note = f"{documents}/{num_documents} documents, {rate:.2f}/s"
                     console.print(f"{describe_shard(row, f'shard {number}/{num_shards}')}; {note}")
                 yield row
         look()  # what a terminal shows last is the end
