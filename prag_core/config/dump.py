@@ -8,17 +8,18 @@ from typing import Any, cast
 import yaml
 from omegaconf import OmegaConf
 
+from prag_core.config.root import structured
 from prag_core.config.schema import Config
 
 
 def as_yaml(config: Config) -> str:
     """Format a configuration as YAML, for --print-config and for the record of a run."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config), resolve=True)
+    return OmegaConf.to_yaml(structured(config), resolve=True)
 
 
 def as_dict(config: Any) -> dict[str, Any]:
     """Turn a configuration, or one section, into plain JSON values; enums become their names."""
-    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    container = OmegaConf.to_container(structured(config), enum_to_str=True)
     return cast(dict[str, Any], container)
 
 

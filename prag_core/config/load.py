@@ -18,7 +18,8 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from prag_core.config.checks import check_settings, refuse, suggest
 from prag_core.config.paths import resolve_paths
-from prag_core.config.schema import ROOT, Config
+from prag_core.config.root import ROOT, structured
+from prag_core.config.schema import Config
 from prag_core.config.setting import Setting, walk_settings
 from prag_core.config.yaml_text import load_yaml, parse_yaml
 from prag_core.errors import ConfigError
@@ -50,7 +51,7 @@ def default_config() -> Config:
 @cache
 def _defaults() -> DictConfig:
     """The schema with its defaults, to be merged into copies of it: to make it is half the time of loading."""
-    return cast(DictConfig, OmegaConf.structured(Config))
+    return structured(Config)
 
 
 def known_settings() -> dict[str, Setting]:

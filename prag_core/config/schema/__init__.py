@@ -7,9 +7,6 @@ Its modules are `offline` (making a bank), `online` (answering) and `experiments
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from omegaconf import OmegaConf
 
 from prag_core.config.schema.experiments import (
     AblateConfig,
@@ -49,7 +46,6 @@ from prag_core.config.schema.online import (
 from prag_core.config.setting import setting
 
 __all__ = [
-    "ROOT",
     "AblateConfig",
     "AcceptanceConfig",
     "AugmentationConfig",
@@ -81,10 +77,6 @@ __all__ = [
     "WarmCount",
     "WarmupConfig",
 ]
-ROOT = Path(__file__).resolve().parents[3]
-OmegaConf.register_resolver(
-    "root", lambda path: str(ROOT / path), replace=True
-)  # ${root:path} in a default: within the checkout
 
 
 @dataclass
