@@ -84,7 +84,10 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], 
 
 def foreign_lines(printed: str) -> list[str]:
     """What is no line of prag's: Ray, vLLM and the like belong into the log."""
-    ours = r"[\d,]+ documents: .*|shard \d+/\d+ \w+: .*|\S+: snapshot .*|Interrupted\. .*|What libraries printed .*"
+    ours = (
+        r"[\d,]+ documents: .*|[\d,]+ of [\d,]+ documents written, .*|shard \d+/\d+ \w+: .*|\S+: snapshot .*|"
+        r"Interrupted\. .*|What libraries printed .*"
+    )
     return [line for line in printed.splitlines() if not re.fullmatch(ours, line)]
 
 
