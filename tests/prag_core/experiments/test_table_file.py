@@ -115,7 +115,7 @@ def test_each_method_is_compared_with_its_own_first_row_or_with_the_baselines_na
         ),
         (
             {"label": "x", "settings": {"training.objective": "nope"}},
-            r"row 2 \(x\): training\.objective=nope: expected one of next_token, distill\.",
+            r"row 2 \(x\): training\.objective=nope: expected one of next_token, answer, distill\.",
         ),
         (
             {"label": "x", "settings": {"merge.rule": "tie"}},
