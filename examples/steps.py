@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 Step = tuple[str, Sequence[str]]  # title ("": it belongs to the step before), arguments of prag
 
 
-def run_steps(steps: Iterable[Step], what: str) -> int:
-    """Run the steps in the checkout. Return the first exit status that is not 0, after a line that says where `what` stopped."""
+def run_steps(steps: Iterable[Step], what: str, then: str = "") -> int:
+    """Run the steps in the checkout, then print `then`. Return the first exit status that is not 0, after a line that says where
+    `what` stopped."""
     prag = str(Path(sys.executable).parent / "prag")
     start = time.monotonic()
     for title, arguments in steps:
@@ -28,5 +29,5 @@ def run_steps(steps: Iterable[Step], what: str) -> int:
         if status:
             print(f"the {what} stopped: prag {arguments[0]} ended with status {status}", file=sys.stderr)
             return status
-    print(f"\n{time.monotonic() - start:.0f} s in all", flush=True)
+    print(f"\n{time.monotonic() - start:.0f} s in all{then}", flush=True)
     return 0

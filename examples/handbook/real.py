@@ -22,20 +22,14 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 WHERE_NEXT = """
+
 Where to look next
   out/real/report.md, report.json, f1.png     the table above with intervals, by question type, as a plot
   out/real/predictions.jsonl                  every answer of every method, beside the right ones
   prag ask "Who is …?" --config conf/real.yaml      one question, with passages and adapters
-  docs/real.md                                what the table says, with answers right and wrong
+  docs/real.md                                the recipe, and what was seen
   examples/handbook/README.md                 the passages and questions"""
 
 
-def main() -> int:
-    status = run_steps(STEPS, "run")
-    if not status:
-        print(WHERE_NEXT)
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_steps(STEPS, "run", WHERE_NEXT))

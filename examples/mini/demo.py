@@ -30,6 +30,7 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 WHERE_NEXT = """
+
 Where to look next
   out/demo/report.md, report.json, f1.png     the table above with intervals, by question type, as a plot
   prag ask "Where was … born?" --config conf/demo.yaml       one question, with passages and adapters
@@ -38,12 +39,5 @@ Where to look next
   README.md                                   the same on a cluster with a model and a corpus of yours"""
 
 
-def main() -> int:
-    status = run_steps(STEPS, "demo")
-    if not status:
-        print(WHERE_NEXT)
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_steps(STEPS, "demo", WHERE_NEXT))

@@ -30,7 +30,7 @@ from prag_core.augmentation.questions import (
     with_title,
 )
 from prag_core.augmentation.result import AugmentResult, Count
-from prag_core.augmentation.spans import Span, choose_spans
+from prag_core.augmentation.spans import NO_SPANS, Span, choose_spans
 from prag_core.config.schema import AugmentationConfig, PromptConfig
 from prag_core.engines.base import Engine, Request, Sampling
 from prag_core.identity import content_hash, digest
@@ -46,10 +46,6 @@ class _Draft:
     content: str
     spans: list[Span]
     questions: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def passage(self) -> str:
-        return f"{self.document.title}\n{self.document.text}"
 
     @property
     def known(self) -> set[str]:
@@ -81,17 +77,8 @@ def write_answer_first(
         count(draft.document.key for draft in drafts if len(draft.questions) == len(draft.spans))
     if settings.echo_questions:
         _echo(drafts, tally)
-    failures = [*rewritten.failures, *(_failure(d, settings) for d in drafts if not d.questions)]
-    order = {document.key: place for place, document in enumerate(documents)}
-    return AugmentResult(
-        [
-            replace(augmentation, qa_pairs=tuple(_pairs(draft)))
-            for augmentation, draft in zip(rewritten.augmentations, drafts, strict=True)
-            if draft.questions
-        ],
-        sorted(failures, key=lambda failure: order[failure.key]),
-        tally,
-    )
+    made = [list(_pairs(draft)) or _failure(draft, settings) for draft in drafts]
+    return rewritten._replace(tally=tally).with_pairs(made, documents)
 
 
 def _write_questions(
@@ -170,7 +157,7 @@ def _failure(draft: _Draft, settings: AugmentationConfig) -> Failure:
     reason = (
         f"after {settings.max_attempts} attempts none of its {len(draft.spans)} answers has a question"
         if draft.spans
-        else "its text has nothing that an answer could be: no number, name or phrase"
+        else NO_SPANS
     )
     attempts = settings.max_attempts
     return Failure(draft.document.doc_id, draft.document.chunk, draft.content, "augment", reason, attempts)

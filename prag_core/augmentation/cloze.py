@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from prag_core.augmentation.published import write_published
 from prag_core.augmentation.result import AugmentResult, Count
-from prag_core.augmentation.spans import Span, choose_spans
+from prag_core.augmentation.spans import NO_SPANS, Span, choose_spans
 from prag_core.config.schema import AugmentationConfig, PromptConfig
 from prag_core.engines.base import Engine
-from prag_core.records import Document, Failure, QAPair
+from prag_core.records import Augmentation, Document, Failure, QAPair
 
 BLANK = "___"
 
@@ -34,21 +34,12 @@ def write_cloze(
     if not settings.num_qa_pairs:
         return rewritten
     texts = {document.key: document.text for document in documents}
-    augmentations, failures = [], list(rewritten.failures)
-    for augmentation in rewritten.augmentations:
-        spans = choose_spans(texts[augmentation.key], settings.num_qa_pairs)
-        if spans:
-            pairs = tuple(QAPair(cloze(span), span.text, span.sentence) for span in spans)
-            augmentations.append(replace(augmentation, qa_pairs=pairs))
-        else:
-            failures.append(
-                nothing_to_ask(augmentation.doc_id, augmentation.chunk, augmentation.content_hash)
-            )
+    made = [
+        _pairs(choose_spans(texts[augmentation.key], settings.num_qa_pairs)) or _nothing_to_ask(augmentation)
+        for augmentation in rewritten.augmentations
+    ]
     count(texts)
-    order = {document.key: place for place, document in enumerate(documents)}
-    return AugmentResult(
-        augmentations, sorted(failures, key=lambda failure: order[failure.key]), rewritten.tally
-    )
+    return rewritten.with_pairs(made, documents)
 
 
 def cloze(span: Span) -> str:
@@ -57,7 +48,9 @@ def cloze(span: Span) -> str:
     return " ".join(f"{span.lead} {sentence}".split())
 
 
-def nothing_to_ask(doc_id: str, chunk: int, content: str) -> Failure:
-    """Return the failure of a document in whose text no span was found."""
-    reason = "its text has nothing that an answer could be: no number, name or phrase"
-    return Failure(doc_id, chunk, content, "augment", reason, attempts=1)
+def _pairs(spans: Sequence[Span]) -> list[QAPair]:
+    return [QAPair(cloze(span), span.text, span.sentence) for span in spans]
+
+
+def _nothing_to_ask(augmentation: Augmentation) -> Failure:
+    return Failure(*augmentation.key, augmentation.content_hash, "augment", NO_SPANS, attempts=1)

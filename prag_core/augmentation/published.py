@@ -80,7 +80,7 @@ class _Draft:
 
     @property
     def passage(self) -> str:
-        return f"{self.document.title}\n{self.document.text}"
+        return show_passage(self.document.title, self.document.text, with_title=True)
 
     def seed(self, settings: AugmentationConfig, purpose: str, number: int) -> int:
         return int(digest([self.content, settings.seed, purpose, self.attempts, number])[:7], 16)

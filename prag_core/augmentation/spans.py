@@ -17,6 +17,7 @@ from prag_core.text.sentences import sentence_spans
 
 MOST_WORDS = 5  # of a phrase
 FEWEST_CHARACTERS = 4  # of a phrase
+NO_SPANS = "its text has nothing that an answer could be: no number, name or phrase"  # why a document cannot be asked
 FEWEST_OTHERS = 2  # content words of a sentence beside an answer, which ask for it
 
 _FUNCTION_WORDS = (
